@@ -1,0 +1,193 @@
+# penstock -- `make help` lists the targets; docs/HACKING.md explains them
+MODE    ?= release
+B       := build/$(MODE)
+PREFIX  ?= /usr/local
+DESTDIR ?=
+PEN_SECS ?= 2
+export PEN_SECS
+
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
+endif
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+
+# ---- compilers and flags -------------------------------------------------------------------------
+# Nothing here may need more than make and a C compiler: `make deps` installs the rest.
+ifeq ($(origin CC),default)
+CC := $(if $(filter fuzz,$(MODE)),clang,cc)
+endif
+CLANG := $(findstring clang,$(shell $(CC) --version 2>/dev/null))
+ifeq ($(origin CXX),default)
+CXX := $(if $(CLANG),clang++,g++)
+endif
+MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
+
+# A variable whose shell command runs on first use, and once.
+once = $(eval $(1) := $(shell $(2)))$($(1))
+SIMDJSON_CFLAGS = $(call once,SIMDJSON_CFLAGS,pkg-config --cflags simdjson)
+SIMDJSON_LIBS   = $(call once,SIMDJSON_LIBS,pkg-config --libs simdjson)
+
+WARN_ALL := -Wall -Wextra -Wshadow -Wundef -Wvla -Wformat=2 -Werror
+WARN_C   := $(WARN_ALL) -Wstrict-prototypes -Wmissing-prototypes -Wconversion -Wno-sign-conversion \
+            -Werror=implicit-function-declaration
+BASE     := -D_GNU_SOURCE -I. -g -fno-omit-frame-pointer -fPIC -fno-semantic-interposition -pthread
+HARDEN   := -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -fno-strict-overflow \
+            -fno-delete-null-pointer-checks -ftrivial-auto-var-init=$(if $(CLANG),pattern,zero) \
+            $(if $(filter x86_64%,$(MACHINE)),-fcf-protection=full)
+RELRO    := -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code
+
+OPT_release := -O2 $(HARDEN)
+OPT_debug   := -O0 -DPEN_DEBUG
+OPT_asan    := -O1 -DPEN_DEBUG
+OPT_tsan    := -O1 -DPEN_DEBUG
+OPT_cov     := -O0 -DPEN_DEBUG
+OPT_fuzz    := -O1 -DPEN_DEBUG
+SAN_asan    := -fsanitize=address,undefined -fno-sanitize-recover=all
+SAN_tsan    := -fsanitize=thread
+SAN_cov     := --coverage
+SAN_fuzz    := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+ifeq ($(filter $(MODE),release debug asan tsan cov fuzz),)
+$(error MODE=$(MODE): choose release, debug, asan, tsan, cov or fuzz)
+endif
+
+C_FLAGS  = -std=c17 $(BASE) $(WARN_C) $(OPT_$(MODE)) $(SAN_$(MODE)) $(CFLAGS) $(MORE)
+CC_FLAGS = -std=c++17 $(BASE) $(WARN_ALL) $(OPT_$(MODE)) $(SAN_$(MODE)) $(SIMDJSON_CFLAGS) $(CXXFLAGS) $(MORE)
+LD_FLAGS = $(SAN_$(MODE)) $(RELRO) -Wl,--as-needed -pthread $(LDFLAGS)
+LIBS     = -lck -luring -llmdb -lxxhash $(SIMDJSON_LIBS) -lstdc++ -ldl
+# The allocator belongs to programs: a library that brings it cannot be loaded by a running process.
+JEMALLOC := $(if $(filter release,$(MODE)),-Wl,--no-as-needed -ljemalloc -Wl,--as-needed)
+
+# ---- what there is -------------------------------------------------------------------------------
+src       = $(sort $(wildcard $(foreach d,$(1),$(d)/*.c $(d)/*.cc)))
+objects   = $(patsubst %,$(B)/%.o,$(basename $(1)))
+with_main = $(shell grep -lE '^int main\b' $(1) /dev/null 2>/dev/null)
+programs  = $(patsubst %,$(B)/%,$(basename $(1)))
+
+RING_OBJ   := $(call objects,$(call src,ring))
+STORE_OBJ  := $(call objects,$(call src,store))
+ENGINE_OBJ := $(call objects,$(call src,engine engine/*))
+LIB_OBJ    := $(RING_OBJ) $(STORE_OBJ) $(ENGINE_OBJ)
+TOOLS_OBJ  := $(call objects,$(call src,tools))
+TESTLIB_OBJ := $(call objects,$(call src,tests/lib))
+
+STRESS_SRC  := $(call src,tests/stress)
+BENCH_SRC   := $(call src,bench)
+EXAMPLE_SRC := $(call src,docs/examples)
+TORTURE_SRC := $(call src,tests/torture)
+FUZZ_SRC    := $(filter-out tests/fuzz/replay.c,$(call src,tests/fuzz))
+
+STRESS_MAIN  := $(call with_main,$(STRESS_SRC))
+BENCH_MAIN   := $(call with_main,$(BENCH_SRC))
+TORTURE_MAIN := $(filter-out %_preload.c,$(call with_main,$(TORTURE_SRC)))
+TORTURE_SO   := $(patsubst %.c,$(B)/%.so,$(filter %_preload.c,$(TORTURE_SRC)))
+STRESS   := $(call programs,$(STRESS_MAIN))
+BENCH    := $(call programs,$(BENCH_MAIN))
+TORTURE  := $(call programs,$(TORTURE_MAIN)) $(TORTURE_SO)
+EXAMPLES := $(call programs,$(EXAMPLE_SRC))
+FUZZERS  := $(call programs,$(FUZZ_SRC))
+# Files beside the programs that have no main of their own are linked into each of them.
+STRESS_OBJ  := $(call objects,$(filter-out $(STRESS_MAIN),$(STRESS_SRC)))
+BENCH_OBJ   := $(call objects,$(filter-out $(BENCH_MAIN),$(BENCH_SRC)))
+TORTURE_OBJ := $(call objects,$(filter-out $(TORTURE_MAIN) %_preload.c,$(TORTURE_SRC)))
+
+rooms_with_tests := $(foreach r,ring store engine,$(if $(call src,tests/$(r)),$(r)))
+UNITS    := $(foreach r,$(rooms_with_tests),$(B)/unit-$(r))
+BINARY   := $(if $(TOOLS_OBJ),$(B)/penstock)
+LIBRARY  := $(if $(LIB_OBJ),$(B)/libpenstock.a $(B)/libpenstock.so)
+HEADERS  := $(sort $(wildcard include/*.h ring/*.h store/*.h engine/*.h engine/*/*.h tools/*.h bench/*.h))
+
+# Another mode, beside this one.
+in_mode = $(MAKE) MODE=$(1) B=$(if $(filter command,$(firstword $(origin B))),$(B)/$(1),build/$(1))
+
+# ---- targets -------------------------------------------------------------------------------------
+all: $(BINARY) $(LIBRARY) ## build command and libraries (MODE=release|debug|asan|tsan, B=DIR)
+
+unit: $(UNITS) ## build and run the unit tests of every room (also: unit-ring, unit-store, unit-engine)
+	@set -e; for u in $(UNITS); do echo "== $$u"; $$u; done
+unit-ring unit-store unit-engine: unit-%: $(B)/run-unit-%
+$(B)/run-unit-%: FORCE
+	@$(if $(filter $*,$(rooms_with_tests)),$(MAKE) --no-print-directory $(B)/unit-$* && $(B)/unit-$*,echo "tests/$*: no tests")
+
+stress: $(STRESS) ## build and run the race programs (MODE=tsan for the race checker; PEN_SECS each)
+	@set -e; for t in $(STRESS); do echo "== $$t"; rc=0; $$t || rc=$$?; \
+	  case $$rc in 0) ;; 77) echo "skipped: $$t";; *) echo "FAIL $$rc $$t"; exit 1;; esac; done
+examples: $(EXAMPLES)
+bench-programs: $(BENCH)
+torture-programs: $(TORTURE)
+fuzz-programs: $(FUZZERS)
+stress-programs: $(STRESS)
+test-programs: all $(UNITS) $(EXAMPLES) $(FUZZERS)
+clean: ## remove build/
+	rm -rf build
+help: ## this list
+	@sed -nE 's/^([a-z0-9-]+):.*## /\1\t/p' Makefile | expand -t16
+FORCE:
+.PHONY: all unit unit-ring unit-store unit-engine stress examples bench-programs torture-programs fuzz-programs \
+	stress-programs test-programs clean help FORCE
+
+# ---- rules ---------------------------------------------------------------------------------------
+# Rewritten only when the flags change; every object depends on it.
+FLAGS_NOW := $(CC) $(CXX) $(BASE) $(WARN_C) $(OPT_$(MODE)) $(SAN_$(MODE)) $(CFLAGS) $(CXXFLAGS) $(LDFLAGS)
+$(B)/flags: FORCE
+	@mkdir -p $(@D); echo '$(FLAGS_NOW)' | cmp -s - $@ || echo '$(FLAGS_NOW)' > $@
+
+$(B)/%.o: %.c $(B)/flags
+	@mkdir -p $(@D)
+	$(CC) $(C_FLAGS) -MMD -MP -c -o $@ $<
+$(B)/%.o: %.cc $(B)/flags
+	@mkdir -p $(@D)
+	$(CXX) $(CC_FLAGS) -MMD -MP -c -o $@ $<
+
+# The event count is inline assembly, which the race checker cannot see into.
+$(B)/ring/park.o: SAN_tsan :=
+$(B)/engine/simdjson.o: MORE := $(if $(filter release,$(MODE)),-O3)
+# Criterion's and the benchmarks' macros mix widths on purpose.
+$(B)/tests/%.o $(B)/bench/%.o: MORE := -Wno-conversion
+# An example sees what a user sees.
+$(B)/docs/examples/%.o: BASE := -D_GNU_SOURCE -Iinclude -g -fPIC -pthread
+
+$(B)/libring.a: $(RING_OBJ)
+$(B)/libstore.a: $(STORE_OBJ)
+$(B)/libengine.a: $(ENGINE_OBJ)
+$(B)/libpenstock.a: $(LIB_OBJ)
+$(B)/lib%.a:
+	@rm -f $@; mkdir -p $(@D)
+	@ar rcs $@ $^
+
+$(B)/exports.map: include/penstock.h tools/dev/exports.sh
+	@mkdir -p $(@D)
+	@CC='$(CC)' tools/dev/exports.sh $< > $@
+$(B)/libpenstock.so.0: $(LIB_OBJ) $(B)/exports.map
+	$(CXX) -shared $(LD_FLAGS) -Wl,-soname,libpenstock.so.0 -Wl,--version-script=$(B)/exports.map \
+	  $(if $(SAN_$(MODE)),,-Wl,-z,defs) -o $@ $(LIB_OBJ) $(LIBS)
+$(B)/libpenstock.so: $(B)/libpenstock.so.0
+	@ln -sf libpenstock.so.0 $@
+
+program = $(CXX) -pie $(LD_FLAGS) -o $@ $(filter %.o %.a,$^)
+$(B)/penstock: $(TOOLS_OBJ) $(B)/libpenstock.a
+	$(program) $(JEMALLOC) $(LIBS)
+
+unit_objects = $(call objects,$(call src,tests/$(1))) $(TESTLIB_OBJ)
+$(B)/unit-ring: $(call unit_objects,ring) $(B)/libring.a
+$(B)/unit-store: $(call unit_objects,store) $(B)/libstore.a $(B)/libring.a
+$(B)/unit-engine: $(call unit_objects,engine) $(B)/libengine.a $(B)/libstore.a $(B)/libring.a
+$(B)/unit-ring $(B)/unit-store $(B)/unit-engine:
+	$(program) -lcriterion $(LIBS)
+
+$(STRESS): %: %.o $(STRESS_OBJ) $(TESTLIB_OBJ) $(B)/libpenstock.a
+	$(program) $(LIBS)
+$(BENCH): %: %.o $(BENCH_OBJ) $(B)/libpenstock.a
+	$(program) $(JEMALLOC) $(LIBS)
+$(EXAMPLES): %: %.o $(B)/libpenstock.a
+	$(program) $(LIBS)
+$(call programs,$(TORTURE_MAIN)): %: %.o $(TORTURE_OBJ) $(B)/libpenstock.a
+	$(program) -lseccomp $(LIBS)
+$(TORTURE_SO): %.so: %.o
+	$(CC) -shared -pthread -o $@ $< -ldl
+$(FUZZERS): %: %.o $(if $(filter fuzz,$(MODE)),,$(B)/tests/fuzz/replay.o) $(B)/libpenstock.a
+	$(program) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) $(LIBS)
+
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
