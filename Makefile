@@ -57,7 +57,7 @@ CC_FLAGS = -std=c++17 $(BASE) $(WARN_ALL) $(OPT_$(MODE)) $(SAN_$(MODE)) $(SIMDJS
 LD_FLAGS = $(SAN_$(MODE)) $(RELRO) -Wl,--as-needed -pthread $(LDFLAGS)
 LIBS     = -lck -luring -llmdb -lxxhash $(SIMDJSON_LIBS) -lstdc++ -ldl
 # The allocator belongs to programs: a library that brings it cannot be loaded by a running process.
-JEMALLOC := $(if $(filter release,$(MODE)),-Wl,--no-as-needed -ljemalloc -Wl,--as-needed)
+JEMALLOC_release := -Wl,--no-as-needed -ljemalloc -Wl,--as-needed
 
 # ---- what there is -------------------------------------------------------------------------------
 src       = $(sort $(wildcard $(foreach d,$(1),$(d)/*.c $(d)/*.cc)))
@@ -93,7 +93,8 @@ BENCH_OBJ   := $(call objects,$(filter-out $(BENCH_MAIN),$(BENCH_SRC)))
 TORTURE_OBJ := $(call objects,$(filter-out $(TORTURE_MAIN) %_preload.c,$(TORTURE_SRC)))
 
 rooms_with_tests := $(foreach r,ring store engine,$(if $(call src,tests/$(r)),$(r)))
-UNITS    := $(foreach r,$(rooms_with_tests),$(B)/unit-$(r))
+# Criterion does not start under the race checker.
+UNITS    := $(if $(filter tsan,$(MODE)),,$(foreach r,$(rooms_with_tests),$(B)/unit-$(r)))
 BINARY   := $(if $(TOOLS_OBJ),$(B)/penstock)
 LIBRARY  := $(if $(LIB_OBJ),$(B)/libpenstock.a $(B)/libpenstock.so)
 HEADERS  := $(sort $(wildcard include/*.h ring/*.h store/*.h engine/*.h engine/*/*.h tools/*.h bench/*.h))
@@ -161,13 +162,13 @@ $(B)/exports.map: include/penstock.h tools/dev/exports.sh
 	@CC='$(CC)' tools/dev/exports.sh $< > $@
 $(B)/libpenstock.so.0: $(LIB_OBJ) $(B)/exports.map
 	$(CXX) -shared $(LD_FLAGS) -Wl,-soname,libpenstock.so.0 -Wl,--version-script=$(B)/exports.map \
-	  $(if $(SAN_$(MODE)),,-Wl,-z,defs) -o $@ $(LIB_OBJ) $(LIBS)
+	  $(if $(SAN_$(MODE)),,-Xlinker -zdefs) -o $@ $(LIB_OBJ) $(LIBS)
 $(B)/libpenstock.so: $(B)/libpenstock.so.0
 	@ln -sf libpenstock.so.0 $@
 
 program = $(CXX) -pie $(LD_FLAGS) -o $@ $(filter %.o %.a,$^)
 $(B)/penstock: $(TOOLS_OBJ) $(B)/libpenstock.a
-	$(program) $(JEMALLOC) $(LIBS)
+	$(program) $(JEMALLOC_$(MODE)) $(LIBS)
 
 unit_objects = $(call objects,$(call src,tests/$(1))) $(TESTLIB_OBJ)
 $(B)/unit-ring: $(call unit_objects,ring) $(B)/libring.a
@@ -179,7 +180,7 @@ $(B)/unit-ring $(B)/unit-store $(B)/unit-engine:
 $(STRESS): %: %.o $(STRESS_OBJ) $(TESTLIB_OBJ) $(B)/libpenstock.a
 	$(program) $(LIBS)
 $(BENCH): %: %.o $(BENCH_OBJ) $(B)/libpenstock.a
-	$(program) $(JEMALLOC) $(LIBS)
+	$(program) $(JEMALLOC_$(MODE)) $(LIBS)
 $(EXAMPLES): %: %.o $(B)/libpenstock.a
 	$(program) $(LIBS)
 $(call programs,$(TORTURE_MAIN)): %: %.o $(TORTURE_OBJ) $(B)/libpenstock.a
