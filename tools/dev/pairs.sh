@@ -8,7 +8,7 @@ table=docs/CONCURRENCY.md
 bad=0
 complain() { printf '%s\n' "$1" >&2; bad=1; }
 
-sources=$(find include ring store engine tools -name '*.[ch]' -o -name '*.cc' 2>/dev/null | sort)
+sources=$({ find include ring store engine tools -name '*.[ch]' -o -name '*.cc' 2>/dev/null || true; } | sort)
 uses=$(grep -hoE 'PAIR\([a-z0-9_]+\.[a-z0-9_]+\)' $sources /dev/null | sed 's/^PAIR(//; s/)$//' | sort | uniq -c || true)
 rows=$({ grep -hoE '^\| *`?[a-z0-9_]+\.[a-z0-9_]+`? *\|' "$table" 2>/dev/null || true; } | tr -d '|` ' | sort -u)
 
