@@ -11,6 +11,9 @@ MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := all
+# V=1 shows the commands.
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@printf '  %-7s %s\n' $(1) $(or $(2),$(patsubst $(CURDIR)/%,%,$@)))
 .DELETE_ON_ERROR:
 
 # ---- compilers and flags -------------------------------------------------------------------------
@@ -95,38 +98,97 @@ TORTURE_OBJ := $(call objects,$(filter-out $(TORTURE_MAIN) %_preload.c,$(TORTURE
 rooms_with_tests := $(foreach r,ring store engine,$(if $(call src,tests/$(r)),$(r)))
 # Criterion does not start under the race checker.
 UNITS    := $(if $(filter tsan,$(MODE)),,$(foreach r,$(rooms_with_tests),$(B)/unit-$(r)))
-BINARY   := $(if $(TOOLS_OBJ),$(B)/penstock)
+BINARY   := $(if $(call with_main,$(call src,tools)),$(B)/penstock)
 LIBRARY  := $(if $(LIB_OBJ),$(B)/libpenstock.a $(B)/libpenstock.so)
 HEADERS  := $(sort $(wildcard include/*.h ring/*.h store/*.h engine/*.h engine/*/*.h tools/*.h bench/*.h))
 
+VERSION = $(shell sed -nE 's/^.define PEN_VERSION "(.*)"/\1/p' include/penstock.h)
+# What was said on the command line, for a script that calls make itself.
+given = $(foreach v,B CC CXX CFLAGS CXXFLAGS LDFLAGS,$(if $(filter command,$(firstword $(origin $(v)))),'$(v)=$($(v))'))
 # Another mode, beside this one.
 in_mode = $(MAKE) MODE=$(1) B=$(if $(filter command,$(firstword $(origin B))),$(B)/$(1),build/$(1))
 
 # ---- targets -------------------------------------------------------------------------------------
-all: $(BINARY) $(LIBRARY) ## build command and libraries (MODE=release|debug|asan|tsan, B=DIR)
+all: $(BINARY) $(LIBRARY) ## build command and libraries (MODE=release|debug|asan|tsan, B=DIR, V=1 shows commands)
+
+deps: ## install the Debian packages that are missing (apt-get, as root or with sudo)
+	@tools/dev/deps.sh build
+demo: deps ## fresh machine to a filled store: build, ingest real input, show status, read a record back
+	@$(MAKE) --no-print-directory all
+	@tools/dev/demo.sh $(B)/penstock $(B)/demo
+test: deps ## everything that must hold: units, commands, examples, rules; again under ASan+UBSan; races under TSan
+	@tests/run $(given)
 
 unit: $(UNITS) ## build and run the unit tests of every room (also: unit-ring, unit-store, unit-engine)
 	@set -e; for u in $(UNITS); do echo "== $$u"; $$u; done
 unit-ring unit-store unit-engine: unit-%: $(B)/run-unit-%
 $(B)/run-unit-%: FORCE
 	@$(if $(filter $*,$(rooms_with_tests)),$(MAKE) --no-print-directory $(B)/unit-$* && $(B)/unit-$*,echo "tests/$*: no tests")
-
+integration: $(BINARY) ## run the tests of the command alone (tests/cli)
+	@/usr/bin/python3 tests/cli/run.py $(B)/penstock
 stress: $(STRESS) ## build and run the race programs (MODE=tsan for the race checker; PEN_SECS each)
 	@set -e; for t in $(STRESS); do echo "== $$t"; rc=0; $$t || rc=$$?; \
 	  case $$rc in 0) ;; 77) echo "skipped: $$t";; *) echo "FAIL $$rc $$t"; exit 1;; esac; done
+torture: ## kill, cut, starve and refuse a real run, many times over (tests/torture)
+	@tools/dev/deps.sh build torture
+	@$(MAKE) --no-print-directory all torture-programs
+	@$(if $(wildcard tests/torture/run.sh),B=$(B) PENSTOCK=$(B)/penstock tests/torture/run.sh $(B)/penstock,echo "tests/torture: no run.sh")
+fuzz: ## feed each parser what libFuzzer comes up with, PEN_SECS each (needs clang)
+	@tools/dev/deps.sh build lint
+	@+$(call in_mode,fuzz) --no-print-directory fuzz-here
+bench: ## measure: builds and runs bench/run.sh (release, quiet machine)
+	@$(MAKE) --no-print-directory all bench-programs
+	@$(if $(wildcard bench/run.sh),B=$(B) PENSTOCK=$(B)/penstock bench/run.sh,echo "bench: no run.sh")
+bench-smoke: ## do the benchmarks run at all: smallest inputs, no numbers worth keeping
+	@$(MAKE) --no-print-directory all bench-programs
+	@$(if $(wildcard bench/run.sh),B=$(B) PENSTOCK=$(B)/penstock PEN_SMOKE=1 bench/run.sh --smoke,echo "bench: no run.sh")
+
+tidy: ## house rules: headers stand alone, arrows, ordering pairs, bans, sizes, and a control for each
+	@CC='$(CC)' CXX='$(CXX)' tools/dev/tidy.sh
+lint: ## clang-format, clang-tidy, cppcheck
+	@tools/dev/deps.sh build lint
+	@tools/dev/lint.sh
+format: ## let clang-format rewrite the sources
+	@tools/dev/deps.sh lint
+	@tools/dev/lint.sh --fix
+cov: ## line coverage of the unit and command tests, a line a room
+	@+$(call in_mode,cov) --no-print-directory cov-here
+arm64-check: ## do the C rooms compile for aarch64 (needs the cross compiler; headers only)
+	@tools/dev/arm64.sh
+
+install: all ## install under DESTDIR/PREFIX: command, libraries, headers, penstock.pc
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
+	install -m 755 $(B)/penstock $(DESTDIR)$(PREFIX)/bin/penstock
+	install -m 644 $(B)/libpenstock.a $(DESTDIR)$(PREFIX)/lib/libpenstock.a
+	install -m 755 $(B)/libpenstock.so.0 $(DESTDIR)$(PREFIX)/lib/libpenstock.so.0
+	ln -sf libpenstock.so.0 $(DESTDIR)$(PREFIX)/lib/libpenstock.so
+	install -m 644 include/penstock.h include/penstock_error.h $(DESTDIR)$(PREFIX)/include
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' penstock.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/penstock.pc
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/penstock.pc
+uninstall: ## remove what install put there
+	cd $(DESTDIR)$(PREFIX) && rm -f bin/penstock lib/libpenstock.a lib/libpenstock.so.0 lib/libpenstock.so \
+	  lib/pkgconfig/penstock.pc include/penstock.h include/penstock_error.h
+clean: ## remove build/
+	rm -rf build
+help: ## this list
+	@sed -nE 's/^([a-z0-9-]+):.*## /\1\t/p' Makefile | expand -t14
+
 examples: $(EXAMPLES)
 bench-programs: $(BENCH)
 torture-programs: $(TORTURE)
 fuzz-programs: $(FUZZERS)
 stress-programs: $(STRESS)
 test-programs: all $(UNITS) $(EXAMPLES) $(FUZZERS)
-clean: ## remove build/
-	rm -rf build
-help: ## this list
-	@sed -nE 's/^([a-z0-9-]+):.*## /\1\t/p' Makefile | expand -t16
+fuzz-here: $(FUZZERS)
+	@tools/dev/fuzz.sh $(B) $(FUZZERS)
+cov-here: $(UNITS) $(BINARY)
+	@tools/dev/cov.sh $(B)
+list-%:
+	@echo $($*)
 FORCE:
-.PHONY: all unit unit-ring unit-store unit-engine stress examples bench-programs torture-programs fuzz-programs \
-	stress-programs test-programs clean help FORCE
+.PHONY: all deps demo test unit unit-ring unit-store unit-engine integration stress torture fuzz bench bench-smoke \
+	tidy lint format cov arm64-check install uninstall clean help examples bench-programs torture-programs \
+	fuzz-programs stress-programs test-programs fuzz-here cov-here FORCE
 
 # ---- rules ---------------------------------------------------------------------------------------
 # Rewritten only when the flags change; every object depends on it.
@@ -136,10 +198,12 @@ $(B)/flags: FORCE
 
 $(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
-	$(CC) $(C_FLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(C_FLAGS) -MMD -MP -c -o $@ $<
 $(B)/%.o: %.cc $(B)/flags
 	@mkdir -p $(@D)
-	$(CXX) $(CC_FLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CXX,$<)
+	$(Q)$(CXX) $(CC_FLAGS) -MMD -MP -c -o $@ $<
 
 # The event count is inline assembly, which the race checker cannot see into.
 $(B)/ring/park.o: SAN_tsan :=
@@ -154,41 +218,50 @@ $(B)/libstore.a: $(STORE_OBJ)
 $(B)/libengine.a: $(ENGINE_OBJ)
 $(B)/libpenstock.a: $(LIB_OBJ)
 $(B)/lib%.a:
-	@rm -f $@; mkdir -p $(@D)
-	@ar rcs $@ $^
+	$(call say,AR)
+	$(Q)rm -f $@; mkdir -p $(@D); ar rcs $@ $^
 
 $(B)/exports.map: include/penstock.h tools/dev/exports.sh
 	@mkdir -p $(@D)
 	@CC='$(CC)' tools/dev/exports.sh $< > $@
 $(B)/libpenstock.so.0: $(LIB_OBJ) $(B)/exports.map
-	$(CXX) -shared $(LD_FLAGS) -Wl,-soname,libpenstock.so.0 -Wl,--version-script=$(B)/exports.map \
+	$(call say,LINK)
+	$(Q)$(CXX) -shared $(LD_FLAGS) -Wl,-soname,libpenstock.so.0 -Wl,--version-script=$(B)/exports.map \
 	  $(if $(SAN_$(MODE)),,-Xlinker -zdefs) -o $@ $(LIB_OBJ) $(LIBS)
 $(B)/libpenstock.so: $(B)/libpenstock.so.0
 	@ln -sf libpenstock.so.0 $@
 
 program = $(CXX) -pie $(LD_FLAGS) -o $@ $(filter %.o %.a,$^)
 $(B)/penstock: $(TOOLS_OBJ) $(B)/libpenstock.a
-	$(program) $(JEMALLOC_$(MODE)) $(LIBS)
+	$(call say,LINK)
+	$(Q)$(program) $(JEMALLOC_$(MODE)) $(LIBS)
 
 unit_objects = $(call objects,$(call src,tests/$(1))) $(TESTLIB_OBJ)
 $(B)/unit-ring: $(call unit_objects,ring) $(B)/libring.a
 $(B)/unit-store: $(call unit_objects,store) $(B)/libstore.a $(B)/libring.a
 $(B)/unit-engine: $(call unit_objects,engine) $(B)/libengine.a $(B)/libstore.a $(B)/libring.a
 $(B)/unit-ring $(B)/unit-store $(B)/unit-engine:
-	$(program) -lcriterion $(LIBS)
+	$(call say,LINK)
+	$(Q)$(program) -lcriterion $(LIBS)
 
 $(STRESS): %: %.o $(STRESS_OBJ) $(TESTLIB_OBJ) $(B)/libpenstock.a
-	$(program) $(LIBS)
+	$(call say,LINK)
+	$(Q)$(program) $(LIBS)
 $(BENCH): %: %.o $(BENCH_OBJ) $(B)/libpenstock.a
-	$(program) $(JEMALLOC_$(MODE)) $(LIBS)
+	$(call say,LINK)
+	$(Q)$(program) $(JEMALLOC_$(MODE)) $(LIBS)
 $(EXAMPLES): %: %.o $(B)/libpenstock.a
-	$(program) $(LIBS)
+	$(call say,LINK)
+	$(Q)$(program) $(LIBS)
 $(call programs,$(TORTURE_MAIN)): %: %.o $(TORTURE_OBJ) $(B)/libpenstock.a
-	$(program) -lseccomp $(LIBS)
+	$(call say,LINK)
+	$(Q)$(program) -lseccomp $(LIBS)
 $(TORTURE_SO): %.so: %.o
-	$(CC) -shared -pthread -o $@ $< -ldl
+	$(call say,LINK)
+	$(Q)$(CC) -shared -pthread -o $@ $< -ldl
 $(FUZZERS): %: %.o $(if $(filter fuzz,$(MODE)),,$(B)/tests/fuzz/replay.o) $(B)/libpenstock.a
-	$(program) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) $(LIBS)
+	$(call say,LINK)
+	$(Q)$(program) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) $(LIBS)
 
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
