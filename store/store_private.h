@@ -41,6 +41,8 @@ extern const char *const pen_db_names[PEN_DB_COUNT];
 
 #define PEN_META_KEY "meta" /* the key of struct pen_fmt_meta, 4 bytes */
 
+#define PEN_HANDLES (PEN_DATASETS_MAX + 64u) /* foreign databases are read too */
+#define PEN_READERS_MAX 1024u
 #define PEN_READ_POOL 16u    /* reset read transactions kept for the next reader */
 #define PEN_SWEEP_COMMITS 64u /* dead readers are looked for this often */
 
@@ -55,7 +57,8 @@ struct pen_store {
 	MDB_env *env;
 	MDB_dbi db[PEN_DB_COUNT];
 	char *path;
-	int dir_fd, run_fd; /* run_fd is -1 when opened read-only and run/ cannot be made */
+	int dir_fd, run_fd; /* run_fd is -1 when opened read-only and there is no run/ */
+	int witness_fd;	    /* data.mdb, read-only: asked whether the disk has failed (txn.c) */
 	bool read_only;
 	uint32_t page_size;
 	uint64_t store_id;
@@ -67,8 +70,7 @@ struct pen_store {
 	struct pen_turn *turn; /* NULL when read-only */
 
 	pthread_mutex_t write_mutex; /* held from begin to commit/abort, around sync, and to open a handle */
-	pthread_t writer;	     /* who holds write_mutex; only that thread may compare, see writing */
-	_Atomic bool writing;	     /* written by the holder of write_mutex */
+	_Atomic pthread_t writer;    /* the thread inside a write transaction, 0: none. Written by the holder */
 	uint32_t commits;	     /* since the last sweep; under write_mutex */
 	bool flag_nometasync;	     /* the environment's flag now; under write_mutex */
 	/* -PEN_DISK_FAILED or another code once nothing may be written any more. Written by the holder of write_mutex. */
@@ -82,13 +84,22 @@ struct pen_store {
 	bool remapping;
 
 	pthread_mutex_t handle_mutex;
-	struct pen_handle *handles; /* PEN_DATASETS_MAX of them */
+	struct pen_handle *handles; /* PEN_HANDLES of them */
+};
+
+/* What a transaction did to one database, for the estimate of dirty pages. */
+struct pen_touch {
+	uint64_t leaves;	/* leaf pages written to, counted often rather than never */
+	uint64_t overflow;	/* overflow pages written */
+	uint64_t leaves_before; /* when the transaction first wrote here */
 };
 
 struct pen_txn {
 	struct pen_store *store;
 	MDB_txn *mdb;
-	uint64_t dirty;
+	uint64_t dirty; /* what other files added */
+	int failed;	/* the first code a write failed with: the transaction cannot commit */
+	struct pen_touch touch[PEN_DB_COUNT];
 	enum pen_durability level; /* in force */
 	struct pen_fmt_meta meta;  /* as read at begin; changed fields are written at commit when meta_changed */
 	bool meta_changed;
@@ -143,8 +154,8 @@ int pen_meta_read(struct pen_store *store, MDB_txn *txn, struct pen_fmt_meta *re
 
 /*
  * Looks at STORE/data.mdb with pread, before LMDB maps it: meta pages valid, the file as long as they say.
- * 0, -PEN_STORE_MISSING, -PEN_STORE_DAMAGED, -PEN_STORE_NEWER (LMDB's own format), or -errno. Must not run in a process
- * that has the store open: closing the descriptor would drop LMDB's locks.
+ * 0, -PEN_STORE_MISSING, -PEN_STORE_DAMAGED, -PEN_STORE_NEWER (LMDB's own format), or -errno. (LMDB's fcntl locks are on
+ * lock.mdb: closing a descriptor of data.mdb drops none.)
  */
 int pen_store_inspect(int dir_fd, struct pen_failure *why);
 
@@ -180,6 +191,14 @@ int pen_cursor_make(struct pen_store *store, enum pen_cursor_mode mode, const ch
 
 /* ---- write transactions ---------------------------------------------------------------------- */
 
+/* What a failed write of the transaction means: remembers it, and returns the code. */
+int pen_txn_failed(struct pen_txn *txn, int rc);
+/* Pages of one database that are dirty, at most. */
+uint64_t pen_touch_dirty(struct pen_txn *txn, MDB_dbi dbi, const struct pen_touch *touch);
+void pen_touch_begin(struct pen_txn *txn, MDB_dbi dbi, struct pen_touch *touch);
+/* Overflow pages of a value, 0 when it fits into a leaf. */
+uint64_t pen_overflow_pages(const struct pen_store *store, size_t key_len, size_t value_len);
+
 /* Puts a value that penstock itself wrote (sealed by the caller) and adds what it may dirty. flags: MDB_APPEND, ... */
 int pen_txn_put(struct pen_txn *txn, enum pen_db db, const void *key, size_t key_len, const void *value,
 		size_t value_len, unsigned flags);
@@ -189,5 +208,42 @@ int pen_txn_get(struct pen_txn *txn, enum pen_db db, const void *key, size_t key
 
 /* Frees the datasets of a transaction, and enters the handles it opened when it was committed (dataset.c). */
 void pen_dataset_end(struct pen_txn *txn, bool committed);
+/* Dirty pages of all datasets of the transaction, at most. */
+uint64_t pen_dataset_dirty(struct pen_txn *txn);
+/* All datasets of the transaction were saved after their last change. */
+bool pen_dataset_all_saved(const struct pen_txn *txn);
+
+/* ---- handles, for those who hold write_mutex -------------------------------------------------- */
+
+struct pen_handle *pen_handle_find(struct pen_store *store, const char *name);
+/* Enters a handle whose transaction has committed. When the table is full, closes one that nobody uses. */
+void pen_handle_enter(struct pen_store *store, const char *name, MDB_dbi dbi);
+/* Forgets the handle, and closes it unless LMDB has done so: -EBUSY when a cursor of this process is on it. */
+int pen_handle_forget(struct pen_store *store, const char *name, bool close);
+/* Closes handles that nobody uses, except those of txn's datasets (txn may be NULL). */
+void pen_handle_evict(struct pen_store *store, const struct pen_txn *txn);
+bool pen_dataset_in_use(const struct pen_txn *txn, const char *name);
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+/* Makes a store at path (create.c): the directory is missing or empty. 0 also when somebody else just made it. */
+int pen_store_create(const char *path, const struct pen_store_options *opt, const struct pen_clock *clock,
+		     struct pen_failure *why);
+/* A new environment with our settings, opened on a directory. map_bytes 0: as much as is sensible. */
+int pen_env_open(const char *path, uint64_t map_bytes, bool read_only, MDB_env **ret, struct pen_failure *why);
+/* The address space for a store whose file has file_bytes now. */
+uint64_t pen_map_choice(uint64_t map_bytes, uint64_t file_bytes);
+/* Follows another process that grew the map. write_mutex is held, no transaction of this thread is open. */
+int pen_store_remap(struct pen_store *store);
+/* Sweeps the slots of dead readers. */
+void pen_store_sweep(struct pen_store *store);
+/* The strictest level of all live engines: false when there is none (turn.c). */
+bool pen_turn_strictest(const struct pen_store *store, enum pen_durability *ret);
+
+/* statfs(2); tests replace it. */
+struct statfs;
+extern int (*pen_store_statfs)(const char *path, struct statfs *ret);
+/* Called at named points of the creation; tests replace it to die there. */
+extern void (*pen_store_point)(const char *name);
 
 #endif
