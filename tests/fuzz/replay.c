@@ -40,7 +40,7 @@ static int replay_file(const char *path)
 		free(data);
 		return -1;
 	}
-	fprintf(stderr, "%s\n", path); /* the last line before a crash names the input */
+	fprintf(stderr, "%s\n", path);		  /* the last line before a crash names the input */
 	(void)LLVMFuzzerTestOneInput(data, size); /* the result is the fuzzer's, always 0 */
 	free(data);
 	return 1;
@@ -75,7 +75,9 @@ int main(int argc, char **argv)
 
 	for (int i = 1; i < argc; i++) {
 		struct stat st;
-		int n = stat(argv[i], &st) ? -1 : S_ISDIR(st.st_mode) ? replay_dir(argv[i]) : replay_file(argv[i]);
+		int n = stat(argv[i], &st)    ? -1
+			: S_ISDIR(st.st_mode) ? replay_dir(argv[i])
+					      : replay_file(argv[i]);
 
 		if (n < 0)
 			return 1;

@@ -26,7 +26,7 @@ verdict clang-format $?
 flags='-D_GNU_SOURCE -I. -Wall -Wextra -Wshadow'
 printf '%s\n' $rooms | xargs -r -P "$(nproc)" -n 1 sh -c '
 	case $2 in *.cc) std=-std=c++17 ;; *) std=-std=c17 ;; esac
-	clang-tidy --quiet "$2" -- $std $1 2>/dev/null || exit 255' sh "$flags"
+	clang-tidy --quiet "$2" -- $std $1 2>/dev/null' sh "$flags"
 verdict clang-tidy $?
 
 # inline suppressions carry their reason beside them
