@@ -30,10 +30,9 @@ static const char *name_at(const char *const *names, size_t count, unsigned i)
 const char *pen_state_name(enum pen_state state)
 {
 	static const char *const names[] = {
-		[PEN_QUEUED] = "queued",       [PEN_WAITING] = "waiting",     [PEN_RUNNING] = "running",
-		[PEN_PAUSED] = "paused",       [PEN_COMPLETED] = "completed", [PEN_FAILED] = "failed",
-		[PEN_STOPPED] = "stopped",     [PEN_INTERRUPTED] = "interrupted",
-		[PEN_CANCELLED] = "cancelled",
+		[PEN_QUEUED] = "queued",   [PEN_WAITING] = "waiting",	      [PEN_RUNNING] = "running",
+		[PEN_PAUSED] = "paused",   [PEN_COMPLETED] = "completed",     [PEN_FAILED] = "failed",
+		[PEN_STOPPED] = "stopped", [PEN_INTERRUPTED] = "interrupted", [PEN_CANCELLED] = "cancelled",
 	};
 	return name_at(names, PEN_COUNT(names), (unsigned)state);
 }
@@ -98,10 +97,11 @@ static const char *shelve_text(struct shelf *shelf, const char *text, size_t sha
 	return shelve(shelf, text, strlen(text), share);
 }
 
-static const char *shelve_place(struct shelf *shelf, const struct pen_facts *facts, const struct pen_standing *standing,
-				size_t share)
+static const char *shelve_place(struct shelf *shelf, const struct pen_facts *facts,
+				const struct pen_standing *standing, size_t share)
 {
-	const char *source = pen_ledger_list_at(facts->sources, facts->sources_len, standing->fixed.place_source);
+	const char *source =
+		pen_ledger_list_at(facts->sources, facts->sources_len, standing->fixed.place_source);
 	char place[2 * PEN_PATH_BYTES_MAX];
 	size_t len;
 
@@ -118,12 +118,18 @@ static const char *shelve_place(struct shelf *shelf, const struct pen_facts *fac
 static struct pen_counters counters_of(const struct pen_fmt_counters *c)
 {
 	return (struct pen_counters){
-		.items = c->items, .committed = c->committed, .rejected = c->rejected, .failed = c->failed,
-		.skipped = c->skipped, .duplicates = c->duplicates, .bytes = c->bytes,
+		.items = c->items,
+		.committed = c->committed,
+		.rejected = c->rejected,
+		.failed = c->failed,
+		.skipped = c->skipped,
+		.duplicates = c->duplicates,
+		.bytes = c->bytes,
 	};
 }
 
-static void fill_info(const struct pen_facts *facts, const struct pen_standing *standing, struct pen_batch_info *ret)
+static void fill_info(const struct pen_facts *facts, const struct pen_standing *standing,
+		      struct pen_batch_info *ret)
 {
 	const struct pen_fmt_batch *f = &facts->fixed;
 	const struct pen_fmt_state *s = &standing->fixed;
@@ -368,7 +374,8 @@ static int cancel_in(struct pen_txn *txn, uint64_t id, struct pen_failure *why)
 		return rc;
 	if (pen_ledger_over(s->state)) {
 		free(facts);
-		return pen_fail(why, -PEN_BATCH_OVER, 0, "batch %016" PRIx64 " is %s", id, pen_state_name(s->state));
+		return pen_fail(why, -PEN_BATCH_OVER, 0, "batch %016" PRIx64 " is %s", id,
+				pen_state_name(s->state));
 	}
 	s->state = PEN_CANCELLED;
 	s->code = -PEN_CANCELLED_BY;
@@ -381,7 +388,8 @@ static int cancel_in(struct pen_txn *txn, uint64_t id, struct pen_failure *why)
 	if (!rc)
 		rc = pen_ledger_save(txn, &standing);
 	if (!rc)
-		rc = pen_journal_add(txn, id, PEN_EVENT_CANCELLED, s->code, s->counted.bytes, s->counted.items);
+		rc = pen_journal_add(txn, id, PEN_EVENT_CANCELLED, s->code, s->counted.bytes,
+				     s->counted.items);
 	return rc;
 }
 

@@ -28,10 +28,18 @@ int pen_item_put(struct pen_txn *txn, const struct pen_row *row)
 	size_t path_len = row->path ? strnlen(row->path, PEN_PATH_BYTES_MAX) : 0;
 	size_t key_len = pen_min(row->key_len, PEN_KEY_MAX), raw_len = pen_min(row->raw_len, PEN_RAW_MAX);
 	struct pen_fmt_item item = {
-		.line = row->line, .offset = row->offset, .column = row->column, .raw_total = row->raw_total,
-		.code = row->code, .source = row->source, .raw_len = (uint32_t)raw_len,
-		.key_len = (uint16_t)key_len, .path_len = (uint16_t)path_len, .state = (uint8_t)row->state,
-		.detail = row->detail, .attempts = row->attempts,
+		.line = row->line,
+		.offset = row->offset,
+		.column = row->column,
+		.raw_total = row->raw_total,
+		.code = row->code,
+		.source = row->source,
+		.raw_len = (uint32_t)raw_len,
+		.key_len = (uint16_t)key_len,
+		.path_len = (uint16_t)path_len,
+		.state = (uint8_t)row->state,
+		.detail = row->detail,
+		.attempts = row->attempts,
 	};
 	size_t size = sizeof(item) + key_len + path_len + raw_len;
 	int rc;
@@ -75,8 +83,9 @@ int pen_item_decode(const void *key, size_t key_len, const void *value, size_t l
 	if (rc)
 		return rc;
 	memcpy(&item, value, sizeof(item));
-	if ((uint64_t)item.key_len + item.path_len + item.raw_len != len - sizeof(item) || item.raw_len > PEN_RAW_MAX ||
-	    item.path_len > PEN_PATH_BYTES_MAX || item.state < PEN_ITEM_COMMITTED || item.state > PEN_ITEM_RETRYING ||
+	if ((uint64_t)item.key_len + item.path_len + item.raw_len != len - sizeof(item) ||
+	    item.raw_len > PEN_RAW_MAX || item.path_len > PEN_PATH_BYTES_MAX ||
+	    item.state < PEN_ITEM_COMMITTED || item.state > PEN_ITEM_RETRYING ||
 	    item.key_crc != pen_crc32c(key, key_len))
 		return -PEN_STORE_DAMAGED;
 	*ret = item;
@@ -150,13 +159,20 @@ static int item_texts(struct pen_cursor *cur, const struct pen_fmt_item *item, c
 	return 0;
 }
 
-static int item_fill(struct pen_cursor *cur, uint64_t seq, const struct pen_fmt_item *item, const uint8_t *tail,
-		     struct pen_item *ret)
+static int item_fill(struct pen_cursor *cur, uint64_t seq, const struct pen_fmt_item *item,
+		     const uint8_t *tail, struct pen_item *ret)
 {
 	*ret = (struct pen_item){
-		.batch = cur->batch, .seq = seq, .state = item->state, .code = item->code, .line = item->line,
-		.offset = item->offset, .column = item->column, .raw_total = item->raw_total,
-		.attempts = item->attempts, .key = { tail, item->key_len },
+		.batch = cur->batch,
+		.seq = seq,
+		.state = item->state,
+		.code = item->code,
+		.line = item->line,
+		.offset = item->offset,
+		.column = item->column,
+		.raw_total = item->raw_total,
+		.attempts = item->attempts,
+		.key = { tail, item->key_len },
 		.raw = { tail + item->key_len + item->path_len, item->raw_len },
 	};
 	return item_texts(cur, item, tail, ret);
@@ -196,8 +212,10 @@ int pen_items_next(struct pen_cursor *cur, struct pen_item *ret)
 			break;
 		}
 		if (rc > 0)
-			rc = pen_item_decode(key.mv_data, key.mv_size, value.mv_data, value.mv_size, &item, &tail);
-		if (!rc && ((cur->state && item.state != cur->state) || (cur->code && item.code != cur->code)))
+			rc = pen_item_decode(key.mv_data, key.mv_size, value.mv_data, value.mv_size, &item,
+					     &tail);
+		if (!rc &&
+		    ((cur->state && item.state != cur->state) || (cur->code && item.code != cur->code)))
 			continue;
 		if (!rc)
 			rc = item_fill(cur, pen_get_be64((const uint8_t *)key.mv_data + 8), &item, tail, ret);

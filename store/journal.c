@@ -6,12 +6,17 @@
 #include "ring/base.h"
 #include "store/store_private.h"
 
-int pen_journal_add(struct pen_txn *txn, uint64_t batch, enum pen_event_type type, int code, uint64_t a, uint64_t b)
+int pen_journal_add(struct pen_txn *txn, uint64_t batch, enum pen_event_type type, int code, uint64_t a,
+		    uint64_t b)
 {
 	uint64_t seq = txn->meta.last_event + 1;
 	struct pen_fmt_event event = {
 		.time_ms = pen_real_ms(pen_store_clock(txn->store)),
-		.batch = batch, .a = a, .b = b, .code = code, .type = (uint16_t)type,
+		.batch = batch,
+		.a = a,
+		.b = b,
+		.code = code,
+		.type = (uint16_t)type,
 	};
 	uint8_t key[8];
 	int rc;
@@ -84,8 +89,13 @@ static int event_decode(const MDB_val *key, const MDB_val *value, struct pen_eve
 		return rc;
 	memcpy(&event, value->mv_data, sizeof(event));
 	*ret = (struct pen_event){
-		.seq = pen_get_be64(key->mv_data), .time_ms = event.time_ms, .batch = event.batch,
-		.type = event.type, .code = event.code, .a = event.a, .b = event.b,
+		.seq = pen_get_be64(key->mv_data),
+		.time_ms = event.time_ms,
+		.batch = event.batch,
+		.type = event.type,
+		.code = event.code,
+		.a = event.a,
+		.b = event.b,
 	};
 	return 0;
 }

@@ -15,7 +15,7 @@
 #include "ring/base.h"
 #include "store/store_private.h"
 
-#define FACTS_MAX (1u << 29) /* bytes of one batch's facts: 65,536 sources of 4 KiB, twice */
+#define FACTS_MAX (1u << 29)	  /* bytes of one batch's facts: 65,536 sources of 4 KiB, twice */
 #define EPOCH_MS 1577836800000ull /* 2020-01-01 */
 #define RANDOM_BITS 22
 
@@ -37,7 +37,8 @@ static void pieces_of(const struct pen_facts *facts, struct piece piece[PEN_STR_
 	piece[PEN_STR_KEY] = (struct piece){ facts->key, text_len(facts->key) };
 	piece[PEN_STR_OWNER] = (struct piece){ facts->owner, text_len(facts->owner) };
 	piece[PEN_STR_CORRELATION] = (struct piece){ facts->correlation_id, text_len(facts->correlation_id) };
-	piece[PEN_STR_IDEMPOTENCY] = (struct piece){ facts->idempotency_key, text_len(facts->idempotency_key) };
+	piece[PEN_STR_IDEMPOTENCY] =
+		(struct piece){ facts->idempotency_key, text_len(facts->idempotency_key) };
 	piece[PEN_STR_SOURCES] = (struct piece){ facts->sources, facts->sources ? facts->sources_len : 0 };
 	piece[PEN_STR_LABELS] = (struct piece){ facts->labels, facts->labels ? facts->labels_len : 0 };
 }
@@ -115,8 +116,9 @@ int pen_ledger_decode_facts(const void *value, size_t len, uint64_t id, struct p
 	if (!facts)
 		return -PEN_MEMORY;
 	memcpy(&facts->fixed, value, sizeof(facts->fixed));
-	if (facts->fixed.id != id || facts->fixed.format > PEN_FORMAT_PUTS || facts->fixed.key_kind > PEN_KEY_GIVEN ||
-	    facts->fixed.on_duplicate > PEN_DUP_REJECT || facts->fixed.validate > PEN_VALIDATE_FAST) {
+	if (facts->fixed.id != id || facts->fixed.format > PEN_FORMAT_PUTS ||
+	    facts->fixed.key_kind > PEN_KEY_GIVEN || facts->fixed.on_duplicate > PEN_DUP_REJECT ||
+	    facts->fixed.validate > PEN_VALIDATE_FAST) {
 		free(facts);
 		return -PEN_STORE_DAMAGED;
 	}
@@ -316,7 +318,8 @@ int pen_ledger_load(struct pen_txn *txn, uint64_t id, struct pen_facts **ret_fac
 	return load(txn->store, txn->mdb, id, ret_facts, ret);
 }
 
-int pen_ledger_read(struct pen_store *store, uint64_t id, struct pen_facts **ret_facts, struct pen_standing *ret)
+int pen_ledger_read(struct pen_store *store, uint64_t id, struct pen_facts **ret_facts,
+		    struct pen_standing *ret)
 {
 	MDB_txn *mdb;
 	int rc;

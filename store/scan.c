@@ -113,8 +113,8 @@ static int compare(const void *a, size_t a_len, const void *b, size_t b_len)
 
 static int first_record(struct pen_cursor *cur, MDB_val *key, MDB_val *value)
 {
-	bool by_prefix = cur->prefix_len && (!cur->from_len || compare(cur->prefix, cur->prefix_len, cur->from,
-								       cur->from_len) > 0);
+	bool by_prefix = cur->prefix_len && (!cur->from_len || compare(cur->prefix, cur->prefix_len,
+								       cur->from, cur->from_len) > 0);
 
 	*key = by_prefix ? (MDB_val){ cur->prefix_len, cur->prefix } : (MDB_val){ cur->from_len, cur->from };
 	return mdb_cursor_get(cur->mdb, key, value, key->mv_size ? MDB_SET_RANGE : MDB_FIRST);
@@ -136,7 +136,8 @@ int pen_scan_next(struct pen_cursor *cur, struct pen_view *ret_key, struct pen_v
 
 	if (cur->error || cur->done)
 		return cur->error;
-	rc = cur->started ? mdb_cursor_get(cur->mdb, &key, &value, MDB_NEXT) : first_record(cur, &key, &value);
+	rc = cur->started ? mdb_cursor_get(cur->mdb, &key, &value, MDB_NEXT)
+			  : first_record(cur, &key, &value);
 	cur->started = true;
 	if (rc && rc != MDB_NOTFOUND)
 		return cur->error = pen_mdb_code(rc);

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * audit - the checks behind verify (private to this room)
+ *
+ * Two halves. The guard (verify.c) runs a body in a forked child and turns whatever becomes of it into findings:
+ * sentences it sends through a pipe, its death by a signal, or that it stopped moving. The body (audit.c and its
+ * siblings) opens the environment for itself and walks everything in one snapshot.
+ *
+ *   audit.c         the file, its meta pages, the walk, the free list; what is called in which order
+ *   audit_ledger.c  batches, states, identities, rows, events
+ *   audit_data.c    datasets, digests, who feeds them
+ *
+ * Invariants have the numbers of docs/FORMAT.md.
+ */
+#ifndef PEN_STORE_AUDIT_H
+#define PEN_STORE_AUDIT_H
+
+#include <lmdb.h>
+#include <stdatomic.h>
+
+#include "store/store_private.h"
+
+enum pen_invariant {
+	PEN_INV_FILE = 1, /* file size and meta pages */
+	PEN_INV_META,	  /* the meta row */
+	PEN_INV_VALUES,	  /* own values: kind, version, CRC, lengths */
+	PEN_INV_PAIRS,	  /* facts and states */
+	PEN_INV_COUNTERS, /* sums, applied and counted */
+	PEN_INV_ROWS,	  /* rows against counters */
+	PEN_INV_CHECKPOINT,
+	PEN_INV_ENTRIES, /* of datasets, three ways */
+	PEN_INV_DIGESTS,
+	PEN_INV_EVENTS,
+	PEN_INV_IDENTITY,
+	PEN_INV_FEEDER,
+	PEN_INV_ORPHANS,   /* digest rows without dataset */
+	PEN_INV_KEYS,	   /* of @seq and @offset datasets */
+	PEN_INV_DATABASES, /* names */
+	PEN_INV_PAGES,	   /* everything can be walked */
+	PEN_INV_COUNT,
+};
+
+#define PEN_AUDIT_REPORTS 100u /* findings told of one invariant; the rest is a number */
+#define PEN_AUDIT_STALL_NS (60 * PEN_NS_PER_S)
+
+/*
+ * What the child leaves for the parent in a shared mapping. One writer, the child; the parent reads `ticks` while it
+ * lives and the rest after it was waited for.
+ */
+struct pen_audit_where {
+	_Atomic uint64_t ticks; /* grows while the child gets on */
+	uint64_t entry;		/* of the database below */
+	char place[320];
+	char detail[200]; /* what LMDB said when it gave up */
+};
+
+/* How a body speaks. */
+struct pen_audit_voice {
+	struct pen_audit_where *where;
+	int fd; /* the pipe */
+	uint64_t total;
+	uint64_t count[PEN_INV_COUNT]; /* violations by invariant */
+};
+
+/* One violation, one sentence. */
+void pen_audit_say(struct pen_audit_voice *voice, enum pen_invariant invariant, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+void pen_audit_place(struct pen_audit_voice *voice, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/* Gets on: called for every entry. */
+static inline void pen_audit_tick(struct pen_audit_voice *voice)
+{
+	voice->where->entry++;
+	atomic_fetch_add_explicit(&voice->where->ticks, 1, memory_order_relaxed);
+}
+
+/*
+ * Runs body in a child. Returns the number of violations, or the negative code of a body that could not run (which
+ * fills *why). A child without a tick for stall_ns is killed.
+ */
+typedef int pen_audit_body(struct pen_audit_voice *voice, const void *arg, struct pen_failure *why);
+long pen_audit_guard(pen_audit_body *body, const void *body_arg, uint64_t stall_ns, pen_finding_fn *finding,
+		     void *arg, struct pen_failure *why);
+/* The body of pen_verify; arg is the directory's path. */
+int pen_audit_run(struct pen_audit_voice *voice, const void *arg, struct pen_failure *why);
+
+/* ---- inside the body ------------------------------------------------------------------------- */
+
+struct pen_audit_batch {
+	uint64_t id, dataset_id, seq_base, bytes_total;
+	uint8_t identity[16];
+	uint8_t format, key_kind, state;
+	bool has_facts, has_state;
+	size_t sources;
+	uint64_t items, rejected, failed, skipped, committed, duplicates; /* applied */
+	uint64_t rows_rejected, rows_failed, rows_skipped;
+	char *dataset;
+};
+
+struct pen_audit_dataset {
+	char name[PEN_DATASET_NAME_MAX + 1];
+	struct pen_fmt_dataset row;
+	struct pen_sum stored[PEN_BUCKETS], found[PEN_BUCKETS];
+};
+
+struct pen_audit {
+	struct pen_audit_voice *voice;
+	MDB_env *env;
+	MDB_txn *txn;
+	uint64_t last_page, page_size, file_size;
+	bool file_short;
+	struct pen_fmt_meta meta;
+	bool has_meta;
+	struct pen_audit_batch *batches; /* by id */
+	size_t batch_count, batch_cap;
+	struct pen_audit_dataset **datasets; /* by name */
+	size_t dataset_count, dataset_cap;
+};
+
+/*
+ * Calls visit for every entry of a named database, in order. Notices keys out of order (which also ends any loop of
+ * damaged pages) and a count that is not LMDB's. False when the database is absent or could not be walked to its end.
+ */
+typedef void pen_audit_visit(struct pen_audit *audit, void *arg, const MDB_val *key, const MDB_val *value);
+bool pen_audit_walk(struct pen_audit *audit, const char *name, const char *what, pen_audit_visit *visit,
+		    void *arg, uint64_t *ret_entries);
+
+struct pen_audit_batch *pen_audit_find_batch(const struct pen_audit *audit, uint64_t id);
+struct pen_audit_dataset *pen_audit_find_dataset(const struct pen_audit *audit, uint64_t id);
+void pen_audit_ledger(struct pen_audit *audit);	   /* 3, 4, 5, 6, 7 (fields), 10, 11 */
+void pen_audit_data(struct pen_audit *audit);	   /* 3, 7 (next_seq), 8, 9, 12, 13, 14 */
+void pen_audit_databases(struct pen_audit *audit); /* 15 */
+
+#endif
