@@ -187,6 +187,16 @@ static int file_check(int fd, struct pen_failure *why)
 	return 0;
 }
 
+/* Somebody may be writing to the store: what looks damaged is looked at again before it is said. */
+static int file_settle(int fd, struct pen_failure *why)
+{
+	int i, code = -PEN_STORE_DAMAGED;
+
+	for (i = 0; i < 3 && code == -PEN_STORE_DAMAGED; i++)
+		code = file_check(fd, NULL);
+	return code ? file_check(fd, why) : 0;
+}
+
 int pen_store_inspect(int dir_fd, struct pen_failure *why)
 {
 	struct stat st;
@@ -201,7 +211,7 @@ int pen_store_inspect(int dir_fd, struct pen_failure *why)
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
 		code = pen_fail(why, -PEN_STORE_FOREIGN, 0, "data.mdb is not a regular file");
 	else
-		code = file_check(fd, why);
+		code = file_settle(fd, why);
 	(void)close(fd);
 	return code;
 }
