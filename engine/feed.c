@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A source of records is read into a chunk behind what the last chunk left over (the carry: the beginning of a record
+ * that was not whole), cut behind the last whole record, and sent. A record that fills a whole chunk moves to the jumbo
+ * buffer, of which there is one: a second such record waits until the committer gave it back.
+ *
+ * A tree of files is packed: small files are fetched side by side into one chunk, each at its own place; a pack is sent
+ * when its last file has arrived. Packs are numbered when they are begun, so they commit in the order of the walk.
+ *
+ * What can go wrong: a read fails or the source is no longer what it was (break), a file of a tree cannot be had
+ * (its entry becomes a flaw), no tag is free (step returns; the committer's return wakes the reader), the engine drains
+ * (stop). In every case what was cut before is already on its way and stays.
+ */
+#include "engine/feed.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/feed_private.h"
+#include "ring/assert.h"
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+int pen_feed_open(struct pen_engine *engine, struct pen_batch *batch, uint32_t user, struct pen_feed **ret)
+{
+	struct pen_feed *feed = calloc(1, sizeof *feed);
+
+	if (!feed)
+		return -ENOMEM;
+	feed->engine = engine;
+	feed->batch = batch;
+	feed->user = user;
+	feed->state = batch->plan->puts ? FEED_PUTS : FEED_SOURCE;
+	feed->root = feed->fd = -1;
+	feed->items = batch->from_items;
+	feed->next_source = batch->from.source;
+	feed->record_bytes = 64;
+	if (batch->plan->puts) {
+		*ret = feed;
+		return 0;
+	}
+	feed->carry = malloc(engine->chunk_bytes);
+	feed->fetches = calloc(PEN_FETCHES, sizeof *feed->fetches);
+	if (!feed->carry || !feed->fetches) {
+		pen_feed_close(feed);
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < PEN_FETCHES; i++) {
+		feed->fetches[i].next = feed->fetch_free;
+		feed->fetch_free = &feed->fetches[i];
+	}
+	*ret = feed;
+	return 0;
+}
+
+void pen_feed_close(struct pen_feed *feed)
+{
+	if (!feed)
+		return;
+	pen_assert(!feed->busy && !feed->fetches_out);
+	pen_walk_close(feed->walk);
+	if (feed->fd >= 0)
+		close(feed->fd);
+	if (feed->root >= 0)
+		close(feed->root);
+	free(feed->carry);
+	free(feed->fetches);
+	free(feed);
+}
+
+struct pen_feed *pen_feed_of(struct pen_io_req *req)
+{
+	return req->user;
+}
+
+uint32_t pen_feed_user(const struct pen_feed *feed)
+{
+	return feed->user;
+}
+
+bool pen_feed_ended(const struct pen_feed *feed)
+{
+	return feed->state == FEED_ENDED;
+}
+
+bool pen_feed_blocked(const struct pen_feed *feed)
+{
+	return feed->busy && feed->stream;
+}
+
+void pen_feed_pause(struct pen_feed *feed, bool pause)
+{
+	feed->paused = pause;
+}
+
+bool pen_feed_stopping(const struct pen_feed *feed)
+{
+	return feed->stopping;
+}
+
+void pen_feed_note(struct pen_feed *feed, struct pen_chunk *note, enum pen_chunk_kind kind, uint32_t sqe)
+{
+	pen_feed_seal_pack(feed); /* a pack in hand is numbered before the note */
+	*note = (struct pen_chunk){
+		.batch = feed->batch,
+		.tag = PEN_TAG_NONE,
+		.kind = kind,
+		.seq = feed->seq++,
+		.first_item = feed->items,
+		.sqe = sqe,
+	};
+	pen_feed_send(feed->engine, note);
+}
+
+void pen_feed_stop(struct pen_feed *feed, int code)
+{
+	if (feed->stopping || feed->state >= FEED_OVER)
+		return;
+	feed->stopping = true;
+	feed->stop_code = code;
+}
+
+uint64_t pen_feed_patience(const struct pen_feed *feed)
+{
+	if (feed->state == FEED_WRITER || (feed->busy && feed->stream && feed->fresh_ns))
+		return PEN_FEED_IDLE_NS;
+	return UINT64_MAX;
+}
+
+/* ---- buffers ------------------------------------------------------------------------------- */
+
+struct pen_chunk *pen_feed_get_chunk(struct pen_feed *feed)
+{
+	struct pen_engine *engine = feed->engine;
+	uint32_t tag = pen_tags_get(&engine->tags, feed->user);
+	struct pen_chunk *chunk;
+
+	if (tag == PEN_TAG_NONE)
+		return NULL;
+	chunk = &engine->chunks[tag];
+	pen_chunk_reset(chunk);
+	chunk->batch = feed->batch;
+	chunk->source = feed->source;
+	chunk->format = feed->format;
+	if (feed->in_tree && feed->state != FEED_PACK)
+		chunk->path = chunk->keys + pen_chunk_add_key(chunk, feed->name, strlen(feed->name) + 1);
+	return chunk;
+}
+
+void pen_feed_put_chunk(struct pen_feed *feed, struct pen_chunk *chunk)
+{
+	pen_tags_put(&feed->engine->tags, feed->user, chunk->tag);
+}
+
+bool pen_feed_take_jumbo(struct pen_feed *feed)
+{
+	struct pen_jumbo *jumbo = &feed->engine->jumbo;
+	size_t slack = 2 * (size_t)PEN_CHUNK_BYTES_MAX + PEN_JSON_PADDING; /* a read may overshoot by one step */
+	size_t bytes = pen_round_up(feed->batch->plan->max_record + slack, 4096);
+
+	if (jumbo->used)
+		return false;
+	if (jumbo->base && jumbo->bytes < bytes) {
+		munmap(jumbo->base, jumbo->bytes);
+		jumbo->base = NULL;
+	}
+	if (!jumbo->base) {
+		void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+		if (p == MAP_FAILED) {
+			pen_feed_break(feed, -PEN_SOURCE_BROKE, -ENOMEM);
+			return false;
+		}
+		jumbo->base = p;
+		jumbo->bytes = bytes;
+	}
+	jumbo->used = true;
+	feed->holds_jumbo = true;
+	return true;
+}
+
+void pen_feed_drop_jumbo(struct pen_feed *feed)
+{
+	struct pen_jumbo *jumbo = &feed->engine->jumbo;
+
+	if (!feed->holds_jumbo)
+		return;
+	/* Its pages go back at once: one large record must not weigh on the rest of the run. */
+	(void)madvise(jumbo->base, jumbo->bytes, MADV_DONTNEED);
+	jumbo->used = false;
+	feed->holds_jumbo = false;
+}
+
+/* ---- sending ------------------------------------------------------------------------------- */
+
+void pen_feed_send(struct pen_engine *engine, struct pen_chunk *chunk)
+{
+	struct pen_processor *best = NULL;
+	uint64_t word = (uint64_t)(uintptr_t)chunk, least = UINT64_MAX;
+	uint32_t pushed;
+
+	if (chunk->kind > PEN_CHUNK_PUTS) {
+		pushed = pen_fanin_push(&engine->commit_in, engine->processor_count, &word, 1);
+		pen_assert(pushed == 1);
+		return;
+	}
+	for (uint32_t i = 0; i < engine->processor_count; i++) {
+		struct pen_processor *p = &engine->processors[i];
+		/* Relaxed: a stale count only sends the chunk to the second least busy one. */
+		uint64_t out = p->sent - atomic_load_explicit(&p->done, memory_order_relaxed);
+
+		if (out < least) {
+			least = out;
+			best = p;
+		}
+	}
+	best->sent++;
+	pushed = pen_fanin_push(&best->in, 0, &word, 1);
+	pen_assert(pushed == 1);
+}
+
+void pen_feed_number(struct pen_feed *feed, struct pen_chunk *chunk)
+{
+	chunk->seq = feed->seq++;
+	chunk->first_item = feed->items;
+	feed->items += chunk->items;
+}
+
+struct pen_place pen_feed_place(const struct pen_feed *feed, uint64_t offset, uint64_t line, const char *path)
+{
+	return (struct pen_place){
+		.source = feed->source,
+		.offset = offset,
+		.line = line,
+		.files = feed->tree_files,
+		.paths = feed->tree_paths,
+		.content = feed->tree_content,
+		.path = path,
+	};
+}
+
+void pen_feed_put(struct pen_feed *feed, struct pen_chunk *chunk)
+{
+	chunk->batch = feed->batch;
+	chunk->kind = PEN_CHUNK_PUTS;
+	chunk->format = PEN_FORMAT_PUTS;
+	chunk->items = chunk->entry_count;
+	pen_feed_number(feed, chunk);
+	chunk->after = pen_feed_place(feed, feed->items, 0, NULL);
+	pen_feed_send(feed->engine, chunk);
+}
+
+/* ---- breaks -------------------------------------------------------------------------------- */
+
+int pen_feed_break_code(int error)
+{
+	switch (-error) {
+	case ENOENT:
+		return -PEN_SOURCE_VANISHED;
+	case EACCES:
+	case EPERM:
+	case ELOOP:
+		return -PEN_SOURCE_DENIED;
+	default:
+		return -PEN_SOURCE_BROKE;
+	}
+}
+
+void pen_feed_break(struct pen_feed *feed, int code, int error)
+{
+	feed->break_code = code;
+	feed->break_error = error;
+	feed->state = FEED_BREAK;
+}
+
+bool pen_feed_still_same(struct pen_feed *feed)
+{
+	if (feed->stream || pen_source_same(&feed->file, feed->fd))
+		return true;
+	pen_feed_break(feed, -PEN_SOURCE_CHANGED, 0);
+	return false;
+}
+
+/* Says it once, leaves a rejected item with its place, goes on with the next file. */
+static bool step_break(struct pen_feed *feed)
+{
+	const char *root = feed->batch->plan->sources[feed->source].path;
+	struct pen_chunk *chunk;
+	struct pen_flaw *flaw;
+	uint32_t raw;
+
+	pen_feed_drop_jumbo(feed);
+	if (feed->chunk && feed->used > feed->sent && !pen_feed_send_whole_lines(feed))
+		return false;
+	chunk = feed->chunk ? feed->chunk : pen_feed_get_chunk(feed);
+	if (!chunk)
+		return false;
+	feed->chunk = NULL;
+	raw = feed->used > feed->sent ? (uint32_t)pen_min(feed->used - feed->sent, PEN_RAW_MAX) : 0;
+	chunk->kind = PEN_CHUNK_FLAW;
+	chunk->begin = feed->sent;
+	chunk->end = chunk->begin + raw;
+	chunk->items = 1;
+	chunk->bytes = raw;
+	chunk->base_offset = feed->cut_at;
+	chunk->first_line = feed->lines;
+	/* A whole source that broke is passed over for good: the checkpoint stands behind its end. */
+	chunk->after = pen_feed_place(feed, feed->in_tree ? UINT64_MAX : pen_max(pen_max(feed->read_at, feed->file.size), 1),
+				      feed->lines, chunk->path);
+	pen_feed_number(feed, chunk);
+	flaw = pen_chunk_add_flaw(chunk, 0, 0, feed->break_code);
+	flaw->at = chunk->begin;
+	flaw->len = raw;
+	flaw->total = raw;
+	pen_feed_send(feed->engine, chunk);
+	pen_engine_notice(feed->engine, feed->break_code, "%s%s%s: %s, at byte %llu%s%s", root, feed->in_tree ? "/" : "",
+			  feed->in_tree ? feed->name : "", pen_error_text(feed->break_code),
+			  (unsigned long long)feed->cut_at, feed->break_error ? ": " : "",
+			  feed->break_error ? strerror(-feed->break_error) : "");
+	pen_feed_close_file(feed);
+	return true;
+}
+
+/* ---- sources ------------------------------------------------------------------------------- */
+
+void pen_feed_close_file(struct pen_feed *feed)
+{
+	if (feed->chunk)
+		pen_feed_put_chunk(feed, feed->chunk);
+	feed->chunk = NULL;
+	pen_feed_drop_jumbo(feed);
+	if (feed->fd >= 0)
+		close(feed->fd);
+	feed->fd = -1;
+	feed->stream = feed->eof = false;
+	feed->carry_len = feed->used = feed->sent = 0;
+	feed->fresh_ns = 0;
+	feed->state = !feed->in_tree ? FEED_SOURCE : feed->format == PEN_FORMAT_FILES ? FEED_PACK : FEED_FILE;
+}
+
+void pen_feed_begin_file(struct pen_feed *feed, uint64_t offset, uint64_t lines)
+{
+	feed->read_at = feed->cut_at = offset;
+	feed->lines = lines;
+	feed->eof = false;
+	feed->carry_len = feed->used = feed->sent = 0;
+	feed->jumbo_used = 0;
+	feed->state = feed->format == PEN_FORMAT_FILES ? FEED_WHOLE : FEED_RECORDS;
+}
+
+bool pen_feed_read(struct pen_feed *feed, void *to, size_t len, int64_t offset)
+{
+	if (!pen_io_read(feed->engine->io, &feed->req, feed->fd, to, len, offset))
+		return false;
+	feed->req.user = feed;
+	feed->busy = true;
+	return true;
+}
+
+static void open_stream(struct pen_feed *feed)
+{
+	struct stat st;
+
+	feed->stream = true;
+	pen_feed_begin_file(feed, 0, 0);
+	if (!fstat(feed->fd, &st) && S_ISFIFO(st.st_mode) && strcmp(feed->file.path, "-"))
+		feed->state = FEED_WRITER;
+}
+
+/* A FIFO that was opened without waiting reads as ended until its first writer came. */
+static bool step_writer(struct pen_feed *feed)
+{
+	struct pollfd p = { .fd = feed->fd, .events = POLLIN };
+
+	if (poll(&p, 1, 0) <= 0)
+		return false;
+	feed->state = FEED_RECORDS;
+	return true;
+}
+
+static bool step_source(struct pen_feed *feed)
+{
+	const struct pen_batch *batch = feed->batch;
+	bool here;
+	int rc;
+
+	if (feed->next_source == batch->plan->source_count) {
+		feed->state = FEED_OVER;
+		return true;
+	}
+	feed->source = feed->next_source++;
+	feed->file = batch->plan->sources[feed->source];
+	feed->format = feed->file.format;
+	feed->in_tree = false;
+	feed->tree_files = 0;
+	feed->tree_paths = feed->tree_content = (struct pen_sum){ 0 };
+	feed->cut_at = feed->read_at = feed->lines = 0;
+	snprintf(feed->name, sizeof feed->name, "%s", feed->file.path);
+	here = feed->source == batch->from.source;
+	if (here && feed->format == PEN_FORMAT_FILES && feed->file.kind == PEN_SOURCE_FILE && batch->from.offset)
+		return true; /* this one file was this one item, and is done */
+	rc = pen_source_open(&feed->file);
+	if (rc < 0) {
+		pen_feed_break(feed, pen_feed_break_code(rc), rc);
+		return true;
+	}
+	feed->fd = rc;
+	switch (feed->file.kind) {
+	case PEN_SOURCE_STREAM:
+		open_stream(feed);
+		break;
+	case PEN_SOURCE_FILE:
+		(void)posix_fadvise(feed->fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint */
+		pen_feed_begin_file(feed, here ? batch->from.offset : 0, here ? batch->from.line : 0);
+		(void)pen_feed_still_same(feed); /* changes the state when it is not */
+		break;
+	case PEN_SOURCE_TREE:
+		if (feed->root >= 0)
+			close(feed->root);
+		feed->root = feed->fd;
+		feed->fd = -1;
+		pen_walk_close(feed->walk);
+		feed->walk = NULL;
+		feed->has_ahead = false;
+		rc = pen_walk_open(feed->root, &feed->walk);
+		feed->checked = !here || !batch->resumed;
+		if (rc) {
+			pen_feed_break(feed, pen_feed_break_code(rc), rc);
+			return true;
+		}
+		feed->in_tree = true;
+		feed->state = feed->format == PEN_FORMAT_FILES ? FEED_PACK : FEED_FILE;
+	}
+	return true;
+}
+
+/* ---- the loop's side ----------------------------------------------------------------------- */
+
+/* Nothing more will be read: once nothing is in flight, END follows the last chunk. */
+static bool step_end(struct pen_feed *feed)
+{
+	struct pen_chunk *end = &feed->batch->end;
+
+	if (feed->busy)
+		return false;
+	pen_feed_seal_pack(feed);
+	if (feed->fetches_out)
+		return false;
+	feed->in_tree = false;
+	pen_feed_close_file(feed);
+	*end = (struct pen_chunk){
+		.batch = feed->batch,
+		.tag = PEN_TAG_NONE,
+		.kind = PEN_CHUNK_END,
+		.seq = feed->seq++,
+		.first_item = feed->items,
+		.res = feed->stopping ? feed->stop_code : 0,
+	};
+	feed->state = FEED_ENDED;
+	pen_feed_send(feed->engine, end);
+	return true;
+}
+
+bool pen_feed_step(struct pen_feed *feed)
+{
+	if (feed->state == FEED_ENDED)
+		return false;
+	/* PAIR(batch.stop) is not needed: nothing is read through this word, it only ends the work early. */
+	if (feed->stopping || feed->state == FEED_OVER || atomic_load_explicit(&feed->batch->stop, memory_order_relaxed))
+		return step_end(feed);
+	if (feed->paused || feed->busy)
+		return false;
+	switch (feed->state) {
+	case FEED_SOURCE:
+		return step_source(feed);
+	case FEED_FILE:
+		return pen_feed_step_file(feed);
+	case FEED_WRITER:
+		return step_writer(feed);
+	case FEED_RECORDS:
+		return pen_feed_step_records(feed);
+	case FEED_JUMBO:
+	case FEED_SKIP:
+		return pen_feed_step_jumbo(feed);
+	case FEED_PACK:
+		return pen_feed_step_pack(feed);
+	case FEED_WHOLE:
+		return pen_feed_step_whole(feed);
+	case FEED_BREAK:
+		return step_break(feed);
+	case FEED_PUTS:
+	case FEED_OVER:
+	case FEED_ENDED:
+		return false;
+	}
+	PEN_UNREACHABLE();
+}
+
+void pen_feed_done(struct pen_feed *feed, struct pen_io_req *req)
+{
+	if (req != &feed->req) {
+		pen_feed_done_fetch(feed, (struct fetch *)(void *)req);
+		return;
+	}
+	feed->busy = false;
+	if (req->res == -ECANCELED || feed->stopping)
+		return; /* step asks again, or ends */
+	switch (feed->state) {
+	case FEED_RECORDS:
+		pen_feed_done_records(feed, req->res, req->len);
+		break;
+	case FEED_JUMBO:
+		pen_feed_done_jumbo(feed, req->res, req->len);
+		break;
+	case FEED_SKIP:
+		pen_feed_done_skip(feed, req->res, req->len);
+		break;
+	case FEED_WHOLE:
+		pen_feed_done_whole(feed, req->res, req->len);
+		break;
+	default:
+		PEN_UNREACHABLE();
+	}
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * feed_private - what the three files of a feed share
+ *
+ *   feed.c          life, sources, breaks, sending
+ *   feed_records.c  lines of files and streams, records larger than a chunk
+ *   feed_files.c    trees, packs of small files, whole files
+ */
+#ifndef PEN_ENGINE_FEED_PRIVATE_H
+#define PEN_ENGINE_FEED_PRIVATE_H
+
+#include "engine/feed.h"
+#include "engine/walk.h"
+
+#define PEN_FEED_IDLE_NS (20 * PEN_NS_PER_MS)
+
+enum feed_state {
+	FEED_SOURCE = 1, /* open the next source */
+	FEED_FILE,	 /* open the next file of the tree */
+	FEED_WRITER,	 /* a FIFO waits for somebody to write */
+	FEED_RECORDS,	 /* read records */
+	FEED_JUMBO,	 /* a record larger than a chunk */
+	FEED_SKIP,	 /* the rest of a record larger than it may be */
+	FEED_PACK,	 /* fetch files of the tree */
+	FEED_WHOLE,	 /* one file, one item, through its own descriptor */
+	FEED_BREAK,	 /* the open file broke: leave a rejected item and go on */
+	FEED_PUTS,	 /* the program brings the records */
+	FEED_OVER,	 /* nothing more to read */
+	FEED_ENDED,	 /* END is sent */
+};
+
+/* One small file on its way. */
+struct fetch {
+	struct pen_io_req req; /* first: pen_feed_of and done cast back */
+	struct pen_chunk *pack;
+	struct fetch *next;
+	uint32_t item;
+	uint32_t tries;
+	uint64_t ino, size;
+	int64_t mtime_ns;
+};
+
+struct pen_feed {
+	struct pen_io_req req; /* the sequential read; `user` of every request is the feed */
+	struct pen_engine *engine;
+	struct pen_batch *batch;
+	uint32_t user;
+	enum feed_state state;
+	bool busy;    /* the sequential read is in flight */
+	bool paused;
+	bool stopping;
+	int stop_code;
+
+	/* What has been numbered. */
+	uint64_t seq, items;
+
+	/* The source and file that are read. */
+	uint32_t next_source, source;
+	enum pen_format format;
+	int root, fd;		/* the tree's directory; the open file */
+	struct pen_walk *walk;
+	bool in_tree, stream;
+	bool checked; /* the tree behind the checkpoint was compared with what was read then */
+	struct pen_source file; /* facts of the open file, to notice changes */
+	char path[PEN_PATH_BYTES_MAX + 1]; /* below the tree's root */
+	char name[PEN_PATH_BYTES_MAX + 1]; /* of the open file, for messages and as @path */
+	uint64_t read_at;	/* offset of the next byte to read */
+	uint64_t cut_at;	/* offset of the first byte that is in no chunk yet */
+	uint64_t lines;		/* before cut_at */
+	bool eof;
+	uint64_t tree_files;
+	struct pen_sum tree_paths, tree_content;
+
+	/* Records. */
+	struct pen_chunk *chunk; /* being read into */
+	uint32_t used;		 /* bytes in it */
+	uint32_t sent;		 /* bytes at its front that have left as a copy (streams) */
+	char *carry;
+	uint32_t carry_len;
+	uint32_t record_bytes;	 /* running average, decides how much is read for a chunk */
+	uint64_t fresh_ns;	 /* when the oldest unsent byte of a stream came; 0: none */
+
+	/* The jumbo record, and whole files. */
+	uint64_t jumbo_used, jumbo_total;
+	bool holds_jumbo;
+
+	/* A break that waits for a tag. */
+	int break_code, break_error;
+
+	/* Packs. */
+	struct pen_chunk *pack;
+	struct fetch *fetches, *fetch_free;
+	uint32_t fetches_out;
+	struct pen_walk_file ahead; /* looked at, but did not fit yet */
+	bool has_ahead;
+};
+
+
+/* A chunk for the open file, with its path in keys when it lies in a tree; NULL when no tag is free. */
+struct pen_chunk *pen_feed_get_chunk(struct pen_feed *feed);
+void pen_feed_put_chunk(struct pen_feed *feed, struct pen_chunk *chunk);
+bool pen_feed_take_jumbo(struct pen_feed *feed);
+void pen_feed_drop_jumbo(struct pen_feed *feed);
+/* Numbers the chunk and the items in it. */
+void pen_feed_number(struct pen_feed *feed, struct pen_chunk *chunk);
+struct pen_place pen_feed_place(const struct pen_feed *feed, uint64_t offset, uint64_t line, const char *path);
+/* The open file cannot be read on. error: -errno or 0. */
+void pen_feed_break(struct pen_feed *feed, int code, int error);
+int pen_feed_break_code(int error);
+/* Done with the open file: on to the next one. */
+void pen_feed_close_file(struct pen_feed *feed);
+/* False: the open file changed since it was looked at, and is being broken off. */
+bool pen_feed_still_same(struct pen_feed *feed);
+/* Queues the sequential read. False: no room now. */
+bool pen_feed_read(struct pen_feed *feed, void *to, size_t len, int64_t offset);
+/* Ready to read the file in feed->fd from an offset on. */
+void pen_feed_begin_file(struct pen_feed *feed, uint64_t offset, uint64_t lines);
+
+bool pen_feed_step_records(struct pen_feed *feed);
+bool pen_feed_step_jumbo(struct pen_feed *feed);
+void pen_feed_done_records(struct pen_feed *feed, int64_t got, size_t wanted);
+void pen_feed_done_jumbo(struct pen_feed *feed, int64_t got, size_t wanted);
+void pen_feed_done_skip(struct pen_feed *feed, int64_t got, size_t wanted);
+/* Sends the whole records that the chunk in hand holds; the rest stays. False: no tag. */
+bool pen_feed_send_whole_lines(struct pen_feed *feed);
+
+bool pen_feed_step_file(struct pen_feed *feed);
+bool pen_feed_step_pack(struct pen_feed *feed);
+bool pen_feed_step_whole(struct pen_feed *feed);
+void pen_feed_done_whole(struct pen_feed *feed, int64_t got, size_t wanted);
+void pen_feed_done_fetch(struct pen_feed *feed, struct fetch *fetch);
+/* The pack in hand gets no more files. */
+void pen_feed_seal_pack(struct pen_feed *feed);
+
+#endif

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reader - the I/O thread: takes requests, admits batches, feeds them
+ *
+ * One turn of its loop: take what the program submitted and what the committer gave back, let every feed go as far as it
+ * can, then park inside io until a read completes or somebody wakes it.
+ *
+ *   RUN, OPEN   look at the sources, send BEGIN to the committer (which alone writes the store); when BEGIN comes back the
+ *               batch has a feed. At most PEN_BATCHES_MAX at once; more wait in the order they came.
+ *   puts        chunks that the program filled are numbered and passed on.
+ *   draining    every feed is stopped; what was read and cut is still committed.
+ *
+ * It owns the tag pool, the jumbo buffer, the table of batches and every feed; nobody else touches them.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "engine/feed.h"
+#include "ring/assert.h"
+#include "ring/error.h"
+
+#define REAP 64u
+#define NAP_NS PEN_NS_PER_S /* an upper bound only: everything that matters wakes the reader */
+
+/* ---- batches ------------------------------------------------------------------------------- */
+
+static struct pen_batch *find_batch(struct pen_engine *engine, uint64_t id)
+{
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
+		struct pen_batch *b = engine->batches[i];
+
+		if (b && b->feed && b->id == id && !pen_feed_ended(b->feed))
+			return b;
+	}
+	return NULL;
+}
+
+static void free_batch(struct pen_engine *engine, struct pen_batch *batch)
+{
+	pthread_mutex_lock(&engine->gauges_lock);
+	engine->gauges[batch->index] = NULL;
+	pthread_mutex_unlock(&engine->gauges_lock);
+	if (batch->feed) {
+		pen_tags_leave(&engine->tags, pen_feed_user(batch->feed));
+		pen_feed_close(batch->feed);
+	}
+	engine->batches[batch->index] = NULL;
+	pen_plan_close(batch->plan);
+	free(batch->window);
+	free(batch);
+}
+
+static void refuse(struct pen_engine *engine, struct pen_sqe *sqe, int code, const struct pen_failure *why)
+{
+	if (why && why->code)
+		pen_engine_record(engine, 0, why);
+	pen_engine_complete(engine, PEN_FROM_READER, sqe->index, code, 0, 0);
+}
+
+static struct pen_batch *new_batch(struct pen_engine *engine, struct pen_sqe *sqe, uint32_t index)
+{
+	struct pen_batch *batch = calloc(1, sizeof *batch);
+	uint32_t places = pen_pow2_from(engine->arena.count + 8); /* every chunk, and control chunks between */
+
+	if (!batch)
+		return NULL;
+	batch->window = calloc(places, sizeof *batch->window);
+	if (!batch->window) {
+		free(batch);
+		return NULL;
+	}
+	batch->window_mask = places - 1;
+	batch->plan = sqe->plan;
+	sqe->plan = NULL;
+	batch->sqe = sqe->index;
+	batch->index = index;
+	batch->lock_fd = -1;
+	pen_gauge_init(&batch->gauge);
+	return batch;
+}
+
+/* Looks at the sources and asks the committer to open the batch in the store. */
+static void admit(struct pen_engine *engine, struct pen_sqe *sqe, uint32_t index)
+{
+	struct pen_failure why = { 0 };
+	struct pen_batch *batch;
+	int rc;
+
+	if (sqe->plan->chunk_bytes > engine->chunk_bytes)
+		rc = pen_fail(&why, -PEN_USAGE, 0, "chunks of %llu bytes in an engine with buffers of %u",
+			      (unsigned long long)sqe->plan->chunk_bytes, engine->chunk_bytes);
+	else
+		rc = pen_plan_look(sqe->plan, &engine->drain, &why);
+	batch = rc ? NULL : new_batch(engine, sqe, index);
+	if (!batch) {
+		pen_plan_close(sqe->plan);
+		sqe->plan = NULL;
+		refuse(engine, sqe, rc ? rc : -ENOMEM, &why);
+		return;
+	}
+	engine->batches[index] = batch;
+	batch->begin = (struct pen_chunk){ .batch = batch, .tag = PEN_TAG_NONE, .kind = PEN_CHUNK_BEGIN, .sqe = sqe->index };
+	pen_feed_send(engine, &batch->begin);
+}
+
+static void admit_waiting(struct pen_engine *engine)
+{
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX && engine->waiting; i++) {
+		struct pen_sqe *sqe = engine->waiting;
+
+		if (engine->batches[i])
+			continue;
+		engine->waiting = sqe->next;
+		if (!engine->waiting)
+			engine->waiting_end = &engine->waiting;
+		admit(engine, sqe, i);
+	}
+}
+
+/* BEGIN came back: refused, done before, or on its way. */
+static void begun(struct pen_engine *engine, struct pen_batch *batch)
+{
+	uint32_t sqe = batch->begin.sqe;
+	uint64_t id = batch->id;
+	uint32_t user;
+	int rc = batch->begin.res;
+
+	if (batch->why.code)
+		pen_engine_record(engine, id, &batch->why);
+	if (rc || batch->already) {
+		uint64_t items = batch->from_items;
+
+		free_batch(engine, batch);
+		pen_engine_complete(engine, PEN_FROM_READER, sqe, rc, id, items);
+		return;
+	}
+	user = pen_tags_join(&engine->tags);
+	pen_assert(user != PEN_TAG_NONE); /* there are more tags than batches */
+	if (pen_feed_open(engine, batch, user, &batch->feed)) {
+		/* Out of memory for a feed: the batch rests as interrupted, and a later run resumes it. */
+		pen_tags_leave(&engine->tags, user);
+		batch->end = (struct pen_chunk){ .batch = batch, .tag = PEN_TAG_NONE, .kind = PEN_CHUNK_END, .res = -ENOMEM };
+		pen_feed_send(engine, &batch->end);
+		return;
+	}
+	pthread_mutex_lock(&engine->gauges_lock);
+	engine->gauges[batch->index] = batch;
+	pthread_mutex_unlock(&engine->gauges_lock);
+	if (batch->plan->puts) {
+		batch->sqe = UINT32_MAX; /* until it is closed */
+		pen_engine_complete(engine, PEN_FROM_READER, sqe, 0, id, batch->from_items);
+	}
+}
+
+/* ---- requests ------------------------------------------------------------------------------ */
+
+static void pause_batch(struct pen_engine *engine, struct pen_batch *batch, struct pen_sqe *sqe, bool pause)
+{
+	struct pen_chunk *note = &batch->note;
+
+	if (note->kind || batch->end.kind) {
+		refuse(engine, sqe, -EBUSY, NULL);
+		return;
+	}
+	pen_feed_pause(batch->feed, pause);
+	pen_feed_note(batch->feed, note, pause ? PEN_CHUNK_PAUSE : PEN_CHUNK_RESUME, sqe->index);
+}
+
+static void take(struct pen_engine *engine, struct pen_sqe *sqe)
+{
+	struct pen_batch *batch = sqe->op > PEN_OP_PUT ? find_batch(engine, sqe->batch) : NULL;
+
+	if (sqe->early) {
+		refuse(engine, sqe, sqe->early, &sqe->why);
+		return;
+	}
+	if (sqe->op > PEN_OP_PUT && !batch) {
+		refuse(engine, sqe, -PEN_NOT_FOUND, NULL);
+		return;
+	}
+	switch (sqe->op) {
+	case PEN_OP_NOP:
+	case PEN_OP_PUT: /* a put that found no room: its entry was kept, its work was not */
+		pen_engine_complete(engine, PEN_FROM_READER, sqe->index, 0, 0, 0);
+		break;
+	case PEN_OP_RUN:
+	case PEN_OP_OPEN:
+		sqe->next = NULL;
+		*engine->waiting_end = sqe;
+		engine->waiting_end = &sqe->next;
+		break;
+	case PEN_OP_CLOSE:
+		batch->sqe = sqe->index;
+		pen_feed_stop(batch->feed, 0);
+		break;
+	case PEN_OP_PAUSE:
+	case PEN_OP_RESUME:
+		pause_batch(engine, batch, sqe, sqe->op == PEN_OP_PAUSE);
+		break;
+	case PEN_OP_CANCEL:
+		pen_feed_stop(batch->feed, -PEN_CANCELLED_BY);
+		pen_engine_complete(engine, PEN_FROM_READER, sqe->index, 0, batch->id, 0);
+		break;
+	}
+}
+
+static void take_puts(struct pen_engine *engine, struct pen_chunk *chunk)
+{
+	struct pen_batch *batch = find_batch(engine, chunk->batch_id);
+	uint64_t tag = chunk->tag;
+	uint32_t pushed;
+
+	if (batch && batch->plan->puts && !pen_feed_stopping(batch->feed)) {
+		pen_feed_put(batch->feed, chunk);
+		return;
+	}
+	for (uint32_t i = 0; i < chunk->entry_count; i++)
+		pen_engine_complete(engine, PEN_FROM_READER, chunk->table[i].line, -PEN_NOT_FOUND, chunk->batch_id, 0);
+	pushed = pen_fanin_push(&engine->put_tags, PEN_FROM_READER, &tag, 1);
+	pen_assert(pushed == 1);
+}
+
+static bool take_submitted(struct pen_engine *engine)
+{
+	uint64_t words[REAP];
+	uint32_t n = pen_lane_pop(&engine->submitted, words, REAP);
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (words[i] & 1)
+			take_puts(engine, (struct pen_chunk *)(uintptr_t)(words[i] & ~1ull));
+		else
+			take(engine, (struct pen_sqe *)(uintptr_t)words[i]);
+	}
+	return n;
+}
+
+/* ---- what comes back from the committer ----------------------------------------------------- */
+
+static void take_back(struct pen_engine *engine, struct pen_chunk *chunk)
+{
+	struct pen_batch *batch = chunk->batch;
+	uint64_t tag = chunk->tag;
+	uint32_t pushed;
+
+	switch (chunk->kind) {
+	case PEN_CHUNK_BEGIN:
+		begun(engine, batch);
+		return;
+	case PEN_CHUNK_END:
+		free_batch(engine, batch);
+		return;
+	case PEN_CHUNK_PAUSE:
+	case PEN_CHUNK_RESUME:
+		chunk->kind = 0; /* free for the next note */
+		return;
+	case PEN_CHUNK_PUTS:
+		pushed = pen_fanin_push(&engine->put_tags, PEN_FROM_READER, &tag, 1);
+		pen_assert(pushed == 1);
+		return;
+	default:
+		break;
+	}
+	if (chunk->jumbo) {
+		(void)madvise(engine->jumbo.base, engine->jumbo.bytes, MADV_DONTNEED); /* advice */
+		engine->jumbo.used = false;
+	}
+	pen_tags_put(&engine->tags, pen_feed_user(batch->feed), chunk->tag);
+}
+
+static bool take_returned(struct pen_engine *engine)
+{
+	uint64_t words[REAP];
+	uint32_t n = pen_lane_pop(&engine->returned, words, REAP);
+
+	for (uint32_t i = 0; i < n; i++)
+		take_back(engine, (struct pen_chunk *)(uintptr_t)words[i]);
+	return n;
+}
+
+/* ---- the loop ------------------------------------------------------------------------------ */
+
+static void stop_all(struct pen_engine *engine, bool *cancelled)
+{
+	bool blocked = false;
+
+	while (engine->waiting) {
+		struct pen_sqe *sqe = engine->waiting;
+
+		engine->waiting = sqe->next;
+		pen_plan_close(sqe->plan);
+		sqe->plan = NULL;
+		refuse(engine, sqe, -PEN_INTERRUPTED_BY, NULL);
+	}
+	engine->waiting_end = &engine->waiting;
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
+		struct pen_batch *b = engine->batches[i];
+
+		if (!b || !b->feed)
+			continue;
+		pen_feed_stop(b->feed, -PEN_INTERRUPTED_BY);
+		blocked |= pen_feed_blocked(b->feed);
+	}
+	if (blocked && !*cancelled)
+		pen_io_cancel(engine->io);
+	*cancelled = blocked;
+}
+
+/* A cancelled or stopped batch may sit in a read of a silent pipe. */
+static void unblock(struct pen_engine *engine)
+{
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
+		struct pen_batch *b = engine->batches[i];
+
+		if (b && b->feed && pen_feed_blocked(b->feed) && pen_feed_stopping(b->feed)) {
+			pen_io_cancel(engine->io);
+			return;
+		}
+	}
+}
+
+static uint64_t feed_all(struct pen_engine *engine, bool *ret_any)
+{
+	uint64_t patience = NAP_NS;
+
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
+		struct pen_batch *b = engine->batches[i];
+
+		if (!b || !b->feed)
+			continue;
+		pen_feed_flush(b->feed);
+		*ret_any |= pen_feed_step(b->feed);
+		patience = pen_min(patience, pen_feed_patience(b->feed));
+	}
+	return patience;
+}
+
+static bool idle(const struct pen_engine *engine)
+{
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++)
+		if (engine->batches[i])
+			return false;
+	return !engine->waiting;
+}
+
+static void run(struct pen_engine *engine)
+{
+	struct pen_io_req *done[REAP];
+	bool cancelled = false;
+
+	for (;;) {
+		bool any = take_submitted(engine);
+		uint64_t patience;
+		uint32_t n;
+
+		any |= take_returned(engine);
+		/* Relaxed: both are flags that only ever rise; nothing is read through them. */
+		if (atomic_load_explicit(&engine->drain, memory_order_relaxed) ||
+		    atomic_load_explicit(&engine->fatal, memory_order_relaxed))
+			stop_all(engine, &cancelled);
+		else
+			unblock(engine);
+		admit_waiting(engine);
+		patience = feed_all(engine, &any);
+		if (!any && idle(engine) && atomic_load_explicit(&engine->closing, memory_order_relaxed))
+			return;
+		n = pen_io_wait(engine->io, done, REAP, any ? 0 : patience);
+		for (uint32_t i = 0; i < n; i++)
+			pen_feed_done(pen_feed_of(done[i]), done[i]);
+	}
+}
+
+void *pen_reader_main(void *arg)
+{
+	struct pen_engine *engine = arg;
+	struct pen_failure denied = { 0 };
+	struct pen_io_options opt = {
+		.choice = engine->io_choice,
+		.entries = 512,
+		.slots = PEN_FETCHES,
+		.arena = engine->arena.base,
+		.arena_bytes = engine->arena.slot_bytes * engine->arena.count,
+		.slot_bytes = engine->arena.slot_bytes,
+	};
+
+	engine->start_res = pen_io_open(&opt, &engine->io, &denied);
+	if (engine->start_res) {
+		engine->start_why = denied;
+		sem_post(&engine->ready);
+		return NULL;
+	}
+	engine->uring = pen_io_kind(engine->io) == PEN_IO_KIND_URING;
+	if (denied.code)
+		pen_engine_notice(engine, denied.code, "%s", denied.text);
+	sem_post(&engine->ready);
+	run(engine);
+	for (uint32_t i = 0; i < engine->processor_count; i++)
+		pen_fanin_close(&engine->processors[i].in, 0);
+	pen_fanin_close(&engine->commit_in, engine->processor_count);
+	return NULL;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * source - what a batch reads from, told apart and identified
+ *
+ * A plan is a pen_run with its sources expanded ("@list", globs), looked at (stat, format, fingerprint) and hashed into
+ * two identities: `identity` says it is the same request (absolute paths and the options that decide the result),
+ * `content` says the sources still hold the same (device, inode, size, time, head and tail of files; paths, sizes,
+ * inodes and times of every file of a tree). Pipes and terminals have neither.
+ *
+ *   Threads    one, the reader's.
+ *   Memory     one plan per batch, freed by its batch.
+ *   Limits     PEN_SOURCES_MAX sources, each path below PATH_MAX.
+ */
+#ifndef PEN_ENGINE_SOURCE_H
+#define PEN_ENGINE_SOURCE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/json.h"
+#include "ring/hash.h"
+#include "store/format.h"
+
+enum pen_source_kind { PEN_SOURCE_FILE = 1, PEN_SOURCE_TREE, PEN_SOURCE_STREAM };
+
+struct pen_source {
+	char *path; /* as given */
+	enum pen_source_kind kind;
+	enum pen_format format; /* settled: never auto */
+	uint64_t dev, ino, size;
+	int64_t mtime_ns;
+	uint64_t files; /* of a tree */
+};
+
+/* A pen_run, owned. */
+struct pen_plan {
+	struct pen_source *sources;
+	uint32_t source_count;
+	char *into, *key, *owner, *correlation_id, *idempotency_key;
+	char *labels; /* joined by NUL bytes */
+	size_t labels_len;
+	enum pen_format format;
+	enum pen_compression compression;
+	enum pen_key key_kind;
+	struct pen_pointer pointer; /* with PEN_KEY_POINTER */
+	enum pen_duplicate on_duplicate;
+	enum pen_validate validate;
+	enum pen_durability durability;
+	uint64_t max_record;
+	bool has_max_rejects;
+	uint64_t max_rejects;
+	uint32_t max_rejects_ratio;
+	uint32_t chunk_items, pause_ms;
+	uint64_t chunk_bytes;
+	bool fresh;
+	bool puts; /* opened by the program: no sources */
+	char **wanted; /* sources as given, before they are looked at */
+	size_t wanted_count;
+
+	bool has_identity;
+	uint8_t identity[16], content[16];
+	uint64_t bytes_total, items_total; /* 0: not known */
+};
+
+/* Copies and checks a pen_run. 0, -PEN_USAGE, -PEN_DATASET_NAME, -ENOMEM. Touches no file. */
+int pen_plan_open(const struct pen_run *run, bool puts, struct pen_plan **ret, struct pen_failure *why);
+void pen_plan_close(struct pen_plan *plan);
+/*
+ * Expands and looks at the sources. -PEN_SOURCE_OPEN, -PEN_UNSUPPORTED (a format this version cannot read), -PEN_USAGE.
+ * Stops early with -PEN_INTERRUPTED_BY when *stop becomes true (a large tree takes time to look at).
+ */
+int pen_plan_look(struct pen_plan *plan, const _Atomic bool *stop, struct pen_failure *why);
+
+/* Opens a file or directory source for reading: the descriptor, or -errno. */
+int pen_source_open(const struct pen_source *source);
+/* The file is still what it was when it was looked at. */
+bool pen_source_same(const struct pen_source *source, int fd);
+
+#endif

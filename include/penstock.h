@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * penstock.h - the public contract of libpenstock
+ *
+ * Penstock takes work in (files, directory trees, streams, records a program makes itself), runs
+ * every item through a processor, and commits the results into an LMDB store exactly once.
+ *
+ *   struct pen_store  *store;      a directory: an LMDB environment and what belongs to it
+ *   struct pen_engine *engine;     threads that move work into one store
+ *   struct pen_sqe    *sqe;        a request: fetched, prepared, submitted
+ *   struct pen_cqe    *cqe;        its outcome: waited for, read, marked seen
+ *
+ * A user of liburing is at home:
+ *
+ *	pen_store_open("papers.pen", NULL, &store, &why);
+ *	pen_engine_start(store, NULL, &engine, &why);
+ *	sqe = pen_get_sqe(engine);
+ *	pen_prep_run(sqe, &spec);
+ *	pen_sqe_set_data(sqe, me);
+ *	pen_submit(engine);
+ *	pen_wait_cqe(engine, &cqe);          (cqe->res: 0 or a negative code)
+ *	pen_cqe_seen(engine, cqe);
+ *	pen_engine_stop(engine);
+ *	pen_store_close(store);
+ *
+ * Conventions
+ *   Errors    Functions that can fail return 0 (or a count) on success and a negative code on
+ *             failure: -errno, or -PEN_nnnn from the list in pen_error_text(). Where a call takes a
+ *             struct pen_failure, it is filled on failure with what, where and what to do, and left
+ *             alone on success; NULL is allowed. Out parameters are untouched on failure.
+ *   Threads   "any thread" calls may run together with every other call on the same object. One
+ *             thread submits (get_sqe, prep, submit) and one thread reaps (wait, peek, seen); they
+ *             may be the same. Opening and closing an object excludes every other call on it.
+ *   Memory    The library copies what it needs of a spec before pen_submit() returns. Strings it
+ *             hands out belong to the object they were read from and live until its next call.
+ *   Sizes     are bytes, times are nanoseconds of CLOCK_MONOTONIC (_ns) or milliseconds of the wall
+ *             clock since 1970 (_ms), unless the name says otherwise.
+ *   fork      A store must not be used in a child of the process that opened it.
+ */
+#ifndef PENSTOCK_H
+#define PENSTOCK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "penstock_error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PEN_VERSION_MAJOR 0
+#define PEN_VERSION_MINOR 1
+#define PEN_VERSION_PATCH 0
+#define PEN_VERSION "0.1.0"
+
+struct pen_store;
+struct pen_engine;
+struct pen_sqe;
+
+/* ---- failures ------------------------------------------------------------------------------ */
+
+#define PEN_FAILURE_TEXT 768
+
+/* What went wrong, for people. Filled by the first failure of a call. */
+struct pen_failure {
+	int code;		 /* the negative code the call returned */
+	int os_errno;		 /* errno behind it, 0 if none */
+	char text[PEN_FAILURE_TEXT]; /* what and where, one sentence, no newline */
+};
+
+/* "PEN1042", or the errno's name for -errno codes. Never NULL; static storage. Any thread. */
+const char *pen_error_name(int code);
+/* One sentence: what the code means. Never NULL; static storage. Any thread. */
+const char *pen_error_text(int code);
+/* What to do about it, or "" when there is nothing general to say. Any thread. */
+const char *pen_error_advice(int code);
+/* The exit status a command ends with for this code (see the manual's table). Any thread. */
+int pen_error_exit(int code);
+/* Finds a code by its name ("PEN1042", "1042"): the negative code, or 0. Any thread. */
+int pen_error_find(const char *name);
+/* The i-th code of the list (0 when i is past the end). Any thread. */
+int pen_error_at(size_t i);
+
+/* ---- store --------------------------------------------------------------------------------- */
+
+struct pen_store_options {
+	size_t size;		/* sizeof(struct pen_store_options): lets the struct grow */
+	bool create;		/* make the store if the directory is missing or empty */
+	bool read_only;		/* open for the reading calls alone */
+	uint64_t map_bytes;	/* address space for the map; 0: as much as is sensible */
+};
+
+/*
+ * Opens (with options NULL: creates if needed) the store in directory dir. One store per directory
+ * and process: a second open of the same directory in one process fails with -EBUSY.
+ * Fails with: -PEN_STORE_FOREIGN (a directory with other files), -PEN_STORE_NEWER (written by a newer
+ * version), -PEN_STORE_NETWORK (NFS, SMB, 9p), -PEN_STORE_DAMAGED, -PEN_STORE_MISSING, or -errno.
+ */
+int pen_store_open(const char *dir, const struct pen_store_options *opt, struct pen_store **ret,
+		   struct pen_failure *why);
+/* Closes the store; every engine and cursor of it must be gone. NULL is allowed. */
+void pen_store_close(struct pen_store *store);
+/* The directory as it was opened. Any thread. */
+const char *pen_store_path(const struct pen_store *store);
+
+/* ---- batches ------------------------------------------------------------------------------- */
+
+/* The states of a batch. Terminal ones: completed, failed, cancelled. Stopped and interrupted
+ * batches are unfinished: the same command goes on where they ended. */
+enum pen_state {
+	PEN_QUEUED = 1,
+	PEN_WAITING,
+	PEN_RUNNING,
+	PEN_PAUSED,
+	PEN_COMPLETED,
+	PEN_FAILED,
+	PEN_STOPPED,	 /* by a threshold (max_rejects) */
+	PEN_INTERRUPTED, /* by a signal, or its process died */
+	PEN_CANCELLED,
+};
+const char *pen_state_name(enum pen_state state);
+
+enum pen_item_state {
+	PEN_ITEM_COMMITTED = 1,
+	PEN_ITEM_REJECTED,    /* the input is bad */
+	PEN_ITEM_FAILED,      /* the processor gave up */
+	PEN_ITEM_QUARANTINED, /* its worker died too often; counts in failed */
+	PEN_ITEM_SKIPPED,
+	PEN_ITEM_RETRYING,
+};
+const char *pen_item_state_name(enum pen_item_state state);
+
+enum pen_format {
+	PEN_FORMAT_AUTO = 0,
+	PEN_FORMAT_NDJSON,
+	PEN_FORMAT_LINES,
+	PEN_FORMAT_FILES, /* one file is one item */
+	PEN_FORMAT_PUTS,  /* records a program puts; not a source format */
+};
+const char *pen_format_name(enum pen_format format);
+
+enum pen_compression {
+	PEN_COMPRESSION_AUTO = 0, /* by magic bytes; what this version cannot read is refused */
+	PEN_COMPRESSION_NONE,	  /* the bytes as they are */
+};
+
+enum pen_key {
+	PEN_KEY_SEQ = 0, /* u64 big-endian, counts on from the dataset's last */
+	PEN_KEY_OFFSET,	 /* u64 big-endian offset in the source; several sources: u32 number first */
+	PEN_KEY_PATH,	 /* path below the directory given */
+	PEN_KEY_CONTENT, /* XXH3-128 of the value, big-endian */
+	PEN_KEY_POINTER, /* JSON pointer */
+	PEN_KEY_GIVEN,	 /* by the program (puts) */
+};
+
+enum pen_duplicate { PEN_DUP_REPLACE = 0, PEN_DUP_KEEP, PEN_DUP_REJECT };
+enum pen_validate { PEN_VALIDATE_STRICT = 0, PEN_VALIDATE_FAST };
+
+/*
+ * When does an item count as committed, and what may a power cut take? SIGKILL takes nothing, ever.
+ *   COMMIT   when the commit returned; nothing.
+ *   GROUP    after the next sync, at most 1 s later; nothing that was counted.
+ *   RELAXED  when the commit returned; the last groups (up to 5 s), never consistency.
+ */
+enum pen_durability { PEN_DURABLE_COMMIT = 0, PEN_DURABLE_GROUP, PEN_DURABLE_RELAXED };
+
+#define PEN_RATIO_ONE 1000000u /* max_rejects_ratio is in millionths: 5 % = 50000 */
+
+/*
+ * What to run. Zero means the default everywhere, so { .size = sizeof spec, .sources = v,
+ * .source_count = n } is a whole spec. Copied by pen_prep_run().
+ */
+struct pen_run {
+	size_t size;		     /* sizeof(struct pen_run) */
+	const char *const *sources;  /* files, directories, "-", "@list", globs */
+	size_t source_count;	     /* up to PEN_SOURCES_MAX after expansion */
+	const char *into;	     /* dataset; NULL: "default" */
+	enum pen_format format;
+	enum pen_compression compression;
+	const char *key;	     /* "@seq" (NULL), "@offset", "@path", "@content", or a JSON pointer */
+	enum pen_duplicate on_duplicate;
+	enum pen_validate validate;
+	uint64_t max_record;	     /* bytes; 0: 64 MiB */
+	bool has_max_rejects;	     /* the two below are in force */
+	uint64_t max_rejects;	     /* stop at the (n+1)-th reject */
+	uint32_t max_rejects_ratio;  /* or above this share of the items, in millionths; 0: off */
+	enum pen_durability durability;
+	uint32_t chunk_items;	     /* 0: adaptive; else also the items of one transaction */
+	uint64_t chunk_bytes;	     /* 0: adaptive; at most the engine's */
+	uint32_t pause_ms;	     /* sleep between transactions */
+	bool fresh;		     /* a new batch though the same one is complete or half-way */
+	const char *owner;	     /* NULL: the name of the process's uid */
+	const char *correlation_id;  /* UUID text; NULL: a new version 4 */
+	const char *const *labels;   /* "key=value" strings */
+	size_t label_count;
+	const char *idempotency_key; /* identity for puts and streams; NULL: none */
+};
+
+#define PEN_SOURCES_MAX 65536u
+#define PEN_LABELS_MAX 64u
+#define PEN_KEY_MAX 511u
+#define PEN_RECORD_MAX (1u << 30) /* the largest max_record */
+#define PEN_RAW_MAX 65536u	  /* bytes kept of a rejected item */
+
+struct pen_counters {
+	uint64_t items;	     /* decided: committed + rejected + failed + skipped */
+	uint64_t committed;
+	uint64_t rejected;
+	uint64_t failed;
+	uint64_t skipped;
+	uint64_t duplicates; /* committed items whose key was already there */
+	uint64_t bytes;	     /* of input, decided */
+};
+
+/* Everything known about a batch. Strings live in the struct's buffer. */
+struct pen_batch_info {
+	uint64_t id;
+	enum pen_state state;
+	int code;		     /* why it failed or stopped, 0 otherwise */
+	uint32_t runner_pid;	     /* the process that runs it now, 0 if none */
+	struct pen_counters counted; /* what counts as committed at its durability level */
+	uint64_t items_total;	     /* 0 when not known */
+	uint64_t bytes_total;	     /* 0 when not known (a stream) */
+	uint64_t created_ms, started_ms, updated_ms, ended_ms;
+	uint64_t active_ms;	     /* running time of the last run, to its last durable commit */
+	uint64_t groups;	     /* transactions that carried its items */
+	uint32_t hold_budget_ms;     /* how long one group may hold the write lock */
+	uint32_t hold_last_ms;	     /* how long the last one did */
+	enum pen_format format;
+	enum pen_key key_kind;
+	enum pen_duplicate on_duplicate;
+	enum pen_validate validate;
+	enum pen_durability durability;
+	uint64_t max_record;
+	uint64_t seq_base;	     /* first key of an @seq batch */
+	bool resumed;		     /* the last run went on from a checkpoint */
+	bool uring;		     /* the last run read through io_uring */
+	const char *dataset, *key, *owner, *correlation_id, *sources, *labels; /* lists: newlines */
+	const char *place;	     /* checkpoint: the source it stands in, or "" */
+	uint64_t place_offset, place_line;
+	char buffer[4096];	     /* strings that are longer are cut at a character */
+};
+
+/* One batch, by id. Any thread. -PEN_NOT_FOUND if there is none. */
+int pen_batch_get(struct pen_store *store, uint64_t id, struct pen_batch_info *ret);
+/*
+ * Resolves what a person typed: 16 hex digits, a unique prefix of them, "@last" (newest), "@running".
+ * -PEN_NOT_FOUND, or -PEN_AMBIGUOUS when a prefix fits several. Any thread.
+ */
+int pen_batch_find(struct pen_store *store, const char *text, uint64_t *ret_id);
+/* Walks batches from newest to oldest: the next id below `before` (UINT64_MAX: start), 0 at the end. */
+uint64_t pen_batch_before(struct pen_store *store, uint64_t before);
+/*
+ * Ends an unfinished batch that no process runs; its records stay. -EBUSY while one runs it (that
+ * process's engine must cancel it), -PEN_NOT_FOUND, -PEN_BATCH_OVER when it has ended.
+ */
+int pen_batch_cancel(struct pen_store *store, uint64_t id, struct pen_failure *why);
+
+/* ---- engine -------------------------------------------------------------------------------- */
+
+enum pen_io_choice { PEN_IO_AUTO = 0, PEN_IO_URING, PEN_IO_THREADS };
+
+/* Called from engine threads for things a person should hear of once (fallbacks, a full disk, a
+ * broken source). Must not call back into the engine. text is one sentence without newline. */
+typedef void pen_notice_fn(void *arg, int code, const char *text);
+
+struct pen_engine_options {
+	size_t size;		/* sizeof(struct pen_engine_options) */
+	enum pen_io_choice io;	/* URING fails to start where io_uring is denied; AUTO falls back */
+	uint32_t processors;	/* 0: cores - 1, at least 1; at most 64 */
+	uint32_t entries;	/* submission slots, a power of two; 0: 256 */
+	uint64_t arena_bytes;	/* 0: 96 MiB */
+	uint32_t chunk_bytes;	/* of input in one buffer; 0: 256 KiB; 1 KiB to 4 MiB */
+	pen_notice_fn *notice;	/* may be NULL */
+	void *notice_arg;
+};
+
+/*
+ * Starts the engine's threads on a store opened for writing. Several engines, in one process or many,
+ * may share a store. With PEN_IO_URING where io_uring is denied: -PEN_IO_DENIED with the cause.
+ */
+int pen_engine_start(struct pen_store *store, const struct pen_engine_options *opt,
+		     struct pen_engine **ret, struct pen_failure *why);
+/*
+ * Stops: batches still running are drained and left interrupted, then threads are joined and memory
+ * returned. Blocks for at most one group's commit. NULL is allowed.
+ */
+void pen_engine_stop(struct pen_engine *engine);
+/* true when the engine reads through io_uring. Any thread. */
+bool pen_engine_uring(const struct pen_engine *engine);
+/*
+ * Asks every running batch to stop after what has been read: each completes with -PEN_INTERRUPTED_BY
+ * and its checkpoint kept. Async-signal-safe; any thread; more calls change nothing.
+ */
+void pen_engine_drain(struct pen_engine *engine);
+
+/*
+ * A free submission entry, or NULL when all are in use (submit, then reap). An entry stays in use from
+ * here until its completion was seen, so the completion ring can never overflow. Submitting thread.
+ */
+struct pen_sqe *pen_get_sqe(struct pen_engine *engine);
+/* The value its completion carries. */
+void pen_sqe_set_data64(struct pen_sqe *sqe, uint64_t data);
+void pen_sqe_set_data(struct pen_sqe *sqe, void *data);
+/* No completion on success; a failure still posts one. */
+#define PEN_SQE_SKIP_SUCCESS 1u
+void pen_sqe_set_flags(struct pen_sqe *sqe, unsigned flags);
+
+/*
+ * Runs a batch from its sources to its end. Completes once, when the batch ended and its last item is
+ * durable: res 0 (completed), or -PEN_STOPPED_BY, -PEN_INTERRUPTED_BY, -PEN_CANCELLED_BY, or the reason it
+ * could not run (e.g. -PEN_SOURCE_OPEN, -PEN_BATCH_BUSY, -PEN_CHANGED). cqe->batch is its id when it got one.
+ */
+void pen_prep_run(struct pen_sqe *sqe, const struct pen_run *spec);
+/*
+ * Opens a batch whose records the program puts itself. spec->sources are ignored and key must be NULL
+ * (keys are given) or "@seq". Completes when the batch is open: cqe->batch is its id, cqe->value the number
+ * of items already committed (not 0 when an unfinished batch with the same idempotency key goes on: put
+ * from that item).
+ */
+void pen_prep_open(struct pen_sqe *sqe, const struct pen_run *spec);
+/*
+ * One record of an opened batch. Reserves key_len + value_len bytes of the arena; the program fills
+ * *ret_key and *ret_value (neither is NUL-terminated) before pen_submit(). key_len is 0 for "@seq". Records of one
+ * batch are items in the order submitted. Completes when the record counts as committed; res 0, or the code
+ * it was rejected with. Returns 0; -EAGAIN when the arena is full (the sqe stays prepared as a no-op: submit, reap, try
+ * again); -E2BIG when the record is larger than a chunk (256 KiB) can take; -EINVAL for a key above 511 bytes.
+ */
+int pen_prep_put(struct pen_sqe *sqe, uint64_t batch, size_t key_len, size_t value_len, void **ret_key,
+		 void **ret_value);
+/* Ends an opened batch: completes when its last record is durable and its state is completed. */
+void pen_prep_close(struct pen_sqe *sqe, uint64_t batch);
+/* Stop reading, keep what is committed; the batch rests in PEN_PAUSED until resumed, in this engine. */
+void pen_prep_pause(struct pen_sqe *sqe, uint64_t batch);
+void pen_prep_resume(struct pen_sqe *sqe, uint64_t batch);
+/* Ends a running batch for good: committed items stay, PEN_CANCELLED. */
+void pen_prep_cancel(struct pen_sqe *sqe, uint64_t batch);
+/* Completes after everything submitted before it was taken over by the engine. */
+void pen_prep_nop(struct pen_sqe *sqe);
+
+/* Hands every prepared entry to the engine and returns their number. Never blocks. Submitting thread. */
+int pen_submit(struct pen_engine *engine);
+
+struct pen_cqe {
+	uint64_t user_data;
+	uint64_t batch; /* the batch it is about, 0 if none */
+	uint64_t value; /* pen_prep_open: items already committed; puts: the item's number */
+	int res;	/* 0 or a negative code */
+	unsigned flags;
+};
+
+/* Waits for a completion. 0, or -PEN_DISK_FAILED once the engine had to give up (see below). Reaping thread. */
+int pen_wait_cqe(struct pen_engine *engine, struct pen_cqe **ret);
+/* The same for at most timeout_ns: -ETIME when none came. */
+int pen_wait_cqe_timeout(struct pen_engine *engine, struct pen_cqe **ret, uint64_t timeout_ns);
+/* A completion that is there already: 0, or -EAGAIN. */
+int pen_peek_cqe(struct pen_engine *engine, struct pen_cqe **ret);
+/* Gives the completion's slot back; cqe is not valid afterwards. */
+void pen_cqe_seen(struct pen_engine *engine, struct pen_cqe *cqe);
+/* The engine's first failure about a batch (0: about the engine itself): what and where. Any thread. */
+int pen_engine_failure(struct pen_engine *engine, uint64_t batch, struct pen_failure *ret);
+
+/*
+ * When the disk fails under a commit (any error of a sync or of the meta page), nothing more can be trusted
+ * to reach it from this process. The engine stops taking work, every pending entry completes with
+ * -PEN_DISK_FAILED, and the process should exit (status 74): the next start reopens and goes on.
+ */
+
+/* Live numbers of a batch in this engine, without touching the store. */
+struct pen_progress {
+	uint64_t batch;
+	enum pen_state state;
+	int reason; /* why it rests: -PEN_DISK_FULL, -PEN_MAP_FULL, ... 0 when it does not */
+	struct pen_counters counted;
+	uint64_t items_total, bytes_total; /* 0 when not known */
+	uint64_t bytes_place;		   /* input behind the durable checkpoint, earlier runs included */
+	uint64_t groups;
+	uint64_t first_commit_ns, last_commit_ns; /* CLOCK_MONOTONIC; 0 before the first one */
+	uint32_t hold_budget_ms, hold_last_ms;
+	bool resumed;
+	uint64_t resumed_items; /* items that earlier runs had committed */
+};
+/* -PEN_NOT_FOUND when this engine does not run the batch. batch 0: the oldest running one. Any thread. */
+int pen_engine_progress(struct pen_engine *engine, uint64_t batch, struct pen_progress *ret);
+
+/* The memory bill at these options: lines "bytes<TAB>what", added up in the last one. Returns the text's
+ * length, which may exceed cap. Any thread. */
+size_t pen_memory_bill(const struct pen_engine_options *opt, char *ret, size_t cap);
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+/* A view into the store's map: valid until the cursor's next call. */
+struct pen_view {
+	const void *data;
+	size_t len;
+};
+
+/* One value. ret_value is malloc'ed; free() it. -PEN_NOT_FOUND: no such key; -PEN_NO_DATASET. Any thread. */
+int pen_get(struct pen_store *store, const char *dataset, const void *key, size_t key_len,
+	    void **ret_value, size_t *ret_len);
+
+struct pen_cursor; /* one reader of the store: a consistent snapshot. Used by one thread at a time. */
+void pen_cursor_close(struct pen_cursor *cur); /* NULL is allowed */
+
+struct pen_scan {
+	size_t size; /* sizeof(struct pen_scan) */
+	const void *prefix, *from, *to; /* NULL: unbounded; to is exclusive */
+	size_t prefix_len, from_len, to_len;
+};
+/* Records of a dataset in key order. pen_scan_next: 1 a record, 0 the end, negative a failure. */
+int pen_scan_open(struct pen_store *store, const char *dataset, const struct pen_scan *range,
+		  struct pen_cursor **ret);
+int pen_scan_next(struct pen_cursor *cur, struct pen_view *ret_key, struct pen_view *ret_value);
+
+struct pen_dataset_info {
+	const char *name;
+	enum pen_key key_kind;
+	bool foreign;	  /* not made by penstock: counted, but without digest */
+	uint64_t entries;
+	uint64_t bytes;	  /* of its pages */
+	uint64_t next_seq;
+	uint64_t updated_ms;
+};
+int pen_datasets_open(struct pen_store *store, struct pen_cursor **ret);
+int pen_datasets_next(struct pen_cursor *cur, struct pen_dataset_info *ret);
+/* One dataset's facts, e.g. the kind of its keys. -PEN_NO_DATASET. ret->name is the given name. */
+int pen_dataset_get(struct pen_store *store, const char *name, struct pen_dataset_info *ret);
+/* Removes a dataset and what is kept about it. -EBUSY while an unfinished batch feeds it. */
+int pen_dataset_drop(struct pen_store *store, const char *name, struct pen_failure *why);
+
+/* The row of an item that was not simply committed. */
+struct pen_item {
+	uint64_t batch, seq;
+	enum pen_item_state state;
+	int code;
+	const char *source;  /* its path */
+	uint64_t line;	     /* from 1; 0 when lines mean nothing */
+	uint64_t offset;     /* of its first byte, from 0 */
+	uint64_t column;     /* from 1; 0 when not known */
+	const char *message; /* one sentence */
+	struct pen_view raw; /* up to PEN_RAW_MAX bytes */
+	uint64_t raw_total;  /* the item's length, when it was longer */
+	struct pen_view key; /* may be empty */
+	uint32_t attempts;
+};
+/* Rows of a batch in item order. state 0: all; code 0: all (else negative code); after: items > after (-1: all). */
+int pen_items_open(struct pen_store *store, uint64_t batch, int state, int code, int64_t after,
+		   struct pen_cursor **ret);
+int pen_items_next(struct pen_cursor *cur, struct pen_item *ret);
+
+struct pen_event {
+	uint64_t seq; /* gapless from 1 */
+	uint64_t time_ms;
+	uint64_t batch;
+	uint16_t type; /* enum pen_event_type */
+	int code;
+	uint64_t a, b;	  /* absolute numbers: bytes and items counted so far */
+};
+/* The numbers are those of the progress ring; new ones are only ever added. */
+enum pen_event_type {
+	PEN_EVENT_QUEUED = 1, PEN_EVENT_STARTED, PEN_EVENT_PROGRESS, PEN_EVENT_RETRY,
+	PEN_EVENT_COMPLETED, PEN_EVENT_FAILED, PEN_EVENT_CANCELLED, PEN_EVENT_STALLED,
+	PEN_EVENT_WRITER, PEN_EVENT_CHECKPOINT, PEN_EVENT_COALESCED,
+	PEN_EVENT_PAUSED = 13, PEN_EVENT_RESUMED, PEN_EVENT_SKIPPED = 16, PEN_EVENT_DEDUPLICATED,
+	PEN_EVENT_RATE_LIMITED, PEN_EVENT_DEAD_LETTERED, PEN_EVENT_DEPENDENCY_READY,
+	PEN_EVENT_CLEANED, PEN_EVENT_DRAINED, PEN_EVENT_STOPPED, PEN_EVENT_INTERRUPTED,
+};
+const char *pen_event_name(unsigned type);
+/* Events from sequence `from` on (0: the first), of one batch or of all (0). */
+int pen_events_open(struct pen_store *store, uint64_t batch, uint64_t from, struct pen_cursor **ret);
+int pen_events_next(struct pen_cursor *cur, struct pen_event *ret);
+
+/* The store as a whole. O(1). */
+struct pen_store_info {
+	uint32_t format;	   /* on-disk format version */
+	uint64_t store_id;
+	uint64_t map_bytes, used_bytes, file_bytes, free_disk_bytes;
+	uint64_t last_event, batches, last_txn;
+	uint32_t readers, readers_max;
+	uint32_t waiting_writers;
+	uint32_t durability;	   /* flags in force: enum pen_durability */
+};
+int pen_store_info(struct pen_store *store, struct pen_store_info *ret);
+
+/*
+ * Checks every invariant of the store in directory dir (which this process must not have open), in a child
+ * process, where a fault on a damaged page is a finding. finding() is called once per violation with one
+ * sentence. Returns the number of violations, or a negative code when the check could not run.
+ */
+typedef void pen_finding_fn(void *arg, int invariant, const char *text);
+long pen_verify(const char *dir, pen_finding_fn *finding, void *arg, struct pen_failure *why);
+
+/* ---- machine ------------------------------------------------------------------------------- */
+
+struct pen_version {
+	const char *version, *git, *compiler, *lmdb, *liburing, *simdjson, *simd, *allocator;
+};
+void pen_version(struct pen_version *ret);
+
+/* What this machine lets io_uring do: 0 when it works, else the negative cause; text says it in a sentence. */
+int pen_io_probe(char *ret_text, size_t cap);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,93 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# controls - do the race programs notice a broken ordering?
+#
+# Builds each program once as it is (it must pass) and once per planted bug (it must fail), runs them, and fails if one
+# of them does otherwise. Needs gcc with the race checker; about half a minute. Usage: tests/stress/controls.sh
+#
+# What no run on x86-64 can notice: an order that the CPU gives anyway and that the race checker does not need to
+# rule out a race. docs/CONCURRENCY.md says for each label what its control is.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+CC=${CC:-gcc}
+out=$(mktemp -d "${TMPDIR:-/tmp}/pen-controls.XXXXXX") || exit 1
+trap 'rm -rf "$out"' EXIT INT TERM
+
+flags='-std=c17 -D_GNU_SOURCE -I. -g -O1 -DPEN_DEBUG -pthread'
+sources='ring/lane.c ring/fanin.c ring/gauge.c ring/assert.c'
+bad=0
+
+if ! echo 'int main(void){return 0;}' | $CC -fsanitize=thread -xc - -o "$out/probe" 2>"$out/log" || ! "$out/probe"; then
+	echo "controls: skipped, no race checker here"
+	exit 77
+fi
+
+# build NAME PROGRAM PLANT: the event count without the race checker, as in the real build
+build()
+{
+	plant=${3:+-DPEN_PLANT_$3}
+	$CC $flags $plant -c ring/park.c -o "$out/$1.park.o" &&
+	$CC $flags $plant -fsanitize=thread tests/stress/$2.c $sources "$out/$1.park.o" -o "$out/$1" -lck
+}
+
+# run NAME PROGRAM PLANT WANT: WANT is pass, race (the race checker's report) or check (the program's own)
+run()
+{
+	PEN_SECS=${PEN_SECS:-1} TSAN_OPTIONS="halt_on_error=1 exitcode=66 report_thread_leaks=0" \
+		timeout 20 "$out/$1" >"$out/$1.log" 2>&1
+	case $? in
+	0) got=pass ;;
+	66) got=race ;;
+	1) got=check ;;
+	124) got=hang ;;
+	*) got=other ;;
+	esac
+	if [ $got = "$4" ]; then
+		echo "ok    $2 ${3:-as it is}: $got"
+	else
+		echo "FAIL  $2 ${3:-as it is}: $got, not $4"
+		sed 's/^/      /' "$out/$1.log" | head -40
+		bad=1
+	fi
+}
+
+# PROGRAM PLANT WANT, one row a line; a row without plant is the program as it is
+rows='lane - pass
+lane LANE_PUBLISH race
+lane LANE_SEE race
+lane LANE_RECYCLE race
+lane LANE_CLOSE race
+fanin - pass
+fanin LANE_PUBLISH race
+fanin FANIN_CLOSE check
+park - pass
+park PARK_TICKET check
+park PARK_WAKE check
+gauge - pass
+gauge GAUGE_FLIP check
+gauge GAUGE_RECHECK check
+gauge GAUGE_ORDER race'
+
+n=0
+jobs=''
+while read -r program plant want; do
+	[ "$plant" = - ] && plant=''
+	n=$((n + 1))
+	build "$n" "$program" "$plant" &
+	jobs="$jobs $!"
+	[ $((n % 4)) -eq 0 ] && { for j in $jobs; do wait "$j" || bad=1; done; jobs=''; }
+done <<END
+$rows
+END
+for j in $jobs; do wait "$j" || bad=1; done
+
+n=0
+while read -r program plant want; do
+	[ "$plant" = - ] && plant=''
+	n=$((n + 1))
+	run "$n" "$program" "$plant" "$want" </dev/null
+done <<END
+$rows
+END
+exit $bad

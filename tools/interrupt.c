@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/interrupt.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include "include/penstock.h"
+#include "tools/say.h"
+
+/* Written by the owner of the engine, read by the handler on the same thread (block() keeps others out). */
+static _Atomic(struct pen_engine *) armed;
+/* Written by the handler, read by the owner. */
+static atomic_int asked;
+
+static void on_end(int sig)
+{
+	struct pen_engine *engine = atomic_load_explicit(&armed, memory_order_relaxed);
+	int saved = errno;
+
+	if (!engine || atomic_load_explicit(&asked, memory_order_relaxed)) {
+		pen_say_restore();
+		_exit(128 + sig);
+	}
+	atomic_store_explicit(&asked, sig, memory_order_relaxed);
+	pen_engine_drain(engine);
+	errno = saved;
+}
+
+/* SA_RESETHAND: the signal raised again has its default action. */
+static void on_crash(int sig)
+{
+	pen_say_restore();
+	raise(sig);
+}
+
+void pen_interrupt_init(void)
+{
+	static const int crashes[] = { SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGQUIT, SIGHUP };
+	struct sigaction end = { .sa_handler = on_end, .sa_flags = SA_RESTART };
+	struct sigaction crash = { .sa_handler = on_crash, .sa_flags = SA_RESETHAND | SA_NODEFER };
+	struct sigaction ignore = { .sa_handler = SIG_IGN }, old;
+
+	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGINT, &end, NULL);
+	sigaction(SIGTERM, &end, NULL);
+	for (size_t i = 0; i < sizeof crashes / sizeof crashes[0]; i++)
+		/* A sanitizer's handler and nohup's choice stay. */
+		if (sigaction(crashes[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+			sigaction(crashes[i], &crash, NULL);
+}
+
+void pen_interrupt_block(bool block)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	pthread_sigmask(block ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
+void pen_interrupt_arm(struct pen_engine *engine)
+{
+	atomic_store_explicit(&armed, engine, memory_order_relaxed);
+}
+
+void pen_interrupt_disarm(void)
+{
+	atomic_store_explicit(&armed, NULL, memory_order_relaxed);
+}
+
+int pen_interrupt_signal(void)
+{
+	return atomic_load_explicit(&asked, memory_order_relaxed);
+}
