@@ -63,3 +63,15 @@ uint32_t pen_chunk_add_key(struct pen_chunk *chunk, const void *data, size_t len
 	chunk->keys_used += (uint32_t)len;
 	return at;
 }
+
+int pen_entry_compare(const struct pen_chunk *a, const struct pen_entry *x, const struct pen_chunk *b,
+		      const struct pen_entry *y)
+{
+	uint8_t bx[8], by[8];
+	int c;
+
+	if (x->prefix != y->prefix)
+		return x->prefix < y->prefix ? -1 : 1;
+	c = memcmp(pen_entry_key(a, x, bx), pen_entry_key(b, y, by), pen_min(x->key_len, y->key_len));
+	return c ? c : (x->key_len > y->key_len) - (x->key_len < y->key_len);
+}

@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "engine/json.h"
+#include "ring/base.h"
 #include "ring/hash.h"
 #include "store/format.h"
 
@@ -28,7 +29,8 @@
 #define PEN_CHUNK_BYTES_MIN (1u << 10)
 #define PEN_CHUNK_BYTES_MAX (4u << 20)
 #define PEN_CHUNK_ITEMS 4096u		 /* per chunk; the table is sized by it */
-#define PEN_CHUNK_PATHS (8u << 10)	 /* room in keys beyond one byte per byte of data */
+/* Room in keys beyond one byte per byte of data: a path, and a made key of up to 16 bytes for each item. */
+#define PEN_CHUNK_PATHS ((8u << 10) + 16 * PEN_CHUNK_ITEMS)
 
 struct pen_batch;
 
@@ -44,6 +46,7 @@ struct pen_entry {
 };
 #define PEN_KEY_IN_DATA 1u
 #define PEN_KEY_IS_PREFIX 2u /* the key is the prefix itself, big-endian */
+#define PEN_ENTRY_REFUSED 4u /* set by the committer: its key was there and the policy rejects */
 
 /* One item that was rejected. */
 struct pen_flaw {
@@ -128,10 +131,22 @@ static inline struct pen_flaw *pen_chunk_flaw(const struct pen_chunk *chunk, uin
 /* A new flaw, in item order when called in item order. The table has room: one entry or flaw per item. */
 struct pen_flaw *pen_chunk_add_flaw(struct pen_chunk *chunk, uint32_t item, uint32_t line, int code);
 
-static inline const char *pen_entry_key(const struct pen_chunk *chunk, const struct pen_entry *e)
+static inline const char *pen_entry_text(const struct pen_chunk *chunk, const struct pen_entry *e)
 {
 	return ((e->flags & PEN_KEY_IN_DATA) ? chunk->data : chunk->keys) + e->key_at;
 }
+
+/* The entry's key: its bytes, or made from its prefix in buf. */
+static inline const void *pen_entry_key(const struct pen_chunk *chunk, const struct pen_entry *e, uint8_t buf[8])
+{
+	if (!(e->flags & PEN_KEY_IS_PREFIX))
+		return pen_entry_text(chunk, e);
+	pen_put_be64(buf, e->prefix);
+	return buf;
+}
+/* Order of keys as LMDB sorts them: < 0, 0, > 0. */
+int pen_entry_compare(const struct pen_chunk *a, const struct pen_entry *x, const struct pen_chunk *b,
+		      const struct pen_entry *y);
 
 /* Copies bytes into keys; returns their place, or UINT32_MAX when there is no room. */
 uint32_t pen_chunk_add_key(struct pen_chunk *chunk, const void *data, size_t len);

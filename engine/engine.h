@@ -55,6 +55,7 @@ struct pen_processor {
 	struct pen_engine *engine;
 	uint32_t index;
 	pthread_t thread;
+	struct pen_json *json;			 /* the processor's; made before it starts */
 	struct pen_fanin in;			 /* one lane, from the reader */
 	uint64_t sent;				 /* chunks given to it; the reader's */
 	_Alignas(PEN_LINE_PAIR) _Atomic uint64_t done; /* chunks it passed on; written by the processor, read by the reader */
@@ -102,7 +103,9 @@ struct pen_engine {
 	struct pen_batch *batches[PEN_BATCHES_MAX];
 	struct pen_sqe *waiting, **waiting_end; /* runs that wait for a free place, oldest first */
 
-	/* The committer's. */
+	/* The committer's; made before it starts. */
+	struct pen_group *group;
+	struct pen_chunk **ready; /* room for half of the tags */
 	pthread_t committer;
 
 	/* The submitting thread's. */
@@ -119,7 +122,7 @@ struct pen_engine {
 	_Atomic bool drain;   /* any thread (signal handlers too) -> reader and committer */
 	_Atomic bool closing; /* the stopping thread -> reader */
 	_Atomic int fatal;    /* committer -> everyone: the disk failed */
-	sem_t ready;	      /* reader -> starting thread: io is open, or start_res says why not */
+	sem_t started;	      /* reader -> starting thread: io is open, or start_res says why not */
 	int start_res;
 	struct pen_failure start_why;
 

@@ -387,13 +387,13 @@ void *pen_reader_main(void *arg)
 	engine->start_res = pen_io_open(&opt, &engine->io, &denied);
 	if (engine->start_res) {
 		engine->start_why = denied;
-		sem_post(&engine->ready);
+		sem_post(&engine->started);
 		return NULL;
 	}
 	engine->uring = pen_io_kind(engine->io) == PEN_IO_KIND_URING;
 	if (denied.code)
 		pen_engine_notice(engine, denied.code, "%s", denied.text);
-	sem_post(&engine->ready);
+	sem_post(&engine->started);
 	run(engine);
 	for (uint32_t i = 0; i < engine->processor_count; i++)
 		pen_fanin_close(&engine->processors[i].in, 0);

@@ -102,4 +102,7 @@ void pen_io_cancel(struct pen_io *io);
  */
 extern int (*pen_cqe_hook)(const struct pen_io_req *req, int res);
 
+/* The version of liburing this was built with. */
+const char *pen_io_version(void);
+
 #endif

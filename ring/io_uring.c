@@ -475,3 +475,15 @@ const struct pen_io_ops pen_uring_ops = {
 	.cancel = uring_cancel,
 	.close = uring_close,
 };
+
+#define TEXT2(x) #x
+#define TEXT(x) TEXT2(x)
+
+const char *pen_io_version(void)
+{
+#ifdef IO_URING_VERSION_MAJOR
+	return TEXT(IO_URING_VERSION_MAJOR) "." TEXT(IO_URING_VERSION_MINOR);
+#else
+	return "2.3 or older"; /* which did not say */
+#endif
+}

@@ -620,3 +620,8 @@ int pen_store_info(struct pen_store *store, struct pen_store_info *ret)
 	*ret = info;
 	return 0;
 }
+
+const char *pen_store_lmdb(void)
+{
+	return mdb_version(NULL, NULL, NULL);
+}

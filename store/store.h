@@ -30,4 +30,7 @@ int pen_store_run_fd(const struct pen_store *store); /* STORE/run, for openat */
 /* Syncs what `group` and `relaxed` transactions left to the system. 0, or -PEN_DISK_FAILED. */
 int pen_store_sync(struct pen_store *store);
 
+/* The version of LMDB that is linked. */
+const char *pen_store_lmdb(void);
+
 #endif

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/admit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "ring/error.h"
+#include "store/dataset.h"
+#include "store/journal.h"
+#include "store/lock.h"
+
+struct admission {
+	struct pen_engine *engine;
+	struct pen_batch *batch;
+	struct pen_plan *plan;
+	struct pen_txn *txn;
+	struct pen_dataset *ds;
+	uint64_t now_ms;
+	struct pen_failure *why;
+	int old_lock; /* of the batch that --fresh replaces */
+};
+
+static bool is_over(const struct pen_standing *st)
+{
+	return st->fixed.state == PEN_COMPLETED || st->fixed.state == PEN_FAILED || st->fixed.state == PEN_CANCELLED;
+}
+
+static int lock(struct admission *a, uint64_t id, int *ret_fd)
+{
+	uint32_t pid = 0;
+	int rc = pen_lock_batch(a->engine->store, id, ret_fd, &pid);
+
+	if (rc == -PEN_BATCH_BUSY)
+		return pen_fail(a->why, rc, 0, "process %u runs this batch (%016llx)", pid, (unsigned long long)id);
+	return rc;
+}
+
+/* Joins the plan's sources by NUL bytes. */
+static char *join_sources(const struct pen_plan *plan, size_t *ret_len)
+{
+	size_t len = 0, at = 0;
+	char *text;
+
+	for (uint32_t i = 0; i < plan->source_count; i++)
+		len += strlen(plan->sources[i].path) + 1;
+	text = calloc(1, len + 1);
+	for (uint32_t i = 0; text && i < plan->source_count; i++) {
+		size_t n = strlen(plan->sources[i].path) + 1;
+
+		memcpy(text + at, plan->sources[i].path, n);
+		at += n;
+	}
+	*ret_len = len ? len - 1 : 0;
+	return text;
+}
+
+/* All sources are of one format, or it stays auto. */
+static enum pen_format settled_format(const struct pen_plan *plan)
+{
+	enum pen_format format = plan->source_count ? plan->sources[0].format : plan->format;
+
+	for (uint32_t i = 1; i < plan->source_count; i++)
+		if (plan->sources[i].format != format)
+			return PEN_FORMAT_AUTO;
+	return format;
+}
+
+static void running(struct admission *a, struct pen_standing *st, bool resumed)
+{
+	st->fixed.state = PEN_RUNNING;
+	st->fixed.code = 0;
+	st->fixed.started_ms = a->now_ms;
+	st->fixed.updated_ms = a->now_ms;
+	st->fixed.ended_ms = 0;
+	st->fixed.active_ms = 0;
+	st->fixed.runner_pid = (uint32_t)getpid();
+	st->fixed.durability = (uint8_t)a->plan->durability;
+	st->fixed.resumed = resumed;
+	st->fixed.uring = a->engine->uring;
+	/* What a killed run had applied is what survived, so it counts. */
+	st->fixed.counted = st->fixed.applied;
+}
+
+static void take_over(struct admission *a, uint64_t id, uint64_t seq_base, const struct pen_standing *st)
+{
+	struct pen_batch *batch = a->batch;
+
+	batch->id = id;
+	batch->seq_base = seq_base;
+	batch->standing = *st;
+	batch->from_items = st->fixed.applied.items;
+	batch->from = (struct pen_place){
+		.source = st->fixed.place_source,
+		.offset = st->fixed.place_offset,
+		.line = st->fixed.place_line,
+		.files = st->fixed.place_files,
+		.path = batch->from_path,
+	};
+	memcpy(&batch->from.paths, st->fixed.place_paths, 16);
+	memcpy(&batch->from.content, st->fixed.place_content, 16);
+	memcpy(batch->from_path, st->path, sizeof batch->from_path);
+}
+
+/* One unfinished @seq batch a dataset: its keys are numbered from where it began. */
+static int claim_seq(struct admission *a, uint64_t id)
+{
+	uint64_t feeder = pen_dataset_feeder(a->ds);
+	struct pen_standing *st;
+	int rc;
+
+	if (a->plan->key_kind != PEN_KEY_SEQ)
+		return 0;
+	if (feeder && feeder != id) {
+		st = malloc(sizeof *st);
+		if (!st)
+			return -ENOMEM;
+		rc = pen_ledger_load(a->txn, feeder, NULL, st);
+		if (!rc && !is_over(st))
+			rc = pen_fail(a->why, -PEN_SEQ_BUSY, 0, "batch %016llx, unfinished, appends to dataset '%s' by @seq",
+				      (unsigned long long)feeder, a->plan->into);
+		free(st);
+		if (rc && rc != -PEN_NOT_FOUND)
+			return rc;
+	}
+	pen_dataset_set_feeder(a->ds, id);
+	return 0;
+}
+
+static int create(struct admission *a)
+{
+	struct pen_standing *st = calloc(1, sizeof *st);
+	const struct pen_plan *plan = a->plan;
+	struct pen_facts facts = {
+		.dataset = plan->into, .key = plan->key, .owner = plan->owner, .correlation_id = plan->correlation_id,
+		.idempotency_key = plan->idempotency_key, .labels = plan->labels, .labels_len = plan->labels_len,
+	};
+	char *sources = join_sources(plan, &facts.sources_len);
+	uint64_t id = pen_ledger_new_id(a->txn);
+	int rc = st && sources ? 0 : -ENOMEM;
+
+	facts.sources = sources;
+	if (!rc)
+		rc = pen_dataset_use(a->txn, plan->into, plan->key_kind, &a->ds, a->why);
+	if (!rc)
+		rc = claim_seq(a, id);
+	if (!rc)
+		rc = lock(a, id, &a->batch->lock_fd);
+	if (!rc) {
+		facts.fixed = (struct pen_fmt_batch){
+			.id = id,
+			.created_ms = a->now_ms,
+			.dataset_id = pen_dataset_id(a->ds),
+			.seq_base = pen_dataset_next_seq(a->ds),
+			.max_record = plan->max_record,
+			.bytes_total = plan->bytes_total,
+			.items_total = plan->items_total,
+			.format = (uint8_t)settled_format(plan),
+			.key_kind = (uint8_t)plan->key_kind,
+			.on_duplicate = (uint8_t)plan->on_duplicate,
+			.validate = (uint8_t)plan->validate,
+		};
+		if (plan->has_identity)
+			memcpy(facts.fixed.identity, plan->identity, 16);
+		memcpy(facts.fixed.content, plan->content, 16);
+		st->fixed.id = id;
+		running(a, st, false);
+		rc = pen_ledger_create(a->txn, &facts, st);
+	}
+	if (!rc)
+		rc = pen_journal_add(a->txn, id, PEN_EVENT_QUEUED, 0, plan->bytes_total, plan->items_total);
+	if (!rc)
+		rc = pen_journal_add(a->txn, id, PEN_EVENT_STARTED, 0, 0, 0);
+	if (!rc)
+		rc = pen_dataset_save(a->ds);
+	if (!rc) {
+		a->batch->dataset_id = facts.fixed.dataset_id;
+		take_over(a, id, facts.fixed.seq_base, st);
+	}
+	free(sources);
+	free(st);
+	return rc;
+}
+
+static int resume(struct admission *a, const struct pen_facts *facts, struct pen_standing *st)
+{
+	uint64_t id = facts->fixed.id;
+	int rc = pen_dataset_use_id(a->txn, a->plan->into, facts->fixed.dataset_id, &a->ds, a->why);
+
+	if (!rc)
+		rc = claim_seq(a, id);
+	if (rc)
+		return rc;
+	running(a, st, true);
+	rc = pen_ledger_save(a->txn, st);
+	if (!rc)
+		rc = pen_journal_add(a->txn, id, PEN_EVENT_RESUMED, 0, st->fixed.applied.bytes, st->fixed.applied.items);
+	if (!rc)
+		rc = pen_dataset_save(a->ds);
+	if (rc)
+		return rc;
+	a->batch->resumed = true;
+	a->batch->dataset_id = facts->fixed.dataset_id;
+	take_over(a, id, facts->fixed.seq_base, st);
+	return 0;
+}
+
+/* The half-done batch that a fresh one replaces. */
+static int cancel_old(struct admission *a, const struct pen_facts *facts, struct pen_standing *st)
+{
+	int rc;
+
+	st->fixed.state = PEN_CANCELLED;
+	st->fixed.ended_ms = a->now_ms;
+	st->fixed.counted = st->fixed.applied;
+	st->fixed.runner_pid = 0;
+	rc = pen_ledger_save(a->txn, st);
+	if (!rc)
+		rc = pen_journal_add(a->txn, facts->fixed.id, PEN_EVENT_CANCELLED, 0, st->fixed.applied.bytes,
+				     st->fixed.applied.items);
+	if (!rc && facts->fixed.key_kind == PEN_KEY_SEQ) {
+		rc = pen_dataset_use_id(a->txn, facts->dataset, facts->fixed.dataset_id, &a->ds, a->why);
+		if (!rc && pen_dataset_feeder(a->ds) == facts->fixed.id) {
+			pen_dataset_set_feeder(a->ds, 0);
+			rc = pen_dataset_save(a->ds);
+		}
+	}
+	return rc;
+}
+
+/* There is a batch of this identity. */
+static int meet(struct admission *a, const struct pen_facts *facts, struct pen_standing *st)
+{
+	bool files_same = !memcmp(facts->fixed.content, a->plan->content, 8);
+	bool same = files_same && !memcmp(facts->fixed.content, a->plan->content, 16);
+	struct pen_dataset *there;
+	int rc, fd = -1;
+
+	if (is_over(st)) {
+		if (st->fixed.state != PEN_COMPLETED || a->plan->fresh)
+			return create(a);
+		if (pen_dataset_use_id(a->txn, a->plan->into, facts->fixed.dataset_id, &there, NULL)) {
+			pen_engine_notice(a->engine, 0, "the dataset that batch %016llx filled was dropped since: a new batch",
+					  (unsigned long long)facts->fixed.id);
+			return create(a);
+		}
+		if (!same) {
+			pen_engine_notice(a->engine, 0, "the sources changed since batch %016llx completed: a new batch",
+					  (unsigned long long)facts->fixed.id);
+			return create(a);
+		}
+		a->batch->already = true;
+		a->batch->dataset_id = facts->fixed.dataset_id;
+		take_over(a, facts->fixed.id, facts->fixed.seq_base, st);
+		return 0;
+	}
+	rc = lock(a, facts->fixed.id, &fd);
+	if (rc)
+		return rc;
+	if (a->plan->fresh) {
+		rc = cancel_old(a, facts, st);
+		a->old_lock = fd;
+		return rc ? rc : create(a);
+	}
+	a->batch->lock_fd = fd;
+	if (!files_same) {
+		a->batch->id = facts->fixed.id;
+		return pen_fail(a->why, -PEN_CHANGED, 0, "a source changed since batch %016llx was interrupted",
+				(unsigned long long)facts->fixed.id);
+	}
+	return resume(a, facts, st);
+}
+
+static int decide(struct admission *a)
+{
+	struct pen_facts *facts = NULL;
+	struct pen_standing *st;
+	uint64_t id;
+	int rc;
+
+	if (!a->plan->has_identity)
+		return create(a);
+	rc = pen_ledger_find(a->txn, a->plan->identity, &id);
+	if (rc == -PEN_NOT_FOUND)
+		return create(a);
+	if (rc)
+		return rc;
+	st = malloc(sizeof *st);
+	if (!st)
+		return -ENOMEM;
+	rc = pen_ledger_load(a->txn, id, &facts, st);
+	if (!rc)
+		rc = meet(a, facts, st);
+	free(facts);
+	free(st);
+	return rc;
+}
+
+int pen_admit(struct pen_engine *engine, struct pen_batch *batch, struct pen_failure *why)
+{
+	struct admission a = {
+		.engine = engine, .batch = batch, .plan = batch->plan, .why = why, .old_lock = -1,
+		.now_ms = pen_real_ms(engine->clock),
+	};
+	int rc = pen_txn_begin(engine->store, PEN_DURABLE_COMMIT, &a.txn, NULL, why);
+
+	if (rc)
+		return rc;
+	rc = decide(&a);
+	if (rc || batch->already)
+		pen_txn_abort(a.txn);
+	else
+		rc = pen_txn_commit(a.txn, why);
+	if (a.old_lock >= 0)
+		close(a.old_lock);
+	if ((rc || batch->already) && batch->lock_fd >= 0) {
+		/* Closing lets go; the file stays for the next runner. */
+		close(batch->lock_fd);
+		batch->lock_fd = -1;
+	}
+	return rc;
+}

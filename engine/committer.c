@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * committer - the only thread that writes the store
+ *
+ * Happy path, in time order:
+ *   - chunks come in any order; each batch's window puts them back into the order they were cut in;
+ *   - what is contiguous is ready; ready chunks of one batch gather into a group until it is large or old enough (a group
+ *     holds no lock while it gathers);
+ *   - the group is applied and committed in one transaction with the batch's counters and checkpoint;
+ *   - the new standing is published, puts are completed, tags go back to the reader, waiting writers get their turn.
+ *
+ * What can go wrong: the disk or map is full: the transaction is gone, its chunks are still here, and it is tried again
+ * every second until there is space or the engine drains (then the batch rests where its last commit left it). A failed
+ * sync or meta page: nothing more is written by this process (engine->fatal). A threshold is passed: what lies behind it is
+ * dropped in order until the batch's END arrives.
+ *
+ * How large a group: it may hold the write lock for its budget (100 ms where keys come in order, 500 ms where they do not,
+ * because one commit of scattered pages takes that long), and its dirty pages stay below 96 MiB. Both targets follow
+ * the last commits.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "engine/admit.h"
+#include "engine/group.h"
+#include "ring/assert.h"
+#include "ring/error.h"
+#include "store/journal.h"
+#include "store/lock.h"
+#include "store/turn.h"
+
+#define DIRTY_PAGES_MAX (96ull << 20 >> 12)
+#define GROUP_BYTES_MAX (16ull << 20)
+#define GROUP_BYTES_MIN (256ull << 10)
+#define AGE_NS (25 * PEN_NS_PER_MS)
+#define BUDGET_ORDERED_MS 100u
+#define BUDGET_RANDOM_MS 500u
+#define RETRY_NS PEN_NS_PER_S
+#define GROUP_SYNC_NS PEN_NS_PER_S
+#define RELAXED_SYNC_NS (5 * PEN_NS_PER_S)
+#define YIELD_NS (200 * PEN_NS_PER_MS)
+#define PROGRESS_NS PEN_NS_PER_S
+#define TAKE 64u
+
+struct committer {
+	struct pen_engine *engine;
+	struct pen_group *group;
+	struct pen_batch *batches[PEN_BATCHES_MAX];
+	struct pen_chunk **ready; /* of the batch `from`, in order */
+	uint32_t ready_count, ready_max;
+	uint64_t ready_bytes, ready_items, ready_since;
+	bool ready_now; /* something in it does not wait */
+	struct pen_batch *from;
+	uint32_t next_batch; /* to look at first, for fairness */
+	bool dead; /* the disk failed */
+
+	uint64_t bytes_target, items_target;
+	bool ordered; /* the last group appended */
+	uint64_t synced_ns, journal_ns;
+	uint64_t inner_ns; /* lock held by the group in hand */
+};
+
+/* ---- giving back --------------------------------------------------------------------------- */
+
+static void hand_back(struct committer *c, struct pen_chunk *chunk)
+{
+	uint64_t word = (uint64_t)(uintptr_t)chunk;
+	uint32_t pushed = pen_lane_push(&c->engine->returned, &word, 1);
+
+	pen_assert(pushed == 1);
+}
+
+/* Completes the puts of a chunk. code 0: as they ended. */
+static void complete_puts(struct committer *c, const struct pen_chunk *chunk, int code)
+{
+	const struct pen_batch *batch = chunk->batch;
+
+	if (chunk->kind != PEN_CHUNK_PUTS)
+		return;
+	for (uint32_t i = 0; i < chunk->entry_count; i++) {
+		const struct pen_entry *e = &chunk->table[i];
+		int res = code ? code : e->flags & PEN_ENTRY_REFUSED ? -PEN_KEY_TWICE : 0;
+
+		pen_engine_complete(c->engine, PEN_FROM_COMMITTER, e->line, res, batch->id, chunk->first_item + e->item);
+	}
+	for (uint32_t i = 0; i < chunk->flaw_count; i++) {
+		const struct pen_flaw *flaw = pen_chunk_flaw(chunk, i);
+
+		pen_engine_complete(c->engine, PEN_FROM_COMMITTER, flaw->line, code ? code : -(int)flaw->code, batch->id,
+				    chunk->first_item + flaw->item);
+	}
+}
+
+static void complete_note(struct committer *c, const struct pen_chunk *note, int code)
+{
+	pen_engine_complete(c->engine, PEN_FROM_COMMITTER, note->sqe, code, note->batch->id, 0);
+}
+
+/* The batch is done in this engine; what its completion says was settled before. */
+static void finish(struct committer *c, struct pen_batch *batch, int code)
+{
+	if (batch->why.code)
+		pen_engine_record(c->engine, batch->id, &batch->why);
+	if (batch->lock_fd >= 0)
+		pen_lock_release(c->engine->store, batch->id, batch->lock_fd);
+	batch->lock_fd = -1;
+	pen_turn_level_leave(c->engine->store, batch->level_ticket);
+	c->batches[batch->index] = NULL;
+	if (batch->sqe != UINT32_MAX)
+		pen_engine_complete(c->engine, PEN_FROM_COMMITTER, batch->sqe, code, batch->id,
+				    batch->standing.fixed.applied.items);
+}
+
+/* A chunk that will not be applied: its batch is over, or the disk is. */
+static void drop(struct committer *c, struct pen_chunk *chunk)
+{
+	struct pen_batch *batch = chunk->batch;
+	int code = c->dead ? -PEN_DISK_FAILED : batch->over;
+
+	if (chunk->kind == PEN_CHUNK_END)
+		finish(c, batch, batch->end_code ? batch->end_code : code);
+	else if (chunk->kind == PEN_CHUNK_PAUSE || chunk->kind == PEN_CHUNK_RESUME)
+		complete_note(c, chunk, code);
+	else
+		complete_puts(c, chunk, code);
+	hand_back(c, chunk);
+}
+
+/* ---- publishing ---------------------------------------------------------------------------- */
+
+static void publish(struct committer *c, struct pen_batch *batch, int reason)
+{
+	const struct pen_fmt_state *s = &batch->standing.fixed;
+	uint64_t words[PEN_GAUGE_USED] = {
+		[PEN_GAUGE_BATCH] = batch->id,
+		[PEN_GAUGE_STATE] = s->state,
+		[PEN_GAUGE_REASON] = (uint64_t)(int64_t)reason,
+		[PEN_GAUGE_ITEMS] = s->counted.items,
+		[PEN_GAUGE_COMMITTED] = s->counted.committed,
+		[PEN_GAUGE_REJECTED] = s->counted.rejected,
+		[PEN_GAUGE_FAILED] = s->counted.failed,
+		[PEN_GAUGE_SKIPPED] = s->counted.skipped,
+		[PEN_GAUGE_DUPLICATES] = s->counted.duplicates,
+		[PEN_GAUGE_BYTES] = s->counted.bytes,
+		[PEN_GAUGE_ITEMS_TOTAL] = batch->plan->items_total,
+		[PEN_GAUGE_BYTES_TOTAL] = batch->plan->bytes_total,
+		[PEN_GAUGE_BYTES_PLACE] = s->counted.bytes,
+		[PEN_GAUGE_GROUPS] = s->groups,
+		[PEN_GAUGE_FIRST_NS] = batch->first_ns,
+		[PEN_GAUGE_LAST_NS] = batch->last_ns,
+		[PEN_GAUGE_HOLD_BUDGET] = s->hold_budget_ms,
+		[PEN_GAUGE_HOLD_LAST] = s->hold_last_ms,
+		[PEN_GAUGE_RESUMED] = batch->resumed,
+		[PEN_GAUGE_RESUMED_ITEMS] = batch->from_items,
+	};
+
+	(void)c;
+	pen_gauge_write(&batch->gauge, words, PEN_GAUGE_USED);
+}
+
+/* ---- one group ----------------------------------------------------------------------------- */
+
+static void nap(struct committer *c, uint64_t ns)
+{
+	/* In slices, so that a drain is seen soon. */
+	for (uint64_t slept = 0; slept < ns; slept += 50 * PEN_NS_PER_MS) {
+		struct timespec t = { .tv_nsec = 50 * (long)PEN_NS_PER_MS };
+
+		if (atomic_load_explicit(&c->engine->drain, memory_order_relaxed)) /* only shortens the nap */
+			return;
+		nanosleep(&t, NULL);
+	}
+}
+
+static bool is_full(int rc)
+{
+	return rc == -PEN_DISK_FULL || rc == -PEN_MAP_FULL;
+}
+
+static void die(struct committer *c, int rc, const struct pen_failure *why)
+{
+	c->dead = true;
+	pen_engine_record(c->engine, 0, why);
+	pen_engine_notice(c->engine, rc, "%s", why->text);
+	/* Relaxed: a flag that rises once; the failure's text has its own lock. */
+	atomic_store_explicit(&c->engine->fatal, rc, memory_order_relaxed);
+	pen_fanin_ring(&c->engine->completed);
+	pen_io_wake(c->engine->io);
+}
+
+static bool holds_end(const struct committer *c)
+{
+	for (uint32_t i = 0; i < c->ready_count; i++)
+		if (c->ready[i]->kind == PEN_CHUNK_END)
+			return true;
+	return false;
+}
+
+static bool holds_puts(const struct committer *c)
+{
+	for (uint32_t i = 0; i < c->ready_count; i++)
+		if (c->ready[i]->kind == PEN_CHUNK_PUTS)
+			return true;
+	return false;
+}
+
+/* Progress is durable about once a second: events must not grow with the input's speed. */
+static int note_progress(struct committer *c, struct pen_txn *txn, const struct pen_standing *st, bool end)
+{
+	uint64_t now = pen_mono_ns(c->engine->clock);
+
+	if (end || now - c->journal_ns < PROGRESS_NS)
+		return 0;
+	c->journal_ns = now;
+	return pen_journal_add(txn, st->fixed.id, PEN_EVENT_PROGRESS, 0, st->fixed.applied.bytes, st->fixed.applied.items);
+}
+
+/* One try. 0 and the batch's standing moved on, or a code and nothing changed. */
+static int try_group(struct committer *c, struct pen_outcome *ret, struct pen_failure *why)
+{
+	struct pen_engine *engine = c->engine;
+	struct pen_batch *batch = c->from;
+	bool end = holds_end(c);
+	enum pen_durability level = end ? PEN_DURABLE_COMMIT : batch->plan->durability;
+	uint64_t began, now_ms = pen_real_ms(engine->clock);
+	struct pen_txn *txn;
+	int rc = pen_txn_begin(engine->store, level, &txn, NULL, why);
+
+	if (rc)
+		return rc;
+	began = pen_mono_ns(engine->clock);
+	rc = pen_group_apply(c->group, txn, batch, c->ready, c->ready_count, now_ms,
+			     (began - batch->began_ns) / PEN_NS_PER_MS, ret, why);
+	if (!rc) {
+		struct pen_fmt_state *s = &ret->standing->fixed;
+
+		if (level != PEN_DURABLE_GROUP)
+			s->counted = s->applied;
+		s->hold_budget_ms = ret->appended ? BUDGET_ORDERED_MS : BUDGET_RANDOM_MS;
+		rc = note_progress(c, txn, ret->standing, end);
+		if (!rc)
+			rc = pen_ledger_save(txn, ret->standing);
+	}
+	if (rc) {
+		pen_txn_abort(txn);
+		return rc;
+	}
+	rc = pen_txn_commit(txn, why);
+	c->inner_ns = pen_mono_ns(engine->clock) - began;
+	if (!rc)
+		ret->standing->fixed.hold_last_ms = (uint32_t)(c->inner_ns / PEN_NS_PER_MS);
+	return rc;
+}
+
+/* Targets follow what the last group cost. */
+static void adapt(struct committer *c, bool appended)
+{
+	uint64_t budget = (appended ? BUDGET_ORDERED_MS : BUDGET_RANDOM_MS) * PEN_NS_PER_MS;
+
+	c->ordered = appended;
+	if (c->inner_ns > budget * 6 / 10) {
+		c->bytes_target = pen_max(GROUP_BYTES_MIN, c->bytes_target * 7 / 10);
+		c->items_target = pen_max(512, c->items_target * 7 / 10);
+	} else if (c->inner_ns < budget * 4 / 10) {
+		c->bytes_target = pen_min(GROUP_BYTES_MAX, c->bytes_target * 13 / 10);
+		c->items_target = pen_min(PEN_GROUP_ITEMS_MAX, c->items_target * 13 / 10 + 1);
+	}
+}
+
+/* Makes GROUP and RELAXED transactions durable when it is time. 0, or the disk failed. */
+static int sync_if_due(struct committer *c, bool now)
+{
+	uint64_t due = UINT64_MAX, mono = pen_mono_ns(c->engine->clock);
+	struct pen_failure why = { 0 };
+	int rc;
+
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
+		const struct pen_batch *b = c->batches[i];
+
+		if (b && b->plan->durability == PEN_DURABLE_GROUP &&
+		    b->standing.fixed.counted.items != b->standing.fixed.applied.items)
+			due = pen_min(due, GROUP_SYNC_NS);
+		else if (b && b->plan->durability == PEN_DURABLE_RELAXED)
+			due = pen_min(due, RELAXED_SYNC_NS);
+	}
+	if (due == UINT64_MAX || (!now && mono - c->synced_ns < due))
+		return 0;
+	rc = pen_store_sync(c->engine->store);
+	c->synced_ns = pen_mono_ns(c->engine->clock);
+	if (rc) {
+		die(c, rc, (pen_fail(&why, rc, 0, "the store could not be synced"), &why));
+		return rc;
+	}
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
+		struct pen_batch *b = c->batches[i];
+
+		if (!b || b->plan->durability != PEN_DURABLE_GROUP)
+			continue;
+		b->standing.fixed.counted = b->standing.fixed.applied;
+		b->last_ns = c->synced_ns;
+		publish(c, b, 0);
+	}
+	return 0;
+}
+
+static void clear_ready(struct committer *c)
+{
+	c->ready_count = 0;
+	c->ready_bytes = c->ready_items = 0;
+	c->ready_now = false;
+	c->from = NULL;
+}
+
+/* The batch cannot go on in this engine; what it has committed stays, and a later run resumes it. */
+static void give_up(struct committer *c, int code)
+{
+	struct pen_batch *batch = c->from;
+
+	batch->over = batch->end_code = code;
+	atomic_store_explicit(&batch->stop, true, memory_order_relaxed); /* a hint: the reader stops reading early */
+	for (uint32_t i = 0; i < c->ready_count; i++)
+		drop(c, c->ready[i]);
+	clear_ready(c);
+}
+
+static void settle_group(struct committer *c, const struct pen_outcome *out)
+{
+	struct pen_batch *batch = c->from;
+	uint32_t pause_ms = batch->plan->pause_ms;
+	bool end = false;
+
+	batch->standing = *out->standing;
+	batch->last_ns = pen_mono_ns(c->engine->clock);
+	if (!batch->first_ns)
+		batch->first_ns = batch->last_ns;
+	if (out->over && !batch->over) {
+		batch->over = batch->end_code = out->over;
+		atomic_store_explicit(&batch->stop, true, memory_order_relaxed); /* a hint, as above */
+	}
+	if (holds_puts(c))
+		(void)sync_if_due(c, true); /* a put completes when it counts */
+	publish(c, batch, 0);
+	for (uint32_t i = 0; i < c->ready_count; i++) {
+		struct pen_chunk *chunk = c->ready[i];
+
+		if (chunk->kind == PEN_CHUNK_END) {
+			end = true;
+			finish(c, batch, batch->end_code ? batch->end_code : out->standing->fixed.code);
+		} else if (chunk->kind == PEN_CHUNK_PAUSE || chunk->kind == PEN_CHUNK_RESUME) {
+			complete_note(c, chunk, 0);
+		} else {
+			complete_puts(c, chunk, 0);
+		}
+		hand_back(c, chunk);
+	}
+	clear_ready(c);
+	pen_io_wake(c->engine->io);
+	if (pause_ms && !end)
+		nap(c, pause_ms * PEN_NS_PER_MS);
+}
+
+static void commit_group(struct committer *c)
+{
+	struct pen_outcome out = { 0 };
+	bool said = false;
+
+	if (!c->ready_count)
+		return;
+	for (;;) {
+		struct pen_failure why = { 0 };
+		int rc = try_group(c, &out, &why);
+
+		if (!rc)
+			break;
+		if (!why.code)
+			pen_fail(&why, rc, 0, "a group could not be committed: %s", pen_error_text(rc));
+		if (rc == -PEN_DISK_FAILED) {
+			c->from->why = why;
+			die(c, rc, &why);
+			for (uint32_t i = 0; i < c->ready_count; i++)
+				drop(c, c->ready[i]);
+			clear_ready(c);
+			return;
+		}
+		if (!is_full(rc) || atomic_load_explicit(&c->engine->drain, memory_order_relaxed)) {
+			c->from->why = why;
+			give_up(c, is_full(rc) ? -PEN_INTERRUPTED_BY : rc);
+			pen_io_wake(c->engine->io);
+			return;
+		}
+		if (!said)
+			pen_engine_notice(c->engine, rc, "paused: %s. The run goes on by itself when there is space", why.text);
+		said = true;
+		publish(c, c->from, rc);
+		nap(c, RETRY_NS);
+	}
+	if (said)
+		pen_engine_notice(c->engine, 0, "there is space again: the run goes on");
+	adapt(c, out.appended);
+	settle_group(c, &out);
+	if (pen_turn_wanted(c->engine->store))
+		pen_turn_yield(c->engine->store, YIELD_NS);
+	(void)sync_if_due(c, false);
+}
+
+/* ---- gathering ----------------------------------------------------------------------------- */
+
+static void begin(struct committer *c, struct pen_chunk *chunk)
+{
+	struct pen_batch *batch = chunk->batch;
+	bool said = false;
+	int rc;
+
+	for (;;) {
+		struct pen_failure why = { 0 };
+
+		rc = c->dead ? -PEN_DISK_FAILED : pen_admit(c->engine, batch, &why);
+		batch->why = why;
+		if (!is_full(rc) || atomic_load_explicit(&c->engine->drain, memory_order_relaxed))
+			break;
+		if (!said)
+			pen_engine_notice(c->engine, rc, "paused: %s. The run begins by itself when there is space", why.text);
+		said = true;
+		nap(c, RETRY_NS);
+	}
+	if (rc && !batch->why.code)
+		pen_fail(&batch->why, rc, 0, "the batch cannot begin: %s", pen_error_text(rc));
+	if (rc == -PEN_DISK_FAILED && !c->dead)
+		die(c, rc, &batch->why);
+	batch->began_ns = pen_mono_ns(c->engine->clock);
+	if (!rc && !batch->already) {
+		c->batches[batch->index] = batch;
+		batch->level_ticket = pen_turn_level_enter(c->engine->store, batch->plan->durability);
+		publish(c, batch, 0);
+	}
+	chunk->res = rc;
+	hand_back(c, chunk);
+	pen_io_wake(c->engine->io);
+}
+
+static bool group_full(const struct committer *c)
+{
+	uint64_t pages = c->ready_items * 11 / 10 + c->ready_bytes / 2500;
+
+	if (c->ordered)
+		pages = c->ready_bytes / 2500 + c->ready_items / 64;
+	return c->ready_now || c->ready_count >= c->ready_max || c->ready_bytes >= c->bytes_target ||
+	       c->ready_items + PEN_CHUNK_ITEMS >= PEN_GROUP_ITEMS_MAX || (!c->ordered && c->ready_items >= c->items_target) ||
+	       pages + PEN_CHUNK_ITEMS >= DIRTY_PAGES_MAX;
+}
+
+static void add_ready(struct committer *c, struct pen_chunk *chunk)
+{
+	struct pen_batch *batch = chunk->batch;
+
+	if (!c->ready_count) {
+		c->from = batch;
+		c->ready_since = pen_mono_ns(c->engine->clock);
+	}
+	c->ready[c->ready_count++] = chunk;
+	c->ready_bytes += chunk->bytes;
+	c->ready_items += chunk->items;
+	if (chunk->kind > PEN_CHUNK_FLAW || batch->plan->chunk_items || chunk->jumbo)
+		c->ready_now = true;
+}
+
+/* Moves what is contiguous in the batch's window into the group, as long as the group takes it. */
+static void advance(struct committer *c, struct pen_batch *batch)
+{
+	struct pen_chunk *chunk;
+
+	while ((chunk = batch->window[batch->next_seq & batch->window_mask])) {
+		bool end = chunk->kind == PEN_CHUNK_END;
+
+		if (c->ready_count && (c->from != batch || group_full(c)))
+			return;
+		batch->window[batch->next_seq++ & batch->window_mask] = NULL;
+		if (c->dead || (batch->over && (!end || batch->over != -PEN_STOPPED_BY)))
+			drop(c, chunk);
+		else
+			add_ready(c, chunk);
+		if (end)
+			return; /* the batch may be gone now */
+	}
+}
+
+static void advance_all(struct committer *c)
+{
+	if (c->ready_count && c->from)
+		advance(c, c->from);
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX && !c->ready_count; i++) {
+		struct pen_batch *b = c->batches[(c->next_batch + i) % PEN_BATCHES_MAX];
+
+		if (b)
+			advance(c, b);
+	}
+}
+
+static void take(struct committer *c, struct pen_chunk *chunk)
+{
+	struct pen_batch *batch = chunk->batch;
+
+	if (chunk->kind == PEN_CHUNK_BEGIN) {
+		begin(c, chunk);
+		return;
+	}
+	pen_assert(!batch->window[chunk->seq & batch->window_mask]);
+	batch->window[chunk->seq & batch->window_mask] = chunk;
+}
+
+/* Should the group in hand be committed now? wait: how long it may gather on if not. */
+static bool due(struct committer *c, bool more, uint64_t *ret_wait)
+{
+	uint64_t age;
+
+	*ret_wait = PEN_NS_PER_S;
+	if (!c->ready_count)
+		return false;
+	if (group_full(c))
+		return true;
+	if (more)
+		return false;
+	if (c->ready[0]->kind == PEN_CHUNK_PUTS)
+		return true; /* a program waits for its answers */
+	age = pen_mono_ns(c->engine->clock) - c->ready_since;
+	*ret_wait = age < AGE_NS ? AGE_NS - age : 0;
+	return age >= AGE_NS;
+}
+
+static void run(struct committer *c)
+{
+	struct pen_fanin *in = &c->engine->commit_in;
+	uint64_t words[TAKE], wait;
+
+	for (;;) {
+		uint32_t n = pen_fanin_pop(in, words, TAKE);
+
+		for (uint32_t i = 0; i < n; i++)
+			take(c, (struct pen_chunk *)(uintptr_t)words[i]);
+		advance_all(c);
+		if (c->dead)
+			pen_io_wake(c->engine->io);
+		if (due(c, n == TAKE, &wait)) {
+			c->next_batch = c->from->index + 1;
+			commit_group(c);
+			continue;
+		}
+		if (n)
+			continue;
+		if (pen_fanin_ended(in) && !c->ready_count)
+			return;
+		(void)sync_if_due(c, false);
+		n = pen_fanin_pop_wait(in, words, TAKE, wait);
+		for (uint32_t i = 0; i < n; i++)
+			take(c, (struct pen_chunk *)(uintptr_t)words[i]);
+	}
+}
+
+void *pen_committer_main(void *arg)
+{
+	struct pen_engine *engine = arg;
+	struct committer c = {
+		.engine = engine,
+		.group = engine->group,
+		.ready = engine->ready,
+		.ready_max = engine->arena.count / 2 ? engine->arena.count / 2 : 1,
+		.bytes_target = GROUP_BYTES_MAX / 2,
+		.items_target = 10000,
+		.synced_ns = pen_mono_ns(engine->clock),
+		.journal_ns = pen_mono_ns(engine->clock),
+	};
+
+	run(&c);
+	return NULL;
+}

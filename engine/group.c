@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * In time order: find where a threshold cuts the group short; merge the chunks' sorted entries and put them in key order;
+ * write the rows of rejected and skipped items in item order; save the dataset and the batch's standing.
+ *
+ * Equal keys come out of the merge in item order, so `replace` ends with the last one and `keep` with the first.
+ */
+#include "engine/group.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "ring/assert.h"
+#include "store/item.h"
+#include "store/journal.h"
+
+#define RATIO_ITEMS_MIN 100u /* a share of fewer items says nothing */
+
+struct twice {
+	const struct pen_chunk *chunk;
+	const struct pen_entry *entry;
+};
+
+struct run {
+	struct pen_chunk *chunk;
+	uint32_t next;
+};
+
+struct pen_group {
+	struct pen_standing standing;
+	struct twice *twice; /* entries whose key was there and stays */
+	uint32_t twice_count;
+	struct run *heap;
+	uint32_t heap_count;
+};
+
+struct apply {
+	struct pen_group *group;
+	struct pen_txn *txn;
+	struct pen_batch *batch;
+	struct pen_chunk *const *chunks;
+	uint32_t count;
+	struct pen_dataset *ds;
+	struct pen_fmt_counters *n;
+	uint32_t cut_item;  /* of the last chunk: the last item that is taken */
+	bool cut;
+};
+
+int pen_group_open(struct pen_group **ret)
+{
+	struct pen_group *group = calloc(1, sizeof *group);
+
+	if (!group)
+		return -ENOMEM;
+	group->twice = malloc(sizeof *group->twice * PEN_GROUP_ITEMS_MAX);
+	group->heap = malloc(sizeof *group->heap * PEN_TAGS_MAX);
+	if (!group->twice || !group->heap) {
+		pen_group_close(group);
+		return -ENOMEM;
+	}
+	*ret = group;
+	return 0;
+}
+
+void pen_group_close(struct pen_group *group)
+{
+	if (!group)
+		return;
+	free(group->twice);
+	free(group->heap);
+	free(group);
+}
+
+static bool has_items(const struct pen_chunk *chunk)
+{
+	return chunk->kind <= PEN_CHUNK_FLAW;
+}
+
+/* ---- thresholds ---------------------------------------------------------------------------- */
+
+static bool too_many(const struct pen_plan *plan, uint64_t rejected, uint64_t items)
+{
+	if (!plan->has_max_rejects)
+		return false;
+	if (plan->max_rejects_ratio)
+		return items >= RATIO_ITEMS_MIN && rejected > (uint64_t)((double)items * plan->max_rejects_ratio / PEN_RATIO_ONE);
+	return rejected > plan->max_rejects;
+}
+
+/*
+ * Cuts the group behind the item that passes the threshold, so that a run stops at the same item whatever its chunks
+ * are. A pack of files is taken whole.
+ */
+static void find_cut(struct apply *a)
+{
+	const struct pen_plan *plan = a->batch->plan;
+	uint64_t rejected = a->n->rejected;
+
+	if (!plan->has_max_rejects)
+		return;
+	for (uint32_t c = 0; c < a->count; c++) {
+		const struct pen_chunk *chunk = a->chunks[c];
+
+		for (uint32_t i = 0; has_items(chunk) && i < chunk->flaw_count; i++) {
+			const struct pen_flaw *flaw = pen_chunk_flaw(chunk, i);
+
+			if (!too_many(plan, ++rejected, chunk->first_item + flaw->item + 1))
+				continue;
+			a->cut = true;
+			a->count = c + 1;
+			a->cut_item = chunk->kind == PEN_CHUNK_RECORDS ? flaw->item : chunk->items - 1;
+			return;
+		}
+	}
+}
+
+/* Leaves out what lies behind the cut: entries, flaws, their digests; and moves the place before them. */
+static void trim(struct apply *a, struct pen_chunk *chunk)
+{
+	const struct pen_flaw *last = NULL;
+	uint32_t kept = 0, at;
+
+	if (chunk->kind != PEN_CHUNK_RECORDS || a->cut_item + 1 == chunk->items)
+		return;
+	memset(chunk->sums, 0, sizeof chunk->sums);
+	for (uint32_t i = 0; i < chunk->entry_count; i++) {
+		struct pen_entry e = chunk->table[i];
+		uint8_t buf[8];
+		const void *key = pen_entry_key(chunk, &e, buf);
+
+		if (e.item > a->cut_item)
+			continue;
+		chunk->table[kept++] = e;
+		pen_sum_add(&chunk->sums[pen_hash_bucket(key, e.key_len)],
+			    pen_hash_record(key, e.key_len, chunk->data + e.at, e.len));
+	}
+	chunk->entry_count = kept;
+	while (chunk->flaw_count && pen_chunk_flaw(chunk, chunk->flaw_count - 1)->item > a->cut_item)
+		chunk->flaw_count--;
+	last = pen_chunk_flaw(chunk, chunk->flaw_count - 1);
+	at = (uint32_t)(last->at + last->total);
+	while (at < chunk->end && chunk->data[at] == '\r')
+		at++;
+	at += at < chunk->end; /* its line feed */
+	chunk->items = a->cut_item + 1;
+	chunk->end = at;
+	chunk->bytes = at - chunk->begin;
+	chunk->after.offset = chunk->base_offset + chunk->bytes;
+	chunk->after.line = chunk->first_line + last->line + 1;
+}
+
+/* ---- records ------------------------------------------------------------------------------- */
+
+static int run_compare(const struct run *x, const struct run *y)
+{
+	int c = pen_entry_compare(x->chunk, &x->chunk->table[x->next], y->chunk, &y->chunk->table[y->next]);
+
+	return c ? c : (x->chunk->seq > y->chunk->seq) - (x->chunk->seq < y->chunk->seq);
+}
+
+static void sift_down(struct run *heap, uint32_t n, uint32_t i)
+{
+	struct run top = heap[i];
+
+	for (;;) {
+		uint32_t child = 2 * i + 1;
+
+		if (child >= n)
+			break;
+		if (child + 1 < n && run_compare(&heap[child + 1], &heap[child]) < 0)
+			child++;
+		if (run_compare(&top, &heap[child]) <= 0)
+			break;
+		heap[i] = heap[child];
+		i = child;
+	}
+	heap[i] = top;
+}
+
+/* Collects the runs; true when they follow each other in key order as they stand. */
+static bool gather(struct apply *a)
+{
+	struct pen_group *g = a->group;
+	bool ordered = true;
+
+	g->heap_count = 0;
+	for (uint32_t c = 0; c < a->count; c++) {
+		struct pen_chunk *chunk = a->chunks[c];
+		struct run *run = &g->heap[g->heap_count];
+
+		if (!has_items(chunk) || !chunk->entry_count)
+			continue;
+		*run = (struct run){ .chunk = chunk };
+		if (g->heap_count) {
+			struct pen_chunk *before = run[-1].chunk;
+
+			ordered &= pen_entry_compare(before, &before->table[before->entry_count - 1], chunk, chunk->table) <= 0;
+		}
+		g->heap_count++;
+	}
+	return ordered;
+}
+
+struct put_state {
+	bool append;
+	const struct pen_chunk *chunk; /* of the entry before */
+	const struct pen_entry *entry;
+};
+
+static int put_entry(struct apply *a, struct put_state *s, struct pen_chunk *chunk, struct pen_entry *e)
+{
+	enum pen_duplicate policy = a->batch->plan->on_duplicate;
+	bool append = s->append;
+	enum pen_put result;
+	uint8_t buf[8];
+	int rc;
+
+	/* Appending needs strictly rising keys: an equal one goes the ordinary way. */
+	if (append && s->entry && pen_entry_compare(s->chunk, s->entry, chunk, e) == 0)
+		append = false;
+	rc = pen_dataset_put(a->ds, pen_entry_key(chunk, e, buf), e->key_len, chunk->data + e->at, e->len, append, policy,
+			     &result);
+	if (rc)
+		return rc;
+	s->chunk = chunk;
+	s->entry = e;
+	if (result == PEN_PUT_KEPT) {
+		a->group->twice[a->group->twice_count++] = (struct twice){ .chunk = chunk, .entry = e };
+		if (policy == PEN_DUP_REJECT) {
+			e->flags |= PEN_ENTRY_REFUSED;
+			a->n->rejected++;
+		} else {
+			a->n->skipped++;
+		}
+		return 0;
+	}
+	e->flags &= (uint16_t)~PEN_ENTRY_REFUSED; /* a group that is applied again may end otherwise */
+	a->n->committed++;
+	a->n->duplicates += result == PEN_PUT_REPLACED;
+	return 0;
+}
+
+static int put_all(struct apply *a, bool *ret_appended)
+{
+	struct pen_group *g = a->group;
+	bool ordered = gather(a);
+	struct put_state s = { 0 };
+	uint8_t buf[8];
+	int rc = 0;
+
+	*ret_appended = true;
+	if (!g->heap_count)
+		return 0;
+	if (!ordered)
+		for (uint32_t i = g->heap_count / 2; i-- > 0;)
+			sift_down(g->heap, g->heap_count, i);
+	rc = pen_dataset_above(a->ds, pen_entry_key(g->heap[0].chunk, g->heap[0].chunk->table, buf),
+			       g->heap[0].chunk->table->key_len, &s.append);
+	*ret_appended = s.append;
+	if (ordered) {
+		for (uint32_t i = 0; i < g->heap_count && !rc; i++)
+			for (uint32_t k = 0; k < g->heap[i].chunk->entry_count && !rc; k++)
+				rc = put_entry(a, &s, g->heap[i].chunk, &g->heap[i].chunk->table[k]);
+		return rc;
+	}
+	while (g->heap_count && !rc) {
+		struct run *top = &g->heap[0];
+
+		rc = put_entry(a, &s, top->chunk, &top->chunk->table[top->next++]);
+		if (top->next == top->chunk->entry_count)
+			g->heap[0] = g->heap[--g->heap_count];
+		if (g->heap_count)
+			sift_down(g->heap, g->heap_count, 0);
+	}
+	return rc;
+}
+
+/* ---- rows ---------------------------------------------------------------------------------- */
+
+static int by_item(const void *x, const void *y)
+{
+	const struct twice *a = x, *b = y;
+	uint64_t p = a->chunk->first_item + a->entry->item, q = b->chunk->first_item + b->entry->item;
+
+	return (p > q) - (p < q);
+}
+
+/* Where the item stood: line and path mean different things for lines, files and puts. */
+static void place_row(const struct pen_chunk *chunk, uint32_t at, uint32_t line, struct pen_row *row)
+{
+	bool tree = !chunk->batch->plan->puts && chunk->batch->plan->sources[chunk->source].kind == PEN_SOURCE_TREE;
+
+	row->source = chunk->source;
+	row->path = tree ? chunk->path : NULL;
+	if (chunk->format == PEN_FORMAT_FILES) {
+		if (tree && chunk->kind == PEN_CHUNK_FILES)
+			row->path = chunk->keys + line;
+	} else if (chunk->kind != PEN_CHUNK_PUTS) {
+		row->line = chunk->first_line + line + 1;
+		row->offset = chunk->base_offset + (at - chunk->begin);
+	}
+}
+
+static int put_flaw(struct apply *a, const struct pen_chunk *chunk, const struct pen_flaw *flaw)
+{
+	struct pen_row row = {
+		.batch = a->batch->id,
+		.seq = chunk->first_item + flaw->item,
+		.state = PEN_ITEM_REJECTED,
+		.code = -(int)flaw->code,
+		.detail = flaw->detail,
+		.column = flaw->column,
+		.raw = chunk->data + flaw->at,
+		.raw_len = flaw->len,
+		.raw_total = flaw->total,
+		.attempts = 1,
+	};
+
+	place_row(chunk, flaw->at, flaw->line, &row);
+	a->n->rejected++;
+	return pen_item_put(a->txn, &row);
+}
+
+static int put_twice(struct apply *a, const struct twice *t)
+{
+	bool reject = a->batch->plan->on_duplicate == PEN_DUP_REJECT;
+	uint8_t buf[8];
+	struct pen_row row = {
+		.batch = a->batch->id,
+		.seq = t->chunk->first_item + t->entry->item,
+		.state = reject ? PEN_ITEM_REJECTED : PEN_ITEM_SKIPPED,
+		.code = reject ? -PEN_KEY_TWICE : -PEN_DUPLICATE_KEPT,
+		.key = pen_entry_key(t->chunk, t->entry, buf),
+		.key_len = t->entry->key_len,
+		.raw = reject ? t->chunk->data + t->entry->at : NULL,
+		.raw_len = reject ? pen_min(t->entry->len, PEN_RAW_MAX) : 0,
+		.raw_total = t->entry->len,
+		.attempts = 1,
+	};
+
+	place_row(t->chunk, t->entry->at, t->entry->line, &row);
+	return pen_item_put(a->txn, &row);
+}
+
+/* All rows of the group in item order: flaws are in order by construction, duplicates after sorting. */
+static int put_rows(struct apply *a)
+{
+	struct pen_group *g = a->group;
+	uint32_t t = 0;
+	int rc = 0;
+
+	qsort(g->twice, g->twice_count, sizeof *g->twice, by_item);
+	for (uint32_t c = 0; c < a->count && !rc; c++) {
+		const struct pen_chunk *chunk = a->chunks[c];
+		uint32_t flaws = has_items(chunk) ? chunk->flaw_count : 0;
+
+		for (uint32_t f = 0; f < flaws && !rc; f++) {
+			const struct pen_flaw *flaw = pen_chunk_flaw(chunk, f);
+
+			while (t < g->twice_count && !rc &&
+			       g->twice[t].chunk->first_item + g->twice[t].entry->item < chunk->first_item + flaw->item)
+				rc = put_twice(a, &g->twice[t++]);
+			if (!rc)
+				rc = put_flaw(a, chunk, flaw);
+		}
+	}
+	while (t < g->twice_count && !rc)
+		rc = put_twice(a, &g->twice[t++]);
+	return rc;
+}
+
+/* ---- standing ------------------------------------------------------------------------------ */
+
+static void move_place(struct pen_standing *st, const struct pen_place *after)
+{
+	st->fixed.place_source = after->source;
+	st->fixed.place_offset = after->offset;
+	st->fixed.place_line = after->line;
+	st->fixed.place_files = after->files;
+	memcpy(st->fixed.place_paths, &after->paths, 16);
+	memcpy(st->fixed.place_content, &after->content, 16);
+	memset(st->path, 0, sizeof st->path);
+	if (after->path)
+		strncpy(st->path, after->path, sizeof st->path - 1);
+}
+
+static const struct ending {
+	int code;
+	enum pen_state state;
+	enum pen_event_type event;
+} endings[] = {
+	{ 0, PEN_COMPLETED, PEN_EVENT_COMPLETED },
+	{ -PEN_STOPPED_BY, PEN_STOPPED, PEN_EVENT_STOPPED },
+	{ -PEN_CANCELLED_BY, PEN_CANCELLED, PEN_EVENT_CANCELLED },
+	{ -PEN_INTERRUPTED_BY, PEN_INTERRUPTED, PEN_EVENT_INTERRUPTED },
+};
+
+/* Any other code leaves the batch resumable too. */
+static const struct ending *ending_of(int code)
+{
+	for (size_t i = 0; i < PEN_COUNT(endings); i++)
+		if (endings[i].code == code)
+			return &endings[i];
+	return &endings[PEN_COUNT(endings) - 1];
+}
+
+static int set_state(struct apply *a, struct pen_standing *st, enum pen_state state, enum pen_event_type event, int code)
+{
+	st->fixed.state = (uint8_t)state;
+	st->fixed.code = code;
+	return pen_journal_add(a->txn, a->batch->id, event, code, a->n->bytes, a->n->items);
+}
+
+static int end_batch(struct apply *a, struct pen_standing *st, int code, uint64_t now_ms)
+{
+	const struct ending *how;
+
+	if (!code && too_many(a->batch->plan, a->n->rejected, a->n->items))
+		code = -PEN_STOPPED_BY;
+	how = ending_of(code);
+	st->fixed.ended_ms = now_ms;
+	st->fixed.runner_pid = 0;
+	st->fixed.counted = st->fixed.applied;
+	if ((how->state == PEN_COMPLETED || how->state == PEN_CANCELLED) && pen_dataset_feeder(a->ds) == a->batch->id)
+		pen_dataset_set_feeder(a->ds, 0);
+	if (st->fixed.state == how->state)
+		return 0; /* a threshold stopped it before its end came by, and said so */
+	return set_state(a, st, how->state, how->event, code);
+}
+
+/* What the chunks say beyond records: counters, place, state. */
+static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int *ret_over)
+{
+	int rc = 0;
+
+	for (uint32_t c = 0; c < a->count && !rc; c++) {
+		const struct pen_chunk *chunk = a->chunks[c];
+
+		switch (chunk->kind) {
+		case PEN_CHUNK_END:
+			rc = end_batch(a, st, a->batch->over ? a->batch->over : chunk->res, now_ms);
+			break;
+		case PEN_CHUNK_PAUSE:
+			rc = set_state(a, st, PEN_PAUSED, PEN_EVENT_PAUSED, 0);
+			break;
+		case PEN_CHUNK_RESUME:
+			rc = set_state(a, st, PEN_RUNNING, PEN_EVENT_RESUMED, 0);
+			break;
+		default:
+			a->n->items += chunk->items;
+			a->n->bytes += chunk->bytes;
+			move_place(st, &chunk->after);
+		}
+	}
+	if (!rc && !*ret_over && (a->cut || too_many(a->batch->plan, a->n->rejected, a->n->items))) {
+		*ret_over = -PEN_STOPPED_BY;
+		if (st->fixed.state == PEN_RUNNING)
+			rc = set_state(a, st, PEN_STOPPED, PEN_EVENT_STOPPED, -PEN_STOPPED_BY);
+	}
+	return rc;
+}
+
+int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_batch *batch, struct pen_chunk *const *chunks,
+		    uint32_t count, uint64_t now_ms, uint64_t active_ms, struct pen_outcome *ret, struct pen_failure *why)
+{
+	struct pen_standing *st = &group->standing;
+	struct apply a = { .group = group, .txn = txn, .batch = batch, .chunks = chunks, .count = count,
+			   .n = &st->fixed.applied };
+	bool appended = true;
+	int over = batch->over, rc;
+
+	*st = batch->standing;
+	group->twice_count = 0;
+	rc = pen_dataset_use_id(txn, batch->plan->into, batch->dataset_id, &a.ds, why);
+	if (rc)
+		return rc;
+	if (!over)
+		find_cut(&a);
+	if (a.cut)
+		trim(&a, a.chunks[a.count - 1]);
+	rc = put_all(&a, &appended);
+	if (!rc)
+		rc = put_rows(&a);
+	for (uint32_t c = 0; c < a.count; c++)
+		if (has_items(a.chunks[c]) && a.chunks[c]->entry_count)
+			pen_dataset_offer(a.ds, a.chunks[c]->sums);
+	if (!rc)
+		rc = stand(&a, st, now_ms, &over);
+	if (!rc && batch->plan->key_kind == PEN_KEY_SEQ)
+		pen_dataset_set_next_seq(a.ds, pen_max(pen_dataset_next_seq(a.ds), batch->seq_base + a.n->items));
+	if (!rc)
+		rc = pen_dataset_save(a.ds);
+	st->fixed.groups++;
+	st->fixed.updated_ms = now_ms;
+	st->fixed.active_ms = active_ms;
+	if (!rc)
+		*ret = (struct pen_outcome){ .standing = st, .over = over, .appended = appended };
+	return rc;
+}

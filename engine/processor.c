@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * processor - turns a chunk's bytes into entries and flaws
+ *
+ * Everything that can be done without the store is done here, because the committer is the bottleneck: records are split
+ * and validated, keys found and sorted, digests summed. A bad item becomes a flaw and costs nothing but itself. Processors
+ * share nothing with each other.
+ */
+#include <stdlib.h>
+
+#include "engine/engine.h"
+#include "engine/split.h"
+#include "ring/assert.h"
+#include "ring/error.h"
+
+struct work {
+	struct pen_json *json;
+	struct pen_chunk *chunk;
+	const struct pen_batch *batch;
+	const struct pen_plan *plan;
+};
+
+static uint64_t key_prefix(const void *key, size_t len)
+{
+	uint8_t b[8] = { 0 };
+
+	memcpy(b, key, pen_min(len, 8));
+	return pen_get_be64(b);
+}
+
+/* Gives the entry a key that lies in keys at `at`. */
+static void set_key(struct work *w, struct pen_entry *e, uint32_t at, size_t len)
+{
+	e->key_at = at;
+	e->key_len = (uint16_t)len;
+	e->prefix = key_prefix(w->chunk->keys + at, len);
+}
+
+static void set_number(struct pen_entry *e, uint64_t number)
+{
+	e->prefix = number;
+	e->key_len = 8;
+	e->flags |= PEN_KEY_IS_PREFIX;
+}
+
+static uint32_t keep_key(struct work *w, const void *data, size_t len)
+{
+	uint32_t at = pen_chunk_add_key(w->chunk, data, len);
+
+	pen_assert(at != UINT32_MAX); /* keys are no longer than what they come from, and made ones have room */
+	return at;
+}
+
+/* @offset: where the record begins; with several sources, which one comes first. */
+static void key_offset(struct work *w, struct pen_entry *e)
+{
+	uint64_t offset = w->chunk->base_offset + (e->at - w->chunk->begin);
+	uint8_t key[12];
+
+	if (w->plan->source_count == 1) {
+		set_number(e, offset);
+		return;
+	}
+	pen_put_be32(key, w->chunk->source);
+	pen_put_be64(key + 4, offset);
+	set_key(w, e, keep_key(w, key, sizeof key), sizeof key);
+}
+
+static void key_content(struct work *w, struct pen_entry *e)
+{
+	struct pen_sum sum = pen_hash128(w->chunk->data + e->at, e->len);
+	uint8_t key[16];
+
+	pen_put_be64(key, sum.hi);
+	pen_put_be64(key + 8, sum.lo);
+	set_key(w, e, keep_key(w, key, sizeof key), sizeof key);
+}
+
+/* Judges a JSON text and finds its key when it is keyed by a pointer. 0, or a code with *ret_flaw. */
+static int check_json(struct work *w, struct pen_entry *e, struct pen_json_flaw *ret_flaw)
+{
+	const struct pen_pointer *ptr = w->plan->key_kind == PEN_KEY_POINTER ? &w->plan->pointer : NULL;
+	const char *text = w->chunk->data + e->at;
+	char *out = w->chunk->keys + w->chunk->keys_used;
+	size_t room = w->chunk->keys_cap - w->chunk->keys_used;
+	struct pen_json_key key = { 0 };
+	int rc = 0;
+
+	if (w->plan->validate == PEN_VALIDATE_STRICT)
+		rc = pen_json_check(w->json, text, e->len, ptr, out, room, &key, ret_flaw);
+	else if (ptr)
+		rc = pen_json_peek(w->json, text, e->len, ptr, out, room, &key, ret_flaw);
+	if (rc || !ptr)
+		return rc;
+	if (!key.len)
+		return -PEN_KEY_EMPTY;
+	if (key.len > PEN_KEY_MAX)
+		return -PEN_KEY_LONG;
+	if (key.data == out)
+		w->chunk->keys_used += (uint32_t)key.len;
+	set_key(w, e, key.data == out ? (uint32_t)(out - w->chunk->keys) : keep_key(w, key.data, key.len), key.len);
+	return 0;
+}
+
+/* Gives the entry its key. 0 or a code. */
+static int make_key(struct work *w, struct pen_entry *e, struct pen_json_flaw *ret_flaw)
+{
+	bool json = w->chunk->format == PEN_FORMAT_NDJSON || w->plan->key_kind == PEN_KEY_POINTER;
+	int rc = json ? check_json(w, e, ret_flaw) : 0;
+
+	if (rc)
+		return rc;
+	switch (w->plan->key_kind) {
+	case PEN_KEY_SEQ:
+		set_number(e, w->batch->seq_base + w->chunk->first_item + e->item);
+		break;
+	case PEN_KEY_OFFSET:
+		key_offset(w, e);
+		break;
+	case PEN_KEY_CONTENT:
+		key_content(w, e);
+		break;
+	case PEN_KEY_PATH: {
+		size_t len = strlen(w->chunk->keys + e->line);
+
+		if (len > PEN_KEY_MAX)
+			return -PEN_KEY_LONG;
+		set_key(w, e, e->line, len);
+		break;
+	}
+	case PEN_KEY_GIVEN:
+		if (!e->key_len)
+			return -PEN_KEY_EMPTY;
+		set_key(w, e, e->key_at, e->key_len);
+		break;
+	case PEN_KEY_POINTER:
+		break;
+	}
+	return 0;
+}
+
+/* The entry is done: counted, or turned into a flaw. `e` is always the table's next free place. */
+static void settle(struct work *w, struct pen_entry *e)
+{
+	struct pen_json_flaw place = { 0 };
+	struct pen_entry was = *e;
+	struct pen_flaw *flaw;
+	uint8_t buf[8];
+	const void *key;
+	int rc = e->len > w->plan->max_record ? -PEN_RECORD_LARGE : make_key(w, e, &place);
+
+	if (!rc) {
+		w->chunk->entry_count++;
+		key = pen_entry_key(w->chunk, e, buf);
+		pen_sum_add(&w->chunk->sums[pen_hash_bucket(key, e->key_len)],
+			    pen_hash_record(key, e->key_len, w->chunk->data + e->at, e->len));
+		return;
+	}
+	flaw = pen_chunk_add_flaw(w->chunk, was.item, was.line, rc);
+	flaw->at = was.at;
+	flaw->len = (uint32_t)pen_min(was.len, PEN_RAW_MAX);
+	flaw->total = was.len;
+	if (place.code) {
+		flaw->column = (uint32_t)place.at + 1;
+		flaw->detail = place.detail;
+	}
+}
+
+static void records(struct work *w)
+{
+	struct pen_chunk *chunk = w->chunk;
+	struct pen_split split = {
+		.at = chunk->data + chunk->begin,
+		.end = chunk->data + chunk->end,
+		.skip_blank = chunk->format != PEN_FORMAT_LINES,
+	};
+	const char *text;
+	size_t len;
+	uint32_t line, item = 0;
+
+	while (pen_split_next(&split, &text, &len, &line)) {
+		struct pen_entry *e = &chunk->table[chunk->entry_count];
+
+		*e = (struct pen_entry){
+			.at = (uint32_t)(text - chunk->data),
+			.len = (uint32_t)len,
+			.item = item++,
+			.line = line,
+		};
+		settle(w, e);
+	}
+	pen_assert(item == chunk->items); /* the reader counted by the same rule */
+}
+
+/* Entries that the reader or the program made: given a key each, in place. */
+static void entries(struct work *w)
+{
+	struct pen_chunk *chunk = w->chunk;
+	uint32_t n = chunk->entry_count;
+
+	chunk->entry_count = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		struct pen_entry given = chunk->table[i];
+		struct pen_entry *e = &chunk->table[chunk->entry_count];
+
+		if (chunk->kind == PEN_CHUNK_FILES && given.prefix) {
+			pen_chunk_add_flaw(chunk, given.item, given.line, (int)given.prefix);
+			continue;
+		}
+		*e = given;
+		settle(w, e);
+	}
+}
+
+static int by_key(const void *a, const void *b, void *arg)
+{
+	const struct pen_chunk *chunk = arg;
+	const struct pen_entry *x = a, *y = b;
+	int c = pen_entry_compare(chunk, x, chunk, y);
+
+	return c ? c : (x->item > y->item) - (x->item < y->item);
+}
+
+static void sort(struct pen_chunk *chunk)
+{
+	for (uint32_t i = 1; i < chunk->entry_count; i++) {
+		if (by_key(&chunk->table[i - 1], &chunk->table[i], chunk) <= 0)
+			continue;
+		qsort_r(chunk->table, chunk->entry_count, sizeof *chunk->table, by_key, chunk);
+		return;
+	}
+}
+
+static void process(struct pen_json *json, struct pen_chunk *chunk)
+{
+	struct work w = { .json = json, .chunk = chunk, .batch = chunk->batch, .plan = chunk->batch->plan };
+
+	if (chunk->kind == PEN_CHUNK_RECORDS)
+		records(&w);
+	else
+		entries(&w);
+	sort(chunk);
+}
+
+void *pen_processor_main(void *arg)
+{
+	struct pen_processor *self = arg;
+	struct pen_engine *engine = self->engine;
+	struct pen_json *json = self->json;
+	uint64_t words[16], done = 0;
+	uint32_t n, pushed;
+
+	while ((n = pen_fanin_pop_wait(&self->in, words, PEN_COUNT(words), UINT64_MAX)) || !pen_fanin_ended(&self->in)) {
+		for (uint32_t i = 0; i < n; i++) {
+			process(json, (struct pen_chunk *)(uintptr_t)words[i]);
+			/* Relaxed: the reader only compares loads of work by it. */
+			atomic_store_explicit(&self->done, ++done, memory_order_relaxed);
+			pushed = pen_fanin_push(&engine->commit_in, self->index, &words[i], 1);
+			pen_assert(pushed == 1);
+		}
+	}
+	pen_fanin_close(&engine->commit_in, self->index);
+	return NULL;
+}
