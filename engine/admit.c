@@ -24,7 +24,8 @@ struct admission {
 
 static bool is_over(const struct pen_standing *st)
 {
-	return st->fixed.state == PEN_COMPLETED || st->fixed.state == PEN_FAILED || st->fixed.state == PEN_CANCELLED;
+	return st->fixed.state == PEN_COMPLETED || st->fixed.state == PEN_FAILED ||
+	       st->fixed.state == PEN_CANCELLED;
 }
 
 static int lock(struct admission *a, uint64_t id, int *ret_fd)
@@ -33,7 +34,8 @@ static int lock(struct admission *a, uint64_t id, int *ret_fd)
 	int rc = pen_lock_batch(a->engine->store, id, ret_fd, &pid);
 
 	if (rc == -PEN_BATCH_BUSY)
-		return pen_fail(a->why, rc, 0, "process %u runs this batch (%016llx)", pid, (unsigned long long)id);
+		return pen_fail(a->why, rc, 0, "process %u runs this batch (%016llx)", pid,
+				(unsigned long long)id);
 	return rc;
 }
 
@@ -118,7 +120,8 @@ static int claim_seq(struct admission *a, uint64_t id)
 			return -ENOMEM;
 		rc = pen_ledger_load(a->txn, feeder, NULL, st);
 		if (!rc && !is_over(st))
-			rc = pen_fail(a->why, -PEN_SEQ_BUSY, 0, "batch %016llx, unfinished, appends to dataset '%s' by @seq",
+			rc = pen_fail(a->why, -PEN_SEQ_BUSY, 0,
+				      "batch %016llx, unfinished, appends to dataset '%s' by @seq",
 				      (unsigned long long)feeder, a->plan->into);
 		free(st);
 		if (rc && rc != -PEN_NOT_FOUND)
@@ -133,8 +136,13 @@ static int create(struct admission *a)
 	struct pen_standing *st = calloc(1, sizeof *st);
 	const struct pen_plan *plan = a->plan;
 	struct pen_facts facts = {
-		.dataset = plan->into, .key = plan->key, .owner = plan->owner, .correlation_id = plan->correlation_id,
-		.idempotency_key = plan->idempotency_key, .labels = plan->labels, .labels_len = plan->labels_len,
+		.dataset = plan->into,
+		.key = plan->key,
+		.owner = plan->owner,
+		.correlation_id = plan->correlation_id,
+		.idempotency_key = plan->idempotency_key,
+		.labels = plan->labels,
+		.labels_len = plan->labels_len,
 	};
 	char *sources = join_sources(plan, &facts.sources_len);
 	uint64_t id = pen_ledger_new_id(a->txn);
@@ -195,7 +203,8 @@ static int resume(struct admission *a, const struct pen_facts *facts, struct pen
 	running(a, st, true);
 	rc = pen_ledger_save(a->txn, st);
 	if (!rc)
-		rc = pen_journal_add(a->txn, id, PEN_EVENT_RESUMED, 0, st->fixed.applied.bytes, st->fixed.applied.items);
+		rc = pen_journal_add(a->txn, id, PEN_EVENT_RESUMED, 0, st->fixed.applied.bytes,
+				     st->fixed.applied.items);
 	if (!rc)
 		rc = pen_dataset_save(a->ds);
 	if (rc)
@@ -241,12 +250,15 @@ static int meet(struct admission *a, const struct pen_facts *facts, struct pen_s
 		if (st->fixed.state != PEN_COMPLETED || a->plan->fresh)
 			return create(a);
 		if (pen_dataset_use_id(a->txn, a->plan->into, facts->fixed.dataset_id, &there, NULL)) {
-			pen_engine_notice(a->engine, 0, "the dataset that batch %016llx filled was dropped since: a new batch",
-					  (unsigned long long)facts->fixed.id);
+			pen_engine_notice(
+				a->engine, 0,
+				"the dataset that batch %016llx filled was dropped since: a new batch",
+				(unsigned long long)facts->fixed.id);
 			return create(a);
 		}
 		if (!same) {
-			pen_engine_notice(a->engine, 0, "the sources changed since batch %016llx completed: a new batch",
+			pen_engine_notice(a->engine, 0,
+					  "the sources changed since batch %016llx completed: a new batch",
 					  (unsigned long long)facts->fixed.id);
 			return create(a);
 		}
@@ -266,7 +278,8 @@ static int meet(struct admission *a, const struct pen_facts *facts, struct pen_s
 	a->batch->lock_fd = fd;
 	if (!files_same) {
 		a->batch->id = facts->fixed.id;
-		return pen_fail(a->why, -PEN_CHANGED, 0, "a source changed since batch %016llx was interrupted",
+		return pen_fail(a->why, -PEN_CHANGED, 0,
+				"a source changed since batch %016llx was interrupted",
 				(unsigned long long)facts->fixed.id);
 	}
 	return resume(a, facts, st);
@@ -300,7 +313,11 @@ static int decide(struct admission *a)
 int pen_admit(struct pen_engine *engine, struct pen_batch *batch, struct pen_failure *why)
 {
 	struct admission a = {
-		.engine = engine, .batch = batch, .plan = batch->plan, .why = why, .old_lock = -1,
+		.engine = engine,
+		.batch = batch,
+		.plan = batch->plan,
+		.why = why,
+		.old_lock = -1,
 		.now_ms = pen_real_ms(engine->clock),
 	};
 	int rc = pen_txn_begin(engine->store, PEN_DURABLE_COMMIT, &a.txn, NULL, why);

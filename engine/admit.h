@@ -9,8 +9,8 @@
  *   unfinished, sources as they were      goes on at its checkpoint
  *   unfinished, files changed             -PEN_CHANGED, unless fresh: then the old one is cancelled
  *
- * Trees are compared by the feed, which walks them anyway. All in one write transaction, so that two processes that
- * start the same batch at once cannot both create it.
+ * Trees are compared by the feed, which walks them anyway. All in one write transaction, so that two
+ * processes that start the same batch at once cannot both create it.
  *
  *   Threads    the committer's.
  */
@@ -20,8 +20,8 @@
 #include "engine/engine.h"
 
 /*
- * Fills the batch's id, place and standing and takes its lock, or says why not. 0, a code about the batch (nothing was
- * changed), or a store's code (-PEN_DISK_FULL and the like; try again).
+ * Fills the batch's id, place and standing and takes its lock, or says why not. 0, a code about the batch
+ * (nothing was changed), or a store's code (-PEN_DISK_FULL and the like; try again).
  */
 int pen_admit(struct pen_engine *engine, struct pen_batch *batch, struct pen_failure *why);
 

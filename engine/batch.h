@@ -3,14 +3,14 @@
  * batch - a batch while an engine runs it
  *
  *              BEGIN (committer)            END (committer)
- *   admitted ───────────────────▶ running ───────────────────▶ ended
- *      │                          │    ▲
- *      │ refused                  ▼    │ PAUSE, RESUME (committer)
- *      ▼                          paused
+ *   admitted -------------------> running -------------------> ended
+ *      |                          |    ^
+ *      | refused                  v    | PAUSE, RESUME (committer)
+ *      v                          paused
  *    ended
  *
- * The reader feeds it (feed.h), processors look at its options only, the committer owns its standing: the state as the
- * store has it. Everything is grouped by the thread that writes it.
+ * The reader feeds it (feed.h), processors look at its options only, the committer owns its standing: the
+ * state as the store has it. Everything is grouped by the thread that writes it.
  */
 #ifndef PEN_ENGINE_BATCH_H
 #define PEN_ENGINE_BATCH_H
@@ -26,10 +26,27 @@
 
 /* Words of the gauge, in this order. */
 enum pen_gauge_word {
-	PEN_GAUGE_BATCH, PEN_GAUGE_STATE, PEN_GAUGE_REASON, PEN_GAUGE_ITEMS, PEN_GAUGE_COMMITTED, PEN_GAUGE_REJECTED,
-	PEN_GAUGE_FAILED, PEN_GAUGE_SKIPPED, PEN_GAUGE_DUPLICATES, PEN_GAUGE_BYTES, PEN_GAUGE_ITEMS_TOTAL,
-	PEN_GAUGE_BYTES_TOTAL, PEN_GAUGE_BYTES_PLACE, PEN_GAUGE_GROUPS, PEN_GAUGE_FIRST_NS, PEN_GAUGE_LAST_NS,
-	PEN_GAUGE_HOLD_BUDGET, PEN_GAUGE_HOLD_LAST, PEN_GAUGE_RESUMED, PEN_GAUGE_RESUMED_ITEMS, PEN_GAUGE_USED,
+	PEN_GAUGE_BATCH,
+	PEN_GAUGE_STATE,
+	PEN_GAUGE_REASON,
+	PEN_GAUGE_ITEMS,
+	PEN_GAUGE_COMMITTED,
+	PEN_GAUGE_REJECTED,
+	PEN_GAUGE_FAILED,
+	PEN_GAUGE_SKIPPED,
+	PEN_GAUGE_DUPLICATES,
+	PEN_GAUGE_BYTES,
+	PEN_GAUGE_ITEMS_TOTAL,
+	PEN_GAUGE_BYTES_TOTAL,
+	PEN_GAUGE_BYTES_PLACE,
+	PEN_GAUGE_GROUPS,
+	PEN_GAUGE_FIRST_NS,
+	PEN_GAUGE_LAST_NS,
+	PEN_GAUGE_HOLD_BUDGET,
+	PEN_GAUGE_HOLD_LAST,
+	PEN_GAUGE_RESUMED,
+	PEN_GAUGE_RESUMED_ITEMS,
+	PEN_GAUGE_USED,
 };
 
 struct pen_batch {
@@ -44,29 +61,29 @@ struct pen_batch {
 	uint64_t seq_base;
 	uint64_t dataset_id;
 	bool resumed;
-	bool already;		    /* complete before: nothing to do */
-	struct pen_place from;	    /* where to begin */
-	uint64_t from_items;	    /* items decided by earlier runs */
+	bool already;	       /* complete before: nothing to do */
+	struct pen_place from; /* where to begin */
+	uint64_t from_items;   /* items decided by earlier runs */
 	char from_path[PEN_PATH_BYTES_MAX + 1];
 
 	/* Written by the committer. */
 	struct pen_standing standing; /* as the last commit left it */
 	int lock_fd;
-	struct pen_chunk **window;    /* chunks that wait for an earlier one, by seq */
+	struct pen_chunk **window; /* chunks that wait for an earlier one, by seq */
 	uint32_t window_mask;
-	uint64_t next_seq;	      /* of the chunk to be committed next */
+	uint64_t next_seq; /* of the chunk to be committed next */
 	uint64_t first_ns, last_ns, began_ns;
 	uint32_t level_ticket;
-	int over;		      /* negative: stopped by a threshold; later chunks are dropped */
-	int end_code;		      /* what its completion will say */
+	int over;     /* negative: stopped by a threshold; later chunks are dropped */
+	int end_code; /* what its completion will say */
 	struct pen_failure why;
-	struct pen_gauge gauge;	      /* published after every commit; anyone reads */
-	_Atomic bool stop;	      /* committer to reader: produce no more */
+	struct pen_gauge gauge; /* published after every commit; anyone reads */
+	_Atomic bool stop;	/* committer to reader: produce no more */
 
 	/* Written by the reader. */
 	struct pen_feed *feed;
 	struct pen_chunk begin, end, note; /* control chunks: they need no slot */
-	_Atomic bool live;	      /* the table's slot is in use; read by progress */
+	_Atomic bool live;		   /* the table's slot is in use; read by progress */
 };
 
 #endif

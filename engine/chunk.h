@@ -2,9 +2,9 @@
 /*
  * chunk - the run of items that travels through the pipeline in one arena buffer
  *
- * A chunk has exactly one owner at a time: the reader (or the submitting program) fills it, a processor turns its
- * bytes into puts and flaws, the committer applies it and gives its tag back after the commit. Ownership moves with
- * the pointer through a lane, and the lane's ordering is all the synchronisation there is.
+ * A chunk has exactly one owner at a time: the reader (or the submitting program) fills it, a processor
+ * turns its bytes into puts and flaws, the committer applies it and gives its tag back after the commit.
+ * Ownership moves with the pointer through a lane, and the lane's ordering is all the synchronisation there is.
  *
  * A slot of the arena is cut into three parts:
  *
@@ -25,10 +25,10 @@
 #include "ring/hash.h"
 #include "store/format.h"
 
-#define PEN_CHUNK_BYTES (256u << 10)	 /* of data, by default */
+#define PEN_CHUNK_BYTES (256u << 10) /* of data, by default */
 #define PEN_CHUNK_BYTES_MIN (1u << 10)
 #define PEN_CHUNK_BYTES_MAX (4u << 20)
-#define PEN_CHUNK_ITEMS 4096u		 /* per chunk; the table is sized by it */
+#define PEN_CHUNK_ITEMS 4096u /* per chunk; the table is sized by it */
 /* Room in keys beyond one byte per byte of data: a path, and a made key of up to 16 bytes for each item. */
 #define PEN_CHUNK_PATHS ((8u << 10) + 16 * PEN_CHUNK_ITEMS)
 
@@ -87,9 +87,9 @@ struct pen_place {
 
 struct pen_chunk {
 	struct pen_batch *batch;
-	uint32_t tag;	     /* PEN_TAG_NONE for chunks without a slot */
+	uint32_t tag; /* PEN_TAG_NONE for chunks without a slot */
 	enum pen_chunk_kind kind;
-	uint64_t seq;	     /* in the batch, gapless from 0: the order of commits */
+	uint64_t seq; /* in the batch, gapless from 0: the order of commits */
 
 	char *data;	     /* the slot's, or the jumbo buffer's */
 	uint32_t begin, end; /* the input's bytes in data */
@@ -109,7 +109,7 @@ struct pen_chunk {
 	uint64_t bytes;	      /* of input it stands for */
 	struct pen_place after;
 
-	bool append;	      /* entries are in key order as they stand, by construction */
+	bool append; /* entries are in key order as they stand, by construction */
 	bool jumbo;
 	struct pen_sum sums[PEN_BUCKETS]; /* digests of the entries, by bucket of the key */
 
@@ -137,7 +137,8 @@ static inline const char *pen_entry_text(const struct pen_chunk *chunk, const st
 }
 
 /* The entry's key: its bytes, or made from its prefix in buf. */
-static inline const void *pen_entry_key(const struct pen_chunk *chunk, const struct pen_entry *e, uint8_t buf[8])
+static inline const void *pen_entry_key(const struct pen_chunk *chunk, const struct pen_entry *e,
+					uint8_t buf[8])
 {
 	if (!(e->flags & PEN_KEY_IS_PREFIX))
 		return pen_entry_text(chunk, e);

@@ -4,19 +4,21 @@
  *
  * Happy path, in time order:
  *   - chunks come in any order; each batch's window puts them back into the order they were cut in;
- *   - what is contiguous is ready; ready chunks of one batch gather into a group until it is large or old enough (a group
+ *   - what is contiguous is ready; ready chunks of one batch gather into a group until it is large or old
+ *   enough (a group
  *     holds no lock while it gathers);
  *   - the group is applied and committed in one transaction with the batch's counters and checkpoint;
- *   - the new standing is published, puts are completed, tags go back to the reader, waiting writers get their turn.
+ *   - the new standing is published, puts are completed, tags go back to the reader, waiting writers get
+ *   their turn.
  *
- * What can go wrong: the disk or map is full: the transaction is gone, its chunks are still here, and it is tried again
- * every second until there is space or the engine drains (then the batch rests where its last commit left it). A failed
- * sync or meta page: nothing more is written by this process (engine->fatal). A threshold is passed: what lies behind it is
- * dropped in order until the batch's END arrives.
+ * What can go wrong: the disk or map is full: the transaction is gone, its chunks are still here, and it is
+ * tried again every second until there is space or the engine drains (then the batch rests where its last
+ * commit left it). A failed sync or meta page: nothing more is written by this process (engine->fatal). A
+ * threshold is passed: what lies behind it is dropped in order until the batch's END arrives.
  *
- * How large a group: it may hold the write lock for its budget (100 ms where keys come in order, 500 ms where they do not,
- * because one commit of scattered pages takes that long), and its dirty pages stay below 96 MiB. Both targets follow
- * the last commits.
+ * How large a group: it may hold the write lock for its budget (100 ms where keys come in order, 500 ms
+ * where they do not, because one commit of scattered pages takes that long), and its dirty pages stay below
+ * 96 MiB. Both targets follow the last commits.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -53,7 +55,7 @@ struct committer {
 	bool ready_now; /* something in it does not wait */
 	struct pen_batch *from;
 	uint32_t next_batch; /* to look at first, for fairness */
-	bool dead; /* the disk failed */
+	bool dead;	     /* the disk failed */
 
 	uint64_t bytes_target, items_target;
 	bool ordered; /* the last group appended */
@@ -82,13 +84,14 @@ static void complete_puts(struct committer *c, const struct pen_chunk *chunk, in
 		const struct pen_entry *e = &chunk->table[i];
 		int res = code ? code : e->flags & PEN_ENTRY_REFUSED ? -PEN_KEY_TWICE : 0;
 
-		pen_engine_complete(c->engine, PEN_FROM_COMMITTER, e->line, res, batch->id, chunk->first_item + e->item);
+		pen_engine_complete(c->engine, PEN_FROM_COMMITTER, e->line, res, batch->id,
+				    chunk->first_item + e->item);
 	}
 	for (uint32_t i = 0; i < chunk->flaw_count; i++) {
 		const struct pen_flaw *flaw = pen_chunk_flaw(chunk, i);
 
-		pen_engine_complete(c->engine, PEN_FROM_COMMITTER, flaw->line, code ? code : -(int)flaw->code, batch->id,
-				    chunk->first_item + flaw->item);
+		pen_engine_complete(c->engine, PEN_FROM_COMMITTER, flaw->line, code ? code : -(int)flaw->code,
+				    batch->id, chunk->first_item + flaw->item);
 	}
 }
 
@@ -213,7 +216,8 @@ static int note_progress(struct committer *c, struct pen_txn *txn, const struct 
 	if (end || now - c->journal_ns < PROGRESS_NS)
 		return 0;
 	c->journal_ns = now;
-	return pen_journal_add(txn, st->fixed.id, PEN_EVENT_PROGRESS, 0, st->fixed.applied.bytes, st->fixed.applied.items);
+	return pen_journal_add(txn, st->fixed.id, PEN_EVENT_PROGRESS, 0, st->fixed.applied.bytes,
+			       st->fixed.applied.items);
 }
 
 /* One try. 0 and the batch's standing moved on, or a code and nothing changed. */
@@ -318,7 +322,8 @@ static void give_up(struct committer *c, int code)
 	struct pen_batch *batch = c->from;
 
 	batch->over = batch->end_code = code;
-	atomic_store_explicit(&batch->stop, true, memory_order_relaxed); /* a hint: the reader stops reading early */
+	atomic_store_explicit(&batch->stop, true,
+			      memory_order_relaxed); /* a hint: the reader stops reading early */
 	for (uint32_t i = 0; i < c->ready_count; i++)
 		drop(c, c->ready[i]);
 	clear_ready(c);
@@ -390,7 +395,9 @@ static void commit_group(struct committer *c)
 			return;
 		}
 		if (!said)
-			pen_engine_notice(c->engine, rc, "paused: %s. The run goes on by itself when there is space", why.text);
+			pen_engine_notice(c->engine, rc,
+					  "paused: %s. The run goes on by itself when there is space",
+					  why.text);
 		said = true;
 		publish(c, c->from, rc);
 		nap(c, RETRY_NS);
@@ -420,7 +427,9 @@ static void begin(struct committer *c, struct pen_chunk *chunk)
 		if (!is_full(rc) || atomic_load_explicit(&c->engine->drain, memory_order_relaxed))
 			break;
 		if (!said)
-			pen_engine_notice(c->engine, rc, "paused: %s. The run begins by itself when there is space", why.text);
+			pen_engine_notice(c->engine, rc,
+					  "paused: %s. The run begins by itself when there is space",
+					  why.text);
 		said = true;
 		nap(c, RETRY_NS);
 	}
@@ -446,7 +455,8 @@ static bool group_full(const struct committer *c)
 	if (c->ordered)
 		pages = c->ready_bytes / 2500 + c->ready_items / 64;
 	return c->ready_now || c->ready_count >= c->ready_max || c->ready_bytes >= c->bytes_target ||
-	       c->ready_items + PEN_CHUNK_ITEMS >= PEN_GROUP_ITEMS_MAX || (!c->ordered && c->ready_items >= c->items_target) ||
+	       c->ready_items + PEN_CHUNK_ITEMS >= PEN_GROUP_ITEMS_MAX ||
+	       (!c->ordered && c->ready_items >= c->items_target) ||
 	       pages + PEN_CHUNK_ITEMS >= DIRTY_PAGES_MAX;
 }
 

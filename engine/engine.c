@@ -2,15 +2,16 @@
 /*
  * engine - starting, stopping, and the program's side of the rings
  *
- *	stopped ──start──▶ running ──drain──▶ draining ──stop──▶ stopped
- *	                      └──────────────stop────────────────────▲
- *	                      └─(disk failed)─▶ failed ──stop────────┘
+ *	stopped --start--> running --drain--> draining --stop--> stopped
+ *	                      `--------------stop--------------------^
+ *	                      `-(disk failed)-> failed --stop--------'
  *
- * start (pen_engine_start) makes everything that will ever be allocated for chunks, entries and lanes; nothing of it grows
- * afterwards. stop (pen_engine_stop) drains, then closes lane after lane downstream: reader, processors, committer.
+ * start (pen_engine_start) makes everything that will ever be allocated for chunks, entries and lanes;
+ * nothing of it grows afterwards. stop (pen_engine_stop) drains, then closes lane after lane downstream:
+ * reader, processors, committer.
  *
- * Submission entries circulate: submitting thread -> reader -> (committer) -> reaping thread -> submitting thread. An
- * entry is in exactly one of these places, so no ring of theirs can overflow.
+ * Submission entries circulate: submitting thread -> reader -> (committer) -> reaping thread -> submitting
+ * thread. An entry is in exactly one of these places, so no ring of theirs can overflow.
  */
 #include "engine/engine.h"
 
@@ -81,13 +82,16 @@ int pen_engine_failure(struct pen_engine *engine, uint64_t batch, struct pen_fai
 	return rc;
 }
 
-void pen_engine_complete(struct pen_engine *engine, uint32_t from, uint32_t sqe, int res, uint64_t batch, uint64_t value)
+void pen_engine_complete(struct pen_engine *engine, uint32_t from, uint32_t sqe, int res, uint64_t batch,
+			 uint64_t value)
 {
 	struct pen_sqe *s = &engine->sqes[sqe];
 	uint64_t word = sqe;
 	uint32_t pushed;
 
-	s->cqe = (struct pen_cqe){ .user_data = s->user_data, .batch = batch, .value = value, .res = res, .flags = s->flags };
+	s->cqe = (struct pen_cqe){
+		.user_data = s->user_data, .batch = batch, .value = value, .res = res, .flags = s->flags
+	};
 	pushed = pen_fanin_push(&engine->completed, from, &word, 1);
 	pen_assert(pushed == 1);
 }
@@ -111,12 +115,14 @@ static int measure(const struct pen_engine_options *opt, struct sizes *ret, stru
 	if (!opt || !opt->processors)
 		ret->processors = (uint32_t)pen_min(ret->processors, PEN_PROCESSORS_MAX);
 	if (ret->chunk_bytes < PEN_CHUNK_BYTES_MIN || ret->chunk_bytes > PEN_CHUNK_BYTES_MAX)
-		return pen_fail(why, -PEN_USAGE, 0, "chunks of %u bytes; %u to %u can be had", ret->chunk_bytes,
-				PEN_CHUNK_BYTES_MIN, PEN_CHUNK_BYTES_MAX);
+		return pen_fail(why, -PEN_USAGE, 0, "chunks of %u bytes; %u to %u can be had",
+				ret->chunk_bytes, PEN_CHUNK_BYTES_MIN, PEN_CHUNK_BYTES_MAX);
 	if (ret->processors > PEN_PROCESSORS_MAX)
-		return pen_fail(why, -PEN_USAGE, 0, "%u processors; at most %u can run", ret->processors, PEN_PROCESSORS_MAX);
+		return pen_fail(why, -PEN_USAGE, 0, "%u processors; at most %u can run", ret->processors,
+				PEN_PROCESSORS_MAX);
 	if (!pen_is_pow2(ret->entries) || ret->entries > PEN_ENTRIES_MAX)
-		return pen_fail(why, -PEN_USAGE, 0, "%u submission entries; a power of two up to %u is needed", ret->entries,
+		return pen_fail(why, -PEN_USAGE, 0,
+				"%u submission entries; a power of two up to %u is needed", ret->entries,
 				PEN_ENTRIES_MAX);
 	ret->slot_bytes = pen_round_up(pen_chunk_slot_bytes(ret->chunk_bytes), 4096);
 	tags = pen_max(TAGS_MIN, pen_min(arena / ret->slot_bytes, 1024));
@@ -155,7 +161,8 @@ static void free_engine(struct pen_engine *e)
 
 static int make_lanes(struct pen_engine *e, const struct sizes *z)
 {
-	uint32_t chunks = pen_pow2_from(z->tags + 4 * PEN_BATCHES_MAX); /* and the control chunks of every batch */
+	uint32_t chunks =
+		pen_pow2_from(z->tags + 4 * PEN_BATCHES_MAX); /* and the control chunks of every batch */
 	uint32_t requests = pen_pow2_from(z->entries + PEN_PUT_TAGS);
 	int rc = pen_fanin_init(&e->commit_in, z->processors + 1, chunks);
 
@@ -196,9 +203,11 @@ static int make(struct pen_engine *e, const struct sizes *z)
 	e->prepared = calloc(z->entries + PEN_PUT_TAGS, sizeof *e->prepared);
 	e->put_stack = calloc(PEN_PUT_TAGS, sizeof *e->put_stack);
 	e->ready = calloc(z->tags, sizeof *e->ready);
-	if (!e->processors || !e->chunks || !e->sqes || !e->sqe_stack || !e->prepared || !e->put_stack || !e->ready)
+	if (!e->processors || !e->chunks || !e->sqes || !e->sqe_stack || !e->prepared || !e->put_stack ||
+	    !e->ready)
 		return -ENOMEM;
-	if (pen_arena_open(&e->arena, z->tags, z->slot_bytes) || pen_group_open(&e->group) || make_lanes(e, z))
+	if (pen_arena_open(&e->arena, z->tags, z->slot_bytes) || pen_group_open(&e->group) ||
+	    make_lanes(e, z))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < z->tags; i++)
 		pen_chunk_bind(&e->chunks[i], i, pen_arena_slot(&e->arena, i), z->chunk_bytes);
@@ -232,8 +241,8 @@ static int start_threads(struct pen_engine *e, struct pen_failure *why)
 
 	if (rc)
 		return pen_fail(why, -rc, rc, "no thread for the committer");
-	while (n < e->processor_count && !(rc = pthread_create(&e->processors[n].thread, NULL, pen_processor_main,
-							       &e->processors[n])))
+	while (n < e->processor_count &&
+	       !(rc = pthread_create(&e->processors[n].thread, NULL, pen_processor_main, &e->processors[n])))
 		n++;
 	if (!rc)
 		rc = pthread_create(&e->reader, NULL, pen_reader_main, e);
@@ -278,7 +287,8 @@ int pen_engine_start(struct pen_store *store, const struct pen_engine_options *o
 	pen_item_set_detail(pen_json_detail);
 	rc = make(e, &z);
 	if (rc)
-		rc = pen_fail(why, -PEN_MEMORY, ENOMEM, "no memory for %u chunks of %u bytes", z.tags, z.chunk_bytes);
+		rc = pen_fail(why, -PEN_MEMORY, ENOMEM, "no memory for %u chunks of %u bytes", z.tags,
+			      z.chunk_bytes);
 	else
 		rc = start_threads(e, why);
 	if (rc) {
@@ -433,7 +443,8 @@ static struct pen_chunk *get_stage(struct pen_engine *engine, uint64_t batch, si
 	return chunk;
 }
 
-int pen_prep_put(struct pen_sqe *sqe, uint64_t batch, size_t key_len, size_t value_len, void **ret_key, void **ret_value)
+int pen_prep_put(struct pen_sqe *sqe, uint64_t batch, size_t key_len, size_t value_len, void **ret_key,
+		 void **ret_value)
 {
 	struct pen_engine *engine = sqe->engine;
 	struct pen_chunk *chunk;
@@ -453,7 +464,8 @@ int pen_prep_put(struct pen_sqe *sqe, uint64_t batch, size_t key_len, size_t val
 	}
 	e = &chunk->table[chunk->entry_count];
 	*e = (struct pen_entry){
-		.key_at = chunk->keys_used, /* data and keys are equally large, so what fits one fits the other */
+		.key_at =
+			chunk->keys_used, /* data and keys are equally large, so what fits one fits the other */
 		.key_len = (uint16_t)key_len,
 		.at = chunk->end,
 		.len = (uint32_t)value_len,
@@ -539,7 +551,8 @@ int pen_wait_cqe_timeout(struct pen_engine *engine, struct pen_cqe **ret, uint64
 		spent = pen_mono_ns(engine->clock) - began;
 		if (timeout_ns != UINT64_MAX && spent >= timeout_ns)
 			return -ETIME;
-		(void)pen_park_wait(&engine->completed.park, ticket, timeout_ns == UINT64_MAX ? UINT64_MAX : timeout_ns - spent);
+		(void)pen_park_wait(&engine->completed.park, ticket,
+				    timeout_ns == UINT64_MAX ? UINT64_MAX : timeout_ns - spent);
 	}
 }
 
@@ -621,8 +634,9 @@ size_t pen_memory_bill(const struct pen_engine_options *opt, char *ret, size_t c
 		     "%llu\trows of duplicates in one group\n"
 		     "%llu\ta batch's feed\n"
 		     "%llu\tin all; a record larger than a chunk adds up to 3 times its size\n",
-		     (unsigned long long)arena, z.tags, z.slot_bytes, (unsigned long long)dirty, (unsigned long long)json,
-		     z.processors, (unsigned long long)chunks, (unsigned long long)lanes, (unsigned long long)rows,
-		     (unsigned long long)feed, (unsigned long long)(arena + dirty + json + chunks + lanes + rows + feed));
+		     (unsigned long long)arena, z.tags, z.slot_bytes, (unsigned long long)dirty,
+		     (unsigned long long)json, z.processors, (unsigned long long)chunks,
+		     (unsigned long long)lanes, (unsigned long long)rows, (unsigned long long)feed,
+		     (unsigned long long)(arena + dirty + json + chunks + lanes + rows + feed));
 	return n < 0 ? 0 : (size_t)n;
 }

@@ -2,14 +2,15 @@
 /*
  * engine - the threads, and everything they share
  *
- *	program ──submit──▶ reader ──▶ processor 0..P-1 ──▶ committer ──▶ store
- *	   ▲                  ▲  └───────── control ──────────▲ │
- *	   │                  └───────────── tags ──────────────┤
- *	   └──────────────── completions, tags of puts ─────────┘
+ *	program --submit--> reader --> processor 0..P-1 --> committer --> store
+ *	   ^                  ^  `--------- control ----------^ |
+ *	   |                  `------------- tags --------------|
+ *	   `---------------- completions, tags of puts ---------'
  *
- * Every arrow is a lane (or a fanin of lanes) with room for everything that can be under way, so no push can find it
- * full. Words in lanes are pointers to struct pen_chunk (to processors, to and from the committer), to struct pen_sqe
- * (from the program, low bit clear) or to put chunks (low bit set), and sqe numbers (completions).
+ * Every arrow is a lane (or a fanin of lanes) with room for everything that can be under way, so no push
+ * can find it full. Words in lanes are pointers to struct pen_chunk (to processors, to and from the
+ * committer), to struct pen_sqe (from the program, low bit clear) or to put chunks (low bit set), and sqe
+ * numbers (completions).
  *
  * Which thread writes which word is said at each field; docs/CONCURRENCY.md has the whole map.
  */
@@ -30,7 +31,16 @@
 #define PEN_ENTRIES_MAX 65536u
 #define PEN_PUT_TAGS 8u /* of the arena, for records that a program puts */
 
-enum pen_op { PEN_OP_NOP = 0, PEN_OP_RUN, PEN_OP_OPEN, PEN_OP_PUT, PEN_OP_CLOSE, PEN_OP_PAUSE, PEN_OP_RESUME, PEN_OP_CANCEL };
+enum pen_op {
+	PEN_OP_NOP = 0,
+	PEN_OP_RUN,
+	PEN_OP_OPEN,
+	PEN_OP_PUT,
+	PEN_OP_CLOSE,
+	PEN_OP_PAUSE,
+	PEN_OP_RESUME,
+	PEN_OP_CANCEL
+};
 
 struct pen_sqe {
 	/* Written by the submitting thread before submit. */
@@ -55,10 +65,11 @@ struct pen_processor {
 	struct pen_engine *engine;
 	uint32_t index;
 	pthread_t thread;
-	struct pen_json *json;			 /* the processor's; made before it starts */
-	struct pen_fanin in;			 /* one lane, from the reader */
-	uint64_t sent;				 /* chunks given to it; the reader's */
-	_Alignas(PEN_LINE_PAIR) _Atomic uint64_t done; /* chunks it passed on; written by the processor, read by the reader */
+	struct pen_json *json; /* the processor's; made before it starts */
+	struct pen_fanin in;   /* one lane, from the reader */
+	uint64_t sent;	       /* chunks given to it; the reader's */
+	_Alignas(PEN_LINE_PAIR) _Atomic uint64_t
+		done; /* chunks it passed on; written by the processor, read by the reader */
 };
 
 /* The lanes into the completion queue and into the pool of put tags. */
@@ -88,12 +99,12 @@ struct pen_engine {
 	bool uring;
 
 	/* Lanes. */
-	struct pen_fanin commit_in;   /* processors 0..P-1, then the reader -> committer */
-	struct pen_lane submitted;    /* program -> reader */
-	struct pen_lane returned;     /* committer -> reader: chunks done with, control chunks answered */
-	struct pen_fanin completed;   /* committer, reader -> program: sqe numbers */
-	struct pen_lane sqes_free;    /* reaping thread -> submitting thread */
-	struct pen_fanin put_tags;    /* committer, reader -> submitting thread */
+	struct pen_fanin commit_in; /* processors 0..P-1, then the reader -> committer */
+	struct pen_lane submitted;  /* program -> reader */
+	struct pen_lane returned;   /* committer -> reader: chunks done with, control chunks answered */
+	struct pen_fanin completed; /* committer, reader -> program: sqe numbers */
+	struct pen_lane sqes_free;  /* reaping thread -> submitting thread */
+	struct pen_fanin put_tags;  /* committer, reader -> submitting thread */
 
 	/* The reader's. */
 	pthread_t reader;
@@ -141,12 +152,13 @@ struct pen_engine {
 void pen_engine_notice(struct pen_engine *engine, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Posts a completion. from: PEN_FROM_... of the calling thread. */
-void pen_engine_complete(struct pen_engine *engine, uint32_t from, uint32_t sqe, int res, uint64_t batch, uint64_t value);
+void pen_engine_complete(struct pen_engine *engine, uint32_t from, uint32_t sqe, int res, uint64_t batch,
+			 uint64_t value);
 /* Keeps the failure for pen_engine_failure(). Any thread. */
 void pen_engine_record(struct pen_engine *engine, uint64_t batch, const struct pen_failure *why);
 
-void *pen_reader_main(void *engine);	 /* reader.c */
+void *pen_reader_main(void *engine);	   /* reader.c */
 void *pen_processor_main(void *processor); /* processor.c */
-void *pen_committer_main(void *engine);	 /* committer.c */
+void *pen_committer_main(void *engine);	   /* committer.c */
 
 #endif

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A source of records is read into a chunk behind what the last chunk left over (the carry: the beginning of a record
- * that was not whole), cut behind the last whole record, and sent. A record that fills a whole chunk moves to the jumbo
- * buffer, of which there is one: a second such record waits until the committer gave it back.
+ * A source of records is read into a chunk behind what the last chunk left over (the carry: the beginning
+ * of a record that was not whole), cut behind the last whole record, and sent. A record that fills a whole
+ * chunk moves to the jumbo buffer, of which there is one: a second such record waits until the committer
+ * gave it back.
  *
- * A tree of files is packed: small files are fetched side by side into one chunk, each at its own place; a pack is sent
- * when its last file has arrived. Packs are numbered when they are begun, so they commit in the order of the walk.
+ * A tree of files is packed: small files are fetched side by side into one chunk, each at its own place; a
+ * pack is sent when its last file has arrived. Packs are numbered when they are begun, so they commit in
+ * the order of the walk.
  *
- * What can go wrong: a read fails or the source is no longer what it was (break), a file of a tree cannot be had
- * (its entry becomes a flaw), no tag is free (step returns; the committer's return wakes the reader), the engine drains
- * (stop). In every case what was cut before is already on its way and stays.
+ * What can go wrong: a read fails or the source is no longer what it was (break), a file of a tree cannot
+ * be had (its entry becomes a flaw), no tag is free (step returns; the committer's return wakes the
+ * reader), the engine drains (stop). In every case what was cut before is already on its way and stays.
  */
 #include "engine/feed.h"
 
@@ -161,7 +163,8 @@ void pen_feed_put_chunk(struct pen_feed *feed, struct pen_chunk *chunk)
 bool pen_feed_take_jumbo(struct pen_feed *feed)
 {
 	struct pen_jumbo *jumbo = &feed->engine->jumbo;
-	size_t slack = 2 * (size_t)PEN_CHUNK_BYTES_MAX + PEN_JSON_PADDING; /* a read may overshoot by one step */
+	size_t slack =
+		2 * (size_t)PEN_CHUNK_BYTES_MAX + PEN_JSON_PADDING; /* a read may overshoot by one step */
 	size_t bytes = pen_round_up(feed->batch->plan->max_record + slack, 4096);
 
 	if (jumbo->used)
@@ -171,7 +174,8 @@ bool pen_feed_take_jumbo(struct pen_feed *feed)
 		jumbo->base = NULL;
 	}
 	if (!jumbo->base) {
-		void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 		if (p == MAP_FAILED) {
 			pen_feed_break(feed, -PEN_SOURCE_BROKE, -ENOMEM);
@@ -311,17 +315,19 @@ static bool step_break(struct pen_feed *feed)
 	chunk->base_offset = feed->cut_at;
 	chunk->first_line = feed->lines;
 	/* A whole source that broke is passed over for good: the checkpoint stands behind its end. */
-	chunk->after = pen_feed_place(feed, feed->in_tree ? UINT64_MAX : pen_max(pen_max(feed->read_at, feed->file.size), 1),
-				      feed->lines, chunk->path);
+	chunk->after = pen_feed_place(
+		feed, feed->in_tree ? UINT64_MAX : pen_max(pen_max(feed->read_at, feed->file.size), 1),
+		feed->lines, chunk->path);
 	pen_feed_number(feed, chunk);
 	flaw = pen_chunk_add_flaw(chunk, 0, 0, feed->break_code);
 	flaw->at = chunk->begin;
 	flaw->len = raw;
 	flaw->total = raw;
 	pen_feed_send(feed->engine, chunk);
-	pen_engine_notice(feed->engine, feed->break_code, "%s%s%s: %s, at byte %llu%s%s", root, feed->in_tree ? "/" : "",
-			  feed->in_tree ? feed->name : "", pen_error_text(feed->break_code),
-			  (unsigned long long)feed->cut_at, feed->break_error ? ": " : "",
+	pen_engine_notice(feed->engine, feed->break_code, "%s%s%s: %s, at byte %llu%s%s", root,
+			  feed->in_tree ? "/" : "", feed->in_tree ? feed->name : "",
+			  pen_error_text(feed->break_code), (unsigned long long)feed->cut_at,
+			  feed->break_error ? ": " : "",
 			  feed->break_error ? strerror(-feed->break_error) : "");
 	pen_feed_close_file(feed);
 	return true;
@@ -403,7 +409,8 @@ static bool step_source(struct pen_feed *feed)
 	feed->cut_at = feed->read_at = feed->lines = 0;
 	snprintf(feed->name, sizeof feed->name, "%s", feed->file.path);
 	here = feed->source == batch->from.source;
-	if (here && feed->format == PEN_FORMAT_FILES && feed->file.kind == PEN_SOURCE_FILE && batch->from.offset)
+	if (here && feed->format == PEN_FORMAT_FILES && feed->file.kind == PEN_SOURCE_FILE &&
+	    batch->from.offset)
 		return true; /* this one file was this one item, and is done */
 	rc = pen_source_open(&feed->file);
 	if (rc < 0) {
@@ -471,8 +478,9 @@ bool pen_feed_step(struct pen_feed *feed)
 {
 	if (feed->state == FEED_ENDED)
 		return false;
-	/* PAIR(batch.stop) is not needed: nothing is read through this word, it only ends the work early. */
-	if (feed->stopping || feed->state == FEED_OVER || atomic_load_explicit(&feed->batch->stop, memory_order_relaxed))
+	/* Relaxed: nothing is read through this word, it only ends the work early. */
+	if (feed->stopping || feed->state == FEED_OVER ||
+	    atomic_load_explicit(&feed->batch->stop, memory_order_relaxed))
 		return step_end(feed);
 	if (feed->paused || feed->busy)
 		return false;

@@ -2,12 +2,12 @@
 /*
  * feed - one batch's input: opens its sources in order, reads them, cuts them into chunks
  *
- * A feed never waits: step does what can be done now (a tag is free, a read has completed) and returns; the reader's
- * loop calls it again when something changed. At most one sequential read is in flight per feed (more would only cost
- * cache: the kernel reads ahead), or up to PEN_FETCHES small files of a tree.
+ * A feed never waits: step does what can be done now (a tag is free, a read has completed) and returns; the
+ * reader's loop calls it again when something changed. At most one sequential read is in flight per feed
+ * (more would only cost cache: the kernel reads ahead), or up to PEN_FETCHES small files of a tree.
  *
- * What a source does wrong is data: an item that is rejected with its place, said once, and the feed goes on with the
- * next one.
+ * What a source does wrong is data: an item that is rejected with its place, said once, and the feed goes
+ * on with the next one.
  *
  *   Threads    the reader's.
  */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Files of a tree. Where every file is an item, small ones are fetched side by side into a pack; one too large for a pack,
- * and a file named by itself, is read through its own descriptor. Where files hold records, each is opened in turn and read
- * as feed_records.c does it.
+ * Files of a tree. Where every file is an item, small ones are fetched side by side into a pack; one too
+ * large for a pack, and a file named by itself, is read through its own descriptor. Where files hold
+ * records, each is opened in turn and read as feed_records.c does it.
  *
- * On resume the tree is walked from its beginning: everything up to the checkpoint's path is only summed up, and the sums
- * compared with those of the interrupted run. The same paths with other contents end the batch (it would mix old and new);
- * other paths are said and not read again.
+ * On resume the tree is walked from its beginning: everything up to the checkpoint's path is only summed
+ * up, and the sums compared with those of the interrupted run. The same paths with other contents end the
+ * batch (it would mix old and new); other paths are said and not read again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,14 +29,16 @@ static void compare_behind(struct pen_feed *feed)
 	struct pen_failure why = { 0 };
 
 	feed->checked = true;
-	if (feed->tree_files == from->files && !memcmp(&feed->tree_content, &from->content, sizeof from->content))
+	if (feed->tree_files == from->files &&
+	    !memcmp(&feed->tree_content, &from->content, sizeof from->content))
 		return;
 	if (feed->tree_files != from->files || memcmp(&feed->tree_paths, &from->paths, sizeof from->paths)) {
-		pen_engine_notice(feed->engine, -PEN_TREE_MOVED,
-				  "%s: %llu files lie up to '%s', where the batch was interrupted, and %llu lay there then: "
-				  "what was added or removed behind that place is not read again",
-				  root, (unsigned long long)feed->tree_files, feed->batch->from_path,
-				  (unsigned long long)from->files);
+		pen_engine_notice(
+			feed->engine, -PEN_TREE_MOVED,
+			"%s: %llu files lie up to '%s', where the batch was interrupted, and %llu lay there then: "
+			"what was added or removed behind that place is not read again",
+			root, (unsigned long long)feed->tree_files, feed->batch->from_path,
+			(unsigned long long)from->files);
 		return;
 	}
 	pen_fail(&why, -PEN_CHANGED, 0, "files in '%s' that are committed already have changed since", root);
@@ -167,7 +169,8 @@ static bool fits(const struct pen_feed *feed, const struct pen_walk_file *file)
 	const struct pen_chunk *pack = feed->pack;
 	uint32_t limit = feed->batch->plan->chunk_items ? feed->batch->plan->chunk_items : PEN_PACK_FILES;
 
-	return pack->end + (file->error ? 0 : file->size + 1) <= pack->capacity && pack->items < pen_min(limit, PEN_PACK_FILES) &&
+	return pack->end + (file->error ? 0 : file->size + 1) <= pack->capacity &&
+	       pack->items < pen_min(limit, PEN_PACK_FILES) &&
 	       pack->keys_used + file->path_len + 1 <= pack->keys_cap;
 }
 
@@ -192,8 +195,8 @@ static bool start_fetch(struct pen_feed *feed, struct fetch *fetch)
 {
 	struct pen_entry *e = &fetch->pack->table[fetch->item];
 
-	if (!pen_io_fetch(feed->engine->io, &fetch->req, feed->root, fetch->pack->keys + e->line, fetch->pack->data + e->at,
-			  fetch->size + 1))
+	if (!pen_io_fetch(feed->engine->io, &fetch->req, feed->root, fetch->pack->keys + e->line,
+			  fetch->pack->data + e->at, fetch->size + 1))
 		return false;
 	fetch->req.user = feed;
 	return true;
@@ -342,7 +345,8 @@ static void send_whole(struct pen_feed *feed, uint64_t raw, int code)
 {
 	struct pen_chunk *chunk = feed->chunk;
 	const char *name = base_name(feed->name);
-	uint32_t at = feed->in_tree ? (uint32_t)(chunk->path - chunk->keys) : pen_chunk_add_key(chunk, name, strlen(name) + 1);
+	uint32_t at = feed->in_tree ? (uint32_t)(chunk->path - chunk->keys)
+				    : pen_chunk_add_key(chunk, name, strlen(name) + 1);
 
 	if (feed->holds_jumbo) {
 		chunk->data = feed->engine->jumbo.base;
@@ -354,7 +358,8 @@ static void send_whole(struct pen_feed *feed, uint64_t raw, int code)
 	chunk->end = (uint32_t)raw;
 	chunk->items = 1;
 	chunk->bytes = feed->file.size;
-	chunk->after = pen_feed_place(feed, feed->in_tree ? UINT64_MAX : pen_max(feed->file.size, 1), 0, chunk->path);
+	chunk->after = pen_feed_place(feed, feed->in_tree ? UINT64_MAX : pen_max(feed->file.size, 1), 0,
+				      chunk->path);
 	pen_feed_number(feed, chunk);
 	if (code) {
 		struct pen_flaw *flaw = pen_chunk_add_flaw(chunk, 0, at, code);
@@ -387,8 +392,8 @@ bool pen_feed_step_whole(struct pen_feed *feed)
 		return feed->state == FEED_BREAK;
 	to = feed->holds_jumbo ? feed->engine->jumbo.base : feed->chunk->data;
 	/* One byte more than it should have: its absence proves the end. */
-	return pen_feed_read(feed, to + feed->jumbo_used, (size_t)pen_min(want - feed->jumbo_used, WHOLE_STEP),
-			     (int64_t)feed->jumbo_used);
+	return pen_feed_read(feed, to + feed->jumbo_used,
+			     (size_t)pen_min(want - feed->jumbo_used, WHOLE_STEP), (int64_t)feed->jumbo_used);
 }
 
 void pen_feed_done_whole(struct pen_feed *feed, int64_t got, size_t wanted)

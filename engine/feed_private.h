@@ -46,7 +46,7 @@ struct pen_feed {
 	struct pen_batch *batch;
 	uint32_t user;
 	enum feed_state state;
-	bool busy;    /* the sequential read is in flight */
+	bool busy; /* the sequential read is in flight */
 	bool paused;
 	bool stopping;
 	int stop_code;
@@ -57,16 +57,16 @@ struct pen_feed {
 	/* The source and file that are read. */
 	uint32_t next_source, source;
 	enum pen_format format;
-	int root, fd;		/* the tree's directory; the open file */
+	int root, fd; /* the tree's directory; the open file */
 	struct pen_walk *walk;
 	bool in_tree, stream;
-	bool checked; /* the tree behind the checkpoint was compared with what was read then */
+	bool checked;		/* the tree behind the checkpoint was compared with what was read then */
 	struct pen_source file; /* facts of the open file, to notice changes */
 	char path[PEN_PATH_BYTES_MAX + 1]; /* below the tree's root */
 	char name[PEN_PATH_BYTES_MAX + 1]; /* of the open file, for messages and as @path */
-	uint64_t read_at;	/* offset of the next byte to read */
-	uint64_t cut_at;	/* offset of the first byte that is in no chunk yet */
-	uint64_t lines;		/* before cut_at */
+	uint64_t read_at;		   /* offset of the next byte to read */
+	uint64_t cut_at;		   /* offset of the first byte that is in no chunk yet */
+	uint64_t lines;			   /* before cut_at */
 	bool eof;
 	uint64_t tree_files;
 	struct pen_sum tree_paths, tree_content;
@@ -77,8 +77,8 @@ struct pen_feed {
 	uint32_t sent;		 /* bytes at its front that have left as a copy (streams) */
 	char *carry;
 	uint32_t carry_len;
-	uint32_t record_bytes;	 /* running average, decides how much is read for a chunk */
-	uint64_t fresh_ns;	 /* when the oldest unsent byte of a stream came; 0: none */
+	uint32_t record_bytes; /* running average, decides how much is read for a chunk */
+	uint64_t fresh_ns;     /* when the oldest unsent byte of a stream came; 0: none */
 
 	/* The jumbo record, and whole files. */
 	uint64_t jumbo_used, jumbo_total;
@@ -95,7 +95,6 @@ struct pen_feed {
 	bool has_ahead;
 };
 
-
 /* A chunk for the open file, with its path in keys when it lies in a tree; NULL when no tag is free. */
 struct pen_chunk *pen_feed_get_chunk(struct pen_feed *feed);
 void pen_feed_put_chunk(struct pen_feed *feed, struct pen_chunk *chunk);
@@ -103,7 +102,8 @@ bool pen_feed_take_jumbo(struct pen_feed *feed);
 void pen_feed_drop_jumbo(struct pen_feed *feed);
 /* Numbers the chunk and the items in it. */
 void pen_feed_number(struct pen_feed *feed, struct pen_chunk *chunk);
-struct pen_place pen_feed_place(const struct pen_feed *feed, uint64_t offset, uint64_t line, const char *path);
+struct pen_place pen_feed_place(const struct pen_feed *feed, uint64_t offset, uint64_t line,
+				const char *path);
 /* The open file cannot be read on. error: -errno or 0. */
 void pen_feed_break(struct pen_feed *feed, int code, int error);
 int pen_feed_break_code(int error);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Records of a file or stream: read, cut, send. A chunk in hand holds [sent, used) not yet passed on; cut_at is the offset
- * of data[sent] in the source.
+ * Records of a file or stream: read, cut, send. A chunk in hand holds [sent, used) not yet passed on;
+ * cut_at is the offset of data[sent] in the source.
  *
- * A record that does not fit a chunk is gathered in the jumbo buffer (JUMBO) until its end shows; one that grows beyond
- * max_record is passed over (SKIP) and becomes a reject with its first bytes.
+ * A record that does not fit a chunk is gathered in the jumbo buffer (JUMBO) until its end shows; one that
+ * grows beyond max_record is passed over (SKIP) and becomes a reject with its first bytes.
  */
 #include <errno.h>
 
@@ -69,7 +69,8 @@ static void settle_format(struct pen_feed *feed)
 }
 
 /* Sends data[begin .. begin + cut.len) of the chunk; mark bytes before it are passed over with it. */
-static void send_records(struct pen_feed *feed, struct pen_chunk *chunk, uint32_t begin, uint32_t mark, struct pen_cut cut)
+static void send_records(struct pen_feed *feed, struct pen_chunk *chunk, uint32_t begin, uint32_t mark,
+			 struct pen_cut cut)
 {
 	chunk->kind = PEN_CHUNK_RECORDS;
 	chunk->format = feed->format;
@@ -198,7 +199,8 @@ void pen_feed_flush(struct pen_feed *feed)
 	settle_format(feed);
 	data = feed->chunk->data + feed->sent;
 	mark = mark_bytes(feed, data, feed->used - feed->sent);
-	cut = pen_split_cut(data + mark, feed->used - feed->sent - mark, skips_blank(feed), false, item_limit(feed));
+	cut = pen_split_cut(data + mark, feed->used - feed->sent - mark, skips_blank(feed), false,
+			    item_limit(feed));
 	if (!cut.len) {
 		feed->fresh_ns = 0;
 		return;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * In time order: find where a threshold cuts the group short; merge the chunks' sorted entries and put them in key order;
- * write the rows of rejected and skipped items in item order; save the dataset and the batch's standing.
+ * In time order: find where a threshold cuts the group short; merge the chunks' sorted entries and put them
+ * in key order; write the rows of rejected and skipped items in item order; save the dataset and the
+ * batch's standing.
  *
- * Equal keys come out of the merge in item order, so `replace` ends with the last one and `keep` with the first.
+ * Equal keys come out of the merge in item order, so `replace` ends with the last one and `keep` with the
+ * first.
  */
 #include "engine/group.h"
 
@@ -42,7 +44,7 @@ struct apply {
 	uint32_t count;
 	struct pen_dataset *ds;
 	struct pen_fmt_counters *n;
-	uint32_t cut_item;  /* of the last chunk: the last item that is taken */
+	uint32_t cut_item; /* of the last chunk: the last item that is taken */
 	bool cut;
 };
 
@@ -83,13 +85,14 @@ static bool too_many(const struct pen_plan *plan, uint64_t rejected, uint64_t it
 	if (!plan->has_max_rejects)
 		return false;
 	if (plan->max_rejects_ratio)
-		return items >= RATIO_ITEMS_MIN && rejected > (uint64_t)((double)items * plan->max_rejects_ratio / PEN_RATIO_ONE);
+		return items >= RATIO_ITEMS_MIN &&
+		       rejected > (uint64_t)((double)items * plan->max_rejects_ratio / PEN_RATIO_ONE);
 	return rejected > plan->max_rejects;
 }
 
 /*
- * Cuts the group behind the item that passes the threshold, so that a run stops at the same item whatever its chunks
- * are. A pack of files is taken whole.
+ * Cuts the group behind the item that passes the threshold, so that a run stops at the same item whatever
+ * its chunks are. A pack of files is taken whole.
  */
 static void find_cut(struct apply *a)
 {
@@ -194,7 +197,8 @@ static bool gather(struct apply *a)
 		if (g->heap_count) {
 			struct pen_chunk *before = run[-1].chunk;
 
-			ordered &= pen_entry_compare(before, &before->table[before->entry_count - 1], chunk, chunk->table) <= 0;
+			ordered &= pen_entry_compare(before, &before->table[before->entry_count - 1], chunk,
+						     chunk->table) <= 0;
 		}
 		g->heap_count++;
 	}
@@ -218,8 +222,8 @@ static int put_entry(struct apply *a, struct put_state *s, struct pen_chunk *chu
 	/* Appending needs strictly rising keys: an equal one goes the ordinary way. */
 	if (append && s->entry && pen_entry_compare(s->chunk, s->entry, chunk, e) == 0)
 		append = false;
-	rc = pen_dataset_put(a->ds, pen_entry_key(chunk, e, buf), e->key_len, chunk->data + e->at, e->len, append, policy,
-			     &result);
+	rc = pen_dataset_put(a->ds, pen_entry_key(chunk, e, buf), e->key_len, chunk->data + e->at, e->len,
+			     append, policy, &result);
 	if (rc)
 		return rc;
 	s->chunk = chunk;
@@ -288,7 +292,8 @@ static int by_item(const void *x, const void *y)
 /* Where the item stood: line and path mean different things for lines, files and puts. */
 static void place_row(const struct pen_chunk *chunk, uint32_t at, uint32_t line, struct pen_row *row)
 {
-	bool tree = !chunk->batch->plan->puts && chunk->batch->plan->sources[chunk->source].kind == PEN_SOURCE_TREE;
+	bool tree = !chunk->batch->plan->puts &&
+		    chunk->batch->plan->sources[chunk->source].kind == PEN_SOURCE_TREE;
 
 	row->source = chunk->source;
 	row->path = tree ? chunk->path : NULL;
@@ -358,7 +363,8 @@ static int put_rows(struct apply *a)
 			const struct pen_flaw *flaw = pen_chunk_flaw(chunk, f);
 
 			while (t < g->twice_count && !rc &&
-			       g->twice[t].chunk->first_item + g->twice[t].entry->item < chunk->first_item + flaw->item)
+			       g->twice[t].chunk->first_item + g->twice[t].entry->item <
+				       chunk->first_item + flaw->item)
 				rc = put_twice(a, &g->twice[t++]);
 			if (!rc)
 				rc = put_flaw(a, chunk, flaw);
@@ -404,7 +410,8 @@ static const struct ending *ending_of(int code)
 	return &endings[PEN_COUNT(endings) - 1];
 }
 
-static int set_state(struct apply *a, struct pen_standing *st, enum pen_state state, enum pen_event_type event, int code)
+static int set_state(struct apply *a, struct pen_standing *st, enum pen_state state,
+		     enum pen_event_type event, int code)
 {
 	st->fixed.state = (uint8_t)state;
 	st->fixed.code = code;
@@ -421,7 +428,8 @@ static int end_batch(struct apply *a, struct pen_standing *st, int code, uint64_
 	st->fixed.ended_ms = now_ms;
 	st->fixed.runner_pid = 0;
 	st->fixed.counted = st->fixed.applied;
-	if ((how->state == PEN_COMPLETED || how->state == PEN_CANCELLED) && pen_dataset_feeder(a->ds) == a->batch->id)
+	if ((how->state == PEN_COMPLETED || how->state == PEN_CANCELLED) &&
+	    pen_dataset_feeder(a->ds) == a->batch->id)
 		pen_dataset_set_feeder(a->ds, 0);
 	if (st->fixed.state == how->state)
 		return 0; /* a threshold stopped it before its end came by, and said so */
@@ -460,11 +468,16 @@ static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int 
 	return rc;
 }
 
-int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_batch *batch, struct pen_chunk *const *chunks,
-		    uint32_t count, uint64_t now_ms, uint64_t active_ms, struct pen_outcome *ret, struct pen_failure *why)
+int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_batch *batch,
+		    struct pen_chunk *const *chunks, uint32_t count, uint64_t now_ms, uint64_t active_ms,
+		    struct pen_outcome *ret, struct pen_failure *why)
 {
 	struct pen_standing *st = &group->standing;
-	struct apply a = { .group = group, .txn = txn, .batch = batch, .chunks = chunks, .count = count,
+	struct apply a = { .group = group,
+			   .txn = txn,
+			   .batch = batch,
+			   .chunks = chunks,
+			   .count = count,
 			   .n = &st->fixed.applied };
 	bool appended = true;
 	int over = batch->over, rc;
@@ -487,7 +500,8 @@ int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_bat
 	if (!rc)
 		rc = stand(&a, st, now_ms, &over);
 	if (!rc && batch->plan->key_kind == PEN_KEY_SEQ)
-		pen_dataset_set_next_seq(a.ds, pen_max(pen_dataset_next_seq(a.ds), batch->seq_base + a.n->items));
+		pen_dataset_set_next_seq(a.ds,
+					 pen_max(pen_dataset_next_seq(a.ds), batch->seq_base + a.n->items));
 	if (!rc)
 		rc = pen_dataset_save(a.ds);
 	st->fixed.groups++;

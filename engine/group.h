@@ -2,8 +2,8 @@
 /*
  * group - the chunks that share one write transaction, applied
  *
- * Applying is a function of the batch's standing and its chunks: it changes nothing but the transaction and the new
- * standing it returns, so a group whose commit found the disk full is simply applied again.
+ * Applying is a function of the batch's standing and its chunks: it changes nothing but the transaction and
+ * the new standing it returns, so a group whose commit found the disk full is simply applied again.
  *
  *   Threads    the committer's.
  *   Memory     rows of duplicates, bounded by the group's items; allocated once.
@@ -22,14 +22,15 @@ void pen_group_close(struct pen_group *group);
 
 struct pen_outcome {
 	struct pen_standing *standing; /* the batch's new one, to be taken over after the commit */
-	int over;		       /* negative: a threshold was passed; what lies behind it was left out */
-	bool appended;		       /* all keys lay above the dataset's */
+	int over;      /* negative: a threshold was passed; what lies behind it was left out */
+	bool appended; /* all keys lay above the dataset's */
 };
 /*
- * Applies chunks of one batch, in order, to the transaction; an END, PAUSE or RESUME among them changes the state. *ret
- * is filled on success. now_ms: wall clock; active_ms: how long the run is at work.
+ * Applies chunks of one batch, in order, to the transaction; an END, PAUSE or RESUME among them changes the
+ * state. *ret is filled on success. now_ms: wall clock; active_ms: how long the run is at work.
  */
-int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_batch *batch, struct pen_chunk *const *chunks,
-		    uint32_t count, uint64_t now_ms, uint64_t active_ms, struct pen_outcome *ret, struct pen_failure *why);
+int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_batch *batch,
+		    struct pen_chunk *const *chunks, uint32_t count, uint64_t now_ms, uint64_t active_ms,
+		    struct pen_outcome *ret, struct pen_failure *why);
 
 #endif

@@ -3,11 +3,11 @@
  * The scalar validator.
  *
  * The place of an error is the first byte at which no valid text could go on, with two exceptions that help the
- * reader more: bytes that are not UTF-8 are placed at the first byte of their sequence, and a bracket that opens a
- * level too many is placed at the bracket. A text that ends too early is placed at its end.
+ * reader more: bytes that are not UTF-8 are placed at the first byte of their sequence, and a bracket that
+ * opens a level too many is placed at the bracket. A text that ends too early is placed at its end.
  *
- * The validator is one loop over tokens. Which containers are open is a bit a level (1: object), so the state is
- * PEN_JSON_LEVELS / 8 bytes and nothing recurses.
+ * The validator is one loop over tokens. Which containers are open is a bit a level (1: object), so the
+ * state is PEN_JSON_LEVELS / 8 bytes and nothing recurses.
  */
 #include "engine/json.h"
 

@@ -3,8 +3,9 @@
  * json - is this record JSON, and where is its key?
  *
  * strict is RFC 8259 grammar and valid UTF-8, numbers of any size, up to PEN_JSON_LEVELS levels. simdjson finds
- * the tokens of nearly every record; whatever is refused then, and every record above PEN_JSON_DOM_MAX, is judged by
- * our scalar validator, which has the last word and knows the place of the error. json.c is pure: bytes in, verdict out.
+ * the tokens of nearly every record; whatever is refused then, and every record above PEN_JSON_DOM_MAX, is
+ * judged by our scalar validator, which has the last word and knows the place of the error. json.c is pure:
+ * bytes in, verdict out.
  *
  *   Threads    a pen_json belongs to one thread; the functions without one are pure.
  *   Memory     a pen_json may touch 4 x PEN_JSON_DOM_MAX; the scalar validator needs 128 bytes.
@@ -36,8 +37,8 @@ struct pen_json_flaw {
 const char *pen_json_detail(uint8_t detail);
 
 /*
- * The scalar validator. True: text is exactly one JSON value with optional white space around it. A text of white
- * space only is -PEN_JSON_CUT. *ret_flaw is filled when false.
+ * The scalar validator. True: text is exactly one JSON value with optional white space around it. A text of
+ * white space only is -PEN_JSON_CUT. *ret_flaw is filled when false.
  */
 bool pen_json_valid(const char *text, size_t len, struct pen_json_flaw *ret_flaw);
 
@@ -64,10 +65,10 @@ struct pen_json_key {
 };
 
 /*
- * Finds the pointer's value in valid JSON without a tree, one pass, first match of a repeated member wins. `out`
- * receives a string with escapes (out_cap bytes are enough when out_cap >= 511 + 4; longer keys stop there and
- * report len > PEN_KEY_MAX). 0; -PEN_JSON_KEY_MISSING; -PEN_KEY_TYPE (object, array, true, false, null); -PEN_JSON_UTF8 for a
- * lone surrogate escape in the key (it has no UTF-8).
+ * Finds the pointer's value in valid JSON without a tree, one pass, first match of a repeated member wins.
+ * `out` receives a string with escapes (out_cap bytes are enough when out_cap >= 511 + 4; longer keys stop
+ * there and report len > PEN_KEY_MAX). 0; -PEN_JSON_KEY_MISSING; -PEN_KEY_TYPE (object, array, true, false,
+ * null); -PEN_JSON_UTF8 for a lone surrogate escape in the key (it has no UTF-8).
  */
 int pen_json_find(const char *text, size_t len, const struct pen_pointer *ptr, char *out, size_t out_cap,
 		  struct pen_json_key *ret);

@@ -2,8 +2,9 @@
 /*
  * JSON pointers and the search for a key.
  *
- * The search believes brackets and quotes only as far as it needs them, stays inside the text whatever the text is,
- * and checks the key itself as strictly as the validator. So it serves valid texts and unchecked ones alike.
+ * The search believes brackets and quotes only as far as it needs them, stays inside the text whatever the
+ * text is, and checks the key itself as strictly as the validator. So it serves valid texts and unchecked
+ * ones alike.
  */
 #include "engine/json.h"
 
@@ -173,9 +174,9 @@ static size_t put_utf8(uint32_t c, char out[4])
 }
 
 /*
- * One character of a string: a byte as it is, or an escape as UTF-8. Returns the bytes put into out, 0 for half of a
- * surrogate pair or an escape that is none (only unchecked texts have those). *p moves behind it; end is the
- * closing quote.
+ * One character of a string: a byte as it is, or an escape as UTF-8. Returns the bytes put into out, 0 for
+ * half of a surrogate pair or an escape that is none (only unchecked texts have those). *p moves behind it;
+ * end is the closing quote.
  */
 static size_t unescape(const uint8_t **p, const uint8_t *end, char out[4])
 {

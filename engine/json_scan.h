@@ -2,9 +2,10 @@
 /*
  * json_scan - the tokens of JSON, for the three files that read them
  *
- * Private to json.c, json_find.c and simdjson.cc. Each token function takes the place where its token begins and
- * returns the place behind it, or NULL with the flaw noted. All of them read up to 15 bytes behind the end of the
- * text, which the contract of json.h allows, and believe none of them: every step compares its place with the end.
+ * Private to json.c, json_find.c and simdjson.cc. Each token function takes the place where its token
+ * begins and returns the place behind it, or NULL with the flaw noted. All of them read up to 15 bytes
+ * behind the end of the text, which the contract of json.h allows, and believe none of them: every step
+ * compares its place with the end.
  */
 #ifndef PEN_ENGINE_JSON_SCAN_H
 #define PEN_ENGINE_JSON_SCAN_H
@@ -159,8 +160,8 @@ static inline const uint8_t *skip_blank(const struct scan *s, const uint8_t *p)
 }
 
 /*
- * The length of the UTF-8 sequence at p (1 .. 4); 0: none. -1: the text ends inside what may be one. Overlong forms,
- * surrogates and everything above U+10FFFF are none.
+ * The length of the UTF-8 sequence at p (1 .. 4); 0: none. -1: the text ends inside what may be one.
+ * Overlong forms, surrogates and everything above U+10FFFF are none.
  */
 static int sequence_len(const uint8_t *p, const uint8_t *end)
 {
@@ -379,8 +380,8 @@ static inline const uint8_t *name(const struct scan *s, const uint8_t *p, const 
 }
 
 /*
- * p: where the pointer's value begins. 0 and the key, or a key code as in pen_json_find. -PEN_JSON_BAD: there is no
- * value, or it is malformed (only in unchecked texts).
+ * p: where the pointer's value begins. 0 and the key, or a key code as in pen_json_find. -PEN_JSON_BAD:
+ * there is no value, or it is malformed (only in unchecked texts).
  */
 int pen_json_take(const struct scan *s, const uint8_t *p, char *out, size_t out_cap, struct pen_json_key *ret);
 

@@ -2,9 +2,9 @@
 /*
  * processor - turns a chunk's bytes into entries and flaws
  *
- * Everything that can be done without the store is done here, because the committer is the bottleneck: records are split
- * and validated, keys found and sorted, digests summed. A bad item becomes a flaw and costs nothing but itself. Processors
- * share nothing with each other.
+ * Everything that can be done without the store is done here, because the committer is the bottleneck:
+ * records are split and validated, keys found and sorted, digests summed. A bad item becomes a flaw and
+ * costs nothing but itself. Processors share nothing with each other.
  */
 #include <stdlib.h>
 
@@ -47,7 +47,8 @@ static uint32_t keep_key(struct work *w, const void *data, size_t len)
 {
 	uint32_t at = pen_chunk_add_key(w->chunk, data, len);
 
-	pen_assert(at != UINT32_MAX); /* keys are no longer than what they come from, and made ones have room */
+	pen_assert(at !=
+		   UINT32_MAX); /* keys are no longer than what they come from, and made ones have room */
 	return at;
 }
 
@@ -98,7 +99,8 @@ static int check_json(struct work *w, struct pen_entry *e, struct pen_json_flaw 
 		return -PEN_KEY_LONG;
 	if (key.data == out)
 		w->chunk->keys_used += (uint32_t)key.len;
-	set_key(w, e, key.data == out ? (uint32_t)(out - w->chunk->keys) : keep_key(w, key.data, key.len), key.len);
+	set_key(w, e, key.data == out ? (uint32_t)(out - w->chunk->keys) : keep_key(w, key.data, key.len),
+		key.len);
 	return 0;
 }
 
@@ -250,7 +252,8 @@ void *pen_processor_main(void *arg)
 	uint64_t words[16], done = 0;
 	uint32_t n, pushed;
 
-	while ((n = pen_fanin_pop_wait(&self->in, words, PEN_COUNT(words), UINT64_MAX)) || !pen_fanin_ended(&self->in)) {
+	while ((n = pen_fanin_pop_wait(&self->in, words, PEN_COUNT(words), UINT64_MAX)) ||
+	       !pen_fanin_ended(&self->in)) {
 		for (uint32_t i = 0; i < n; i++) {
 			process(json, (struct pen_chunk *)(uintptr_t)words[i]);
 			/* Relaxed: the reader only compares loads of work by it. */

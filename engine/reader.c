@@ -2,11 +2,12 @@
 /*
  * reader - the I/O thread: takes requests, admits batches, feeds them
  *
- * One turn of its loop: take what the program submitted and what the committer gave back, let every feed go as far as it
- * can, then park inside io until a read completes or somebody wakes it.
+ * One turn of its loop: take what the program submitted and what the committer gave back, let every feed go
+ * as far as it can, then park inside io until a read completes or somebody wakes it.
  *
- *   RUN, OPEN   look at the sources, send BEGIN to the committer (which alone writes the store); when BEGIN comes back the
- *               batch has a feed. At most PEN_BATCHES_MAX at once; more wait in the order they came.
+ *   RUN, OPEN   look at the sources, send BEGIN to the committer (which alone writes the store); when BEGIN
+ *               comes back the batch has a feed. At most PEN_BATCHES_MAX at once; more wait in the order
+ *               they came.
  *   puts        chunks that the program filled are numbered and passed on.
  *   draining    every feed is stopped; what was read and cut is still committed.
  *
@@ -62,7 +63,8 @@ static void refuse(struct pen_engine *engine, struct pen_sqe *sqe, int code, con
 static struct pen_batch *new_batch(struct pen_engine *engine, struct pen_sqe *sqe, uint32_t index)
 {
 	struct pen_batch *batch = calloc(1, sizeof *batch);
-	uint32_t places = pen_pow2_from(engine->arena.count + 8); /* every chunk, and control chunks between */
+	uint32_t places =
+		pen_pow2_from(engine->arena.count + 8); /* every chunk, and control chunks between */
 
 	if (!batch)
 		return NULL;
@@ -101,7 +103,9 @@ static void admit(struct pen_engine *engine, struct pen_sqe *sqe, uint32_t index
 		return;
 	}
 	engine->batches[index] = batch;
-	batch->begin = (struct pen_chunk){ .batch = batch, .tag = PEN_TAG_NONE, .kind = PEN_CHUNK_BEGIN, .sqe = sqe->index };
+	batch->begin = (struct pen_chunk){
+		.batch = batch, .tag = PEN_TAG_NONE, .kind = PEN_CHUNK_BEGIN, .sqe = sqe->index
+	};
 	pen_feed_send(engine, &batch->begin);
 }
 
@@ -141,7 +145,9 @@ static void begun(struct pen_engine *engine, struct pen_batch *batch)
 	if (pen_feed_open(engine, batch, user, &batch->feed)) {
 		/* Out of memory for a feed: the batch rests as interrupted, and a later run resumes it. */
 		pen_tags_leave(&engine->tags, user);
-		batch->end = (struct pen_chunk){ .batch = batch, .tag = PEN_TAG_NONE, .kind = PEN_CHUNK_END, .res = -ENOMEM };
+		batch->end = (struct pen_chunk){
+			.batch = batch, .tag = PEN_TAG_NONE, .kind = PEN_CHUNK_END, .res = -ENOMEM
+		};
 		pen_feed_send(engine, &batch->end);
 		return;
 	}
@@ -217,7 +223,8 @@ static void take_puts(struct pen_engine *engine, struct pen_chunk *chunk)
 		return;
 	}
 	for (uint32_t i = 0; i < chunk->entry_count; i++)
-		pen_engine_complete(engine, PEN_FROM_READER, chunk->table[i].line, -PEN_NOT_FOUND, chunk->batch_id, 0);
+		pen_engine_complete(engine, PEN_FROM_READER, chunk->table[i].line, -PEN_NOT_FOUND,
+				    chunk->batch_id, 0);
 	pushed = pen_fanin_push(&engine->put_tags, PEN_FROM_READER, &tag, 1);
 	pen_assert(pushed == 1);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * plan_open copies and checks what can be checked without touching a file; plan_look then expands, opens, sniffs and
- * fingerprints each source, so that a source that cannot be read stops the batch before anything runs.
+ * plan_open copies and checks what can be checked without touching a file; plan_look then expands, opens,
+ * sniffs and fingerprints each source, so that a source that cannot be read stops the batch before anything
+ * runs.
  */
 #include "engine/source.h"
 
@@ -51,8 +52,8 @@ static char *new_uuid(void)
 	}
 	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
 	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-	snprintf(text, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
-		 b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	snprintf(text, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+		 b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 	return text;
 }
 
@@ -74,7 +75,9 @@ static int check_key(struct pen_plan *plan, struct pen_failure *why)
 	static const struct {
 		const char *name;
 		enum pen_key kind;
-	} named[] = { { "@seq", PEN_KEY_SEQ }, { "@offset", PEN_KEY_OFFSET }, { "@path", PEN_KEY_PATH },
+	} named[] = { { "@seq", PEN_KEY_SEQ },
+		      { "@offset", PEN_KEY_OFFSET },
+		      { "@path", PEN_KEY_PATH },
 		      { "@content", PEN_KEY_CONTENT } };
 	int rc;
 
@@ -86,7 +89,8 @@ static int check_key(struct pen_plan *plan, struct pen_failure *why)
 	}
 	rc = pen_pointer_parse(&plan->pointer, plan->key);
 	if (rc)
-		return pen_fail(why, rc, 0, "the key '%s' is neither @seq, @offset, @path, @content nor a JSON pointer",
+		return pen_fail(why, rc, 0,
+				"the key '%s' is neither @seq, @offset, @path, @content nor a JSON pointer",
 				plan->key);
 	plan->key_kind = PEN_KEY_POINTER;
 	return 0;
@@ -97,7 +101,8 @@ static int join_labels(struct pen_plan *plan, const struct pen_run *run, struct 
 	size_t len = 0, at = 0;
 
 	if (run->label_count > PEN_LABELS_MAX)
-		return pen_fail(why, -PEN_USAGE, 0, "%zu labels; at most %u are kept", run->label_count, PEN_LABELS_MAX);
+		return pen_fail(why, -PEN_USAGE, 0, "%zu labels; at most %u are kept", run->label_count,
+				PEN_LABELS_MAX);
 	for (size_t i = 0; i < run->label_count; i++)
 		len += strlen(run->labels[i]) + 1;
 	plan->labels = calloc(1, len + 1);
@@ -107,7 +112,8 @@ static int join_labels(struct pen_plan *plan, const struct pen_run *run, struct 
 		size_t n = strlen(run->labels[i]);
 
 		if (!strchr(run->labels[i], '='))
-			return pen_fail(why, -PEN_USAGE, 0, "the label '%s' is not KEY=VALUE", run->labels[i]);
+			return pen_fail(why, -PEN_USAGE, 0, "the label '%s' is not KEY=VALUE",
+					run->labels[i]);
 		memcpy(plan->labels + at, run->labels[i], n);
 		at += n + 1;
 	}
@@ -118,7 +124,8 @@ static int join_labels(struct pen_plan *plan, const struct pen_run *run, struct 
 static int copy_sources(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
 {
 	if (!run->source_count || run->source_count > PEN_SOURCES_MAX)
-		return pen_fail(why, -PEN_USAGE, 0, "%zu sources; 1 to %u can be read", run->source_count, PEN_SOURCES_MAX);
+		return pen_fail(why, -PEN_USAGE, 0, "%zu sources; 1 to %u can be read", run->source_count,
+				PEN_SOURCES_MAX);
 	plan->wanted = calloc(run->source_count, sizeof *plan->wanted);
 	if (!plan->wanted)
 		return -ENOMEM;
@@ -140,7 +147,8 @@ static int check_run(struct pen_plan *plan, const struct pen_run *run, struct pe
 	if (rc)
 		return pen_fail(why, rc, 0, "the dataset name '%s' cannot be used", plan->into);
 	if (run->correlation_id && !is_uuid(run->correlation_id))
-		return pen_fail(why, -PEN_USAGE, 0, "the correlation id '%s' is not a UUID", run->correlation_id);
+		return pen_fail(why, -PEN_USAGE, 0, "the correlation id '%s' is not a UUID",
+				run->correlation_id);
 	if (run->max_record > PEN_RECORD_MAX)
 		return pen_fail(why, -PEN_USAGE, 0, "max_record is above %u bytes", PEN_RECORD_MAX);
 	if (run->chunk_items > PEN_CHUNK_ITEMS)
@@ -153,10 +161,12 @@ static int check_run(struct pen_plan *plan, const struct pen_run *run, struct pe
 	if (plan->puts && plan->key_kind != PEN_KEY_SEQ && run->key)
 		return pen_fail(why, -PEN_USAGE, 0, "an opened batch is given its keys, or takes @seq");
 	if (plan->key_kind == PEN_KEY_POINTER && run->format == PEN_FORMAT_LINES)
-		return pen_fail(why, -PEN_USAGE, 0, "plain lines have no fields: the key '%s' needs another format",
-				plan->key);
-	if (plan->key_kind == PEN_KEY_PATH && (run->format == PEN_FORMAT_LINES || run->format == PEN_FORMAT_NDJSON))
-		return pen_fail(why, -PEN_USAGE, 0, "@path would give every record of a file the same key: it is for files");
+		return pen_fail(why, -PEN_USAGE, 0,
+				"plain lines have no fields: the key '%s' needs another format", plan->key);
+	if (plan->key_kind == PEN_KEY_PATH &&
+	    (run->format == PEN_FORMAT_LINES || run->format == PEN_FORMAT_NDJSON))
+		return pen_fail(why, -PEN_USAGE, 0,
+				"@path would give every record of a file the same key: it is for files");
 	if (plan->key_kind == PEN_KEY_OFFSET && run->format == PEN_FORMAT_FILES)
 		return pen_fail(why, -PEN_USAGE, 0, "@offset is 0 for every file: use @path or @seq");
 	return 0;
@@ -285,13 +295,15 @@ static int add_list(struct pen_plan *plan, const char *path, struct pen_failure 
 	int rc = 0;
 
 	if (!f)
-		return pen_fail(why, -PEN_SOURCE_OPEN, errno, "the list of sources '%s': %s", path, strerror(errno));
+		return pen_fail(why, -PEN_SOURCE_OPEN, errno, "the list of sources '%s': %s", path,
+				strerror(errno));
 	while (!rc && (n = getline(&line, &cap, f)) > 0) {
 		total += (size_t)n;
 		while (n && (line[n - 1] == '\n' || line[n - 1] == '\r'))
 			line[--n] = 0;
 		if (total > LIST_BYTES_MAX)
-			rc = pen_fail(why, -PEN_USAGE, 0, "the list of sources '%s' is larger than 64 MiB", path);
+			rc = pen_fail(why, -PEN_USAGE, 0, "the list of sources '%s' is larger than 64 MiB",
+				      path);
 		else if (n)
 			rc = add_glob(plan, line, why);
 	}
@@ -342,17 +354,19 @@ static int sniff(const struct pen_plan *plan, struct pen_source *source, const c
 
 	if (plan->compression == PEN_COMPRESSION_AUTO && plan->format != PEN_FORMAT_FILES &&
 	    ((len > 2 && !memcmp(text, "\x1f\x8b", 2)) || (len > 4 && !memcmp(text, "\x28\xb5\x2f\xfd", 4))))
-		return pen_fail(why, -PEN_UNSUPPORTED, 0,
-				"'%s' is compressed, which this version does not read: unpack it into a pipe (zcat FILE | penstock run -), or take its bytes as they are with --compression none",
-				source->path);
+		return pen_fail(
+			why, -PEN_UNSUPPORTED, 0,
+			"'%s' is compressed, which this version does not read: unpack it into a pipe (zcat FILE | penstock run -), or take its bytes as they are with --compression none",
+			source->path);
 	if (plan->format != PEN_FORMAT_AUTO) {
 		source->format = plan->format;
 		return 0;
 	}
 	if (has_suffix(source->path, ".csv") || has_suffix(source->path, ".tsv"))
-		return pen_fail(why, -PEN_UNSUPPORTED, 0,
-				"'%s' looks like a table, which this version does not read as such: --format lines takes it line by line",
-				source->path);
+		return pen_fail(
+			why, -PEN_UNSUPPORTED, 0,
+			"'%s' looks like a table, which this version does not read as such: --format lines takes it line by line",
+			source->path);
 	if (len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {
 		text += 3;
 		len -= 3;
@@ -366,9 +380,10 @@ static int sniff(const struct pen_plan *plan, struct pen_source *source, const c
 		n--;
 	}
 	if ((n == 1 && (*line == '[' || *line == '{')) || (*line == '[' && !pen_json_valid(line, n, &flaw)))
-		return pen_fail(why, -PEN_UNSUPPORTED, 0,
-				"'%s' looks like one JSON document over many lines, which this version does not take apart: --format files makes it one item, --format lines one item a line",
-				source->path);
+		return pen_fail(
+			why, -PEN_UNSUPPORTED, 0,
+			"'%s' looks like one JSON document over many lines, which this version does not take apart: --format files makes it one item, --format lines one item a line",
+			source->path);
 	if (*line != '{' && !pen_json_valid(line, n, &flaw))
 		source->format = PEN_FORMAT_LINES;
 	return 0;
@@ -394,8 +409,8 @@ static int fingerprint(int fd, uint64_t size, char *sample, size_t *ret_len, str
 	return 0;
 }
 
-static int look_file(struct pen_plan *plan, struct pen_source *source, int fd, const struct stat *st, struct pen_sum *sum,
-		     struct pen_failure *why)
+static int look_file(struct pen_plan *plan, struct pen_source *source, int fd, const struct stat *st,
+		     struct pen_sum *sum, struct pen_failure *why)
 {
 	char *sample = calloc(1, SAMPLE_BYTES + PEN_JSON_PADDING);
 	size_t len = 0;
@@ -410,7 +425,8 @@ static int look_file(struct pen_plan *plan, struct pen_source *source, int fd, c
 	source->mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
 	rc = fingerprint(fd, source->size, sample, &len, sum);
 	if (rc)
-		rc = pen_fail(why, -PEN_SOURCE_OPEN, -rc, "'%s' cannot be read: %s", source->path, strerror(-rc));
+		rc = pen_fail(why, -PEN_SOURCE_OPEN, -rc, "'%s' cannot be read: %s", source->path,
+			      strerror(-rc));
 	else
 		rc = sniff(plan, source, sample, len, why);
 	free(sample);
@@ -425,16 +441,18 @@ static int look_tree(struct pen_plan *plan, struct pen_source *source, int fd, c
 	int rc = pen_walk_open(fd, &walk);
 
 	if (rc)
-		return pen_fail(why, rc == -ENOMEM ? rc : -PEN_SOURCE_OPEN, -rc, "'%s' cannot be listed: %s", source->path,
-				strerror(-rc));
+		return pen_fail(why, rc == -ENOMEM ? rc : -PEN_SOURCE_OPEN, -rc, "'%s' cannot be listed: %s",
+				source->path, strerror(-rc));
 	source->kind = PEN_SOURCE_TREE;
 	source->format = plan->format ? plan->format : PEN_FORMAT_FILES;
 	while ((rc = pen_walk_next(walk, &file)) > 0) {
 		pen_sum_add(sum, pen_walk_file_hash(&file));
 		source->files++;
 		source->size += file.size;
-		if (atomic_load_explicit(stop, memory_order_relaxed)) { /* a hint; nothing hangs on its order */
-			rc = pen_fail(why, -PEN_INTERRUPTED_BY, 0, "interrupted while looking at '%s'", source->path);
+		if (atomic_load_explicit(stop,
+					 memory_order_relaxed)) { /* a hint; nothing hangs on its order */
+			rc = pen_fail(why, -PEN_INTERRUPTED_BY, 0, "interrupted while looking at '%s'",
+				      source->path);
 			break;
 		}
 	}
@@ -443,8 +461,8 @@ static int look_tree(struct pen_plan *plan, struct pen_source *source, int fd, c
 }
 
 /* One source: kind, format, size, and its part of the content hashes. */
-static int look(struct pen_plan *plan, struct pen_source *source, const _Atomic bool *stop, struct pen_sum parts[2],
-		struct pen_failure *why)
+static int look(struct pen_plan *plan, struct pen_source *source, const _Atomic bool *stop,
+		struct pen_sum parts[2], struct pen_failure *why)
 {
 	struct pen_sum sum = { 0 };
 	struct stat st;
@@ -462,7 +480,8 @@ static int look(struct pen_plan *plan, struct pen_source *source, const _Atomic 
 		rc = fd < 0 ? -fd : errno;
 		if (fd >= 0)
 			close(fd);
-		return pen_fail(why, -PEN_SOURCE_OPEN, rc, "'%s' cannot be opened: %s", source->path, strerror(rc));
+		return pen_fail(why, -PEN_SOURCE_OPEN, rc, "'%s' cannot be opened: %s", source->path,
+				strerror(rc));
 	}
 	if (S_ISREG(st.st_mode)) {
 		rc = look_file(plan, source, fd, &st, &sum, why);
@@ -476,13 +495,15 @@ static int look(struct pen_plan *plan, struct pen_source *source, const _Atomic 
 		source->format = plan->format;
 		rc = 0;
 	} else {
-		rc = pen_fail(why, -PEN_SOURCE_OPEN, EINVAL, "'%s' is neither file, directory nor pipe", source->path);
+		rc = pen_fail(why, -PEN_SOURCE_OPEN, EINVAL, "'%s' is neither file, directory nor pipe",
+			      source->path);
 	}
 	if (!rc && source->kind != PEN_SOURCE_STREAM) {
 		struct {
 			struct pen_sum before, sum;
 			uint64_t dev, ino, size, mtime;
-		} facts = { parts[part], sum, source->dev, source->ino, source->size, (uint64_t)source->mtime_ns };
+		} facts = { parts[part], sum,	       source->dev,
+			    source->ino, source->size, (uint64_t)source->mtime_ns };
 
 		parts[part] = pen_hash128(&facts, sizeof facts);
 	}
@@ -493,13 +514,19 @@ static int look(struct pen_plan *plan, struct pen_source *source, const _Atomic 
 static int check_source(const struct pen_plan *plan, const struct pen_source *source, struct pen_failure *why)
 {
 	if (source->format == PEN_FORMAT_LINES && plan->key_kind == PEN_KEY_POINTER)
-		return pen_fail(why, -PEN_USAGE, 0, "'%s' holds plain lines, which have no fields: the key '%s' needs another format",
-				source->path, plan->key);
+		return pen_fail(
+			why, -PEN_USAGE, 0,
+			"'%s' holds plain lines, which have no fields: the key '%s' needs another format",
+			source->path, plan->key);
 	if (plan->key_kind == PEN_KEY_PATH && source->format != PEN_FORMAT_FILES)
-		return pen_fail(why, -PEN_USAGE, 0, "@path would give every record of '%s' the same key: it is for --format files",
-				source->path);
-	if (plan->key_kind == PEN_KEY_OFFSET && (source->kind == PEN_SOURCE_TREE || source->format == PEN_FORMAT_FILES))
-		return pen_fail(why, -PEN_USAGE, 0, "@offset repeats in every file of '%s': use @path or @seq", source->path);
+		return pen_fail(
+			why, -PEN_USAGE, 0,
+			"@path would give every record of '%s' the same key: it is for --format files",
+			source->path);
+	if (plan->key_kind == PEN_KEY_OFFSET &&
+	    (source->kind == PEN_SOURCE_TREE || source->format == PEN_FORMAT_FILES))
+		return pen_fail(why, -PEN_USAGE, 0,
+				"@offset repeats in every file of '%s': use @path or @seq", source->path);
 	if (source->kind == PEN_SOURCE_STREAM && source->format == PEN_FORMAT_FILES)
 		return pen_fail(why, -PEN_USAGE, 0, "'%s' is a stream: it has no files", source->path);
 	return 0;
@@ -518,15 +545,21 @@ static int identify(struct pen_plan *plan, struct pen_failure *why)
 	char *buf = NULL, path[PATH_MAX];
 	size_t len = 0;
 	FILE *f = open_memstream(&buf, &len);
-	uint64_t numbers[] = { 1, plan->format, plan->compression, plan->on_duplicate, plan->validate, plan->max_record,
-			       plan->puts, plan->source_count };
+	uint64_t numbers[] = { 1,
+			       plan->format,
+			       plan->compression,
+			       plan->on_duplicate,
+			       plan->validate,
+			       plan->max_record,
+			       plan->puts,
+			       plan->source_count };
 	struct pen_sum sum;
 	bool ok;
 
 	if (!f)
 		return pen_fail(why, -ENOMEM, ENOMEM, "no memory for the batch's identity");
-	ok = fwrite(numbers, sizeof numbers, 1, f) == 1 && put_string(f, plan->into) && put_string(f, plan->key) &&
-	     put_string(f, plan->owner) && put_string(f, plan->idempotency_key);
+	ok = fwrite(numbers, sizeof numbers, 1, f) == 1 && put_string(f, plan->into) &&
+	     put_string(f, plan->key) && put_string(f, plan->owner) && put_string(f, plan->idempotency_key);
 	for (uint32_t i = 0; i < plan->source_count && ok; i++)
 		ok = put_string(f, realpath(plan->sources[i].path, path) ? path : plan->sources[i].path);
 	if (fclose(f) || !ok) {

@@ -2,10 +2,10 @@
 /*
  * source - what a batch reads from, told apart and identified
  *
- * A plan is a pen_run with its sources expanded ("@list", globs), looked at (stat, format, fingerprint) and hashed into
- * two identities: `identity` says it is the same request (absolute paths and the options that decide the result),
- * `content` says the sources still hold the same (device, inode, size, time, head and tail of files; paths, sizes,
- * inodes and times of every file of a tree). Pipes and terminals have neither.
+ * A plan is a pen_run with its sources expanded ("@list", globs), looked at (stat, format, fingerprint) and
+ * hashed into two identities: `identity` says it is the same request (absolute paths and the options that
+ * decide the result), `content` says the sources still hold the same (device, inode, size, time, head and
+ * tail of files; paths, sizes, inodes and times of every file of a tree). Pipes and terminals have neither.
  *
  *   Threads    one, the reader's.
  *   Memory     one plan per batch, freed by its batch.
@@ -54,7 +54,7 @@ struct pen_plan {
 	uint32_t chunk_items, pause_ms;
 	uint64_t chunk_bytes;
 	bool fresh;
-	bool puts; /* opened by the program: no sources */
+	bool puts;     /* opened by the program: no sources */
 	char **wanted; /* sources as given, before they are looked at */
 	size_t wanted_count;
 
@@ -67,8 +67,9 @@ struct pen_plan {
 int pen_plan_open(const struct pen_run *run, bool puts, struct pen_plan **ret, struct pen_failure *why);
 void pen_plan_close(struct pen_plan *plan);
 /*
- * Expands and looks at the sources. -PEN_SOURCE_OPEN, -PEN_UNSUPPORTED (a format this version cannot read), -PEN_USAGE.
- * Stops early with -PEN_INTERRUPTED_BY when *stop becomes true (a large tree takes time to look at).
+ * Expands and looks at the sources. -PEN_SOURCE_OPEN, -PEN_UNSUPPORTED (a format this version cannot read),
+ * -PEN_USAGE. Stops early with -PEN_INTERRUPTED_BY when *stop becomes true (a large tree takes time to look
+ * at).
  */
 int pen_plan_look(struct pen_plan *plan, const _Atomic bool *stop, struct pen_failure *why);
 

@@ -3,8 +3,8 @@
  * split - where records end
  *
  * LF or CRLF ends a record and is no part of it; nothing else is trimmed. Where blank lines are no items
- * (NDJSON), a line of nothing but white space is blank. Pure: bytes in, places out; both the reader (which counts)
- * and the processors (which work) use the same rule, so their item numbers agree.
+ * (NDJSON), a line of nothing but white space is blank. Pure: bytes in, places out; both the reader (which
+ * counts) and the processors (which work) use the same rule, so their item numbers agree.
  */
 #ifndef PEN_ENGINE_SPLIT_H
 #define PEN_ENGINE_SPLIT_H
@@ -32,8 +32,8 @@ struct pen_cut {
 };
 
 /*
- * How much of the text is whole lines, at most max_items records. whole: the text ends with the source, so that its
- * last line counts though it has no terminator. len is 0 when there is no whole line.
+ * How much of the text is whole lines, at most max_items records. whole: the text ends with the source, so
+ * that its last line counts though it has no terminator. len is 0 when there is no whole line.
  */
 struct pen_cut pen_split_cut(const char *text, size_t len, bool skip_blank, bool whole, uint32_t max_items);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A level is one listed directory: its names, sorted so that a directory compares as its name with a '/' behind it. That
- * is what makes a depth-first walk come out in byte order of whole paths ("a-b" before "a/c").
+ * A level is one listed directory: its names, sorted so that a directory compares as its name with a '/'
+ * behind it. That is what makes a depth-first walk come out in byte order of whole paths ("a-b" before "a/c").
  *
- * A name that cannot be stat'ed is kept with its error and returned in its place. A directory that vanishes between its
- * parent's listing and its own is such an entry too.
+ * A name that cannot be stat'ed is kept with its error and returned in its place. A directory that vanishes
+ * between its parent's listing and its own is such an entry too.
  */
 #include "engine/walk.h"
 
@@ -210,7 +210,8 @@ void pen_walk_close(struct pen_walk *walk)
 	free(walk);
 }
 
-static void fill(struct pen_walk *walk, const struct entry *e, size_t len, int error, struct pen_walk_file *ret)
+static void fill(struct pen_walk *walk, const struct entry *e, size_t len, int error,
+		 struct pen_walk_file *ret)
 {
 	*ret = (struct pen_walk_file){
 		.path = walk->path,

@@ -2,12 +2,14 @@
 /*
  * walk - the regular files of a tree, in byte order of their paths
  *
- * One directory is open at a time, only while it is listed, so deep trees need few descriptors. Memory is the names of the
- * directories on the way from the root to here. Symbolic links are not followed; they and everything else that is no
- * regular file are counted, not returned. A directory that cannot be read is returned with its error, once.
+ * One directory is open at a time, only while it is listed, so deep trees need few descriptors. Memory is
+ * the names of the directories on the way from the root to here. Symbolic links are not followed; they and
+ * everything else that is no regular file are counted, not returned. A directory that cannot be read is
+ * returned with its error, once.
  *
  *   Threads    one.
- *   Limits     paths up to PEN_PATH_BYTES_MAX; what lies deeper is returned with -ENAMETOOLONG under its cut path.
+ *   Limits     paths up to PEN_PATH_BYTES_MAX; what lies deeper is returned with -ENAMETOOLONG under its
+ *              cut path.
  */
 #ifndef PEN_ENGINE_WALK_H
 #define PEN_ENGINE_WALK_H
@@ -36,8 +38,8 @@ int pen_walk_next(struct pen_walk *walk, struct pen_walk_file *ret);
 uint64_t pen_walk_others(const struct pen_walk *walk);
 
 /*
- * Opens a path below dirfd: never outside it, never through a symbolic link, never blocking on a FIFO. flags as for
- * open(2). The descriptor, or -errno.
+ * Opens a path below dirfd: never outside it, never through a symbolic link, never blocking on a FIFO.
+ * flags as for open(2). The descriptor, or -errno.
  */
 int pen_walk_openat(int dirfd, const char *path, int flags);
 
