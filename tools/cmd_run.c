@@ -155,6 +155,7 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 		.source_count = cmd->args->word_count,
 		.into = text_of(cmd, PEN_O_INTO),
 		.format = formats[pen_cmd_value(cmd, PEN_O_FORMAT)->n],
+		.compression = pen_cmd_value(cmd, PEN_O_COMPRESSION)->n ? PEN_COMPRESSION_NONE : PEN_COMPRESSION_AUTO,
 		.key = text_of(cmd, PEN_O_KEY),
 		.on_duplicate = duplicates[pen_cmd_value(cmd, PEN_O_ON_DUPLICATE)->n],
 		.validate = pen_cmd_value(cmd, PEN_O_VALIDATE)->n ? PEN_VALIDATE_FAST : PEN_VALIDATE_STRICT,
@@ -203,10 +204,13 @@ static _Noreturn void disk_failed(struct pen_engine *engine, uint64_t batch)
 static int start(const struct pen_cmd *cmd, struct pen_store *store, struct pen_engine **ret)
 {
 	static const enum pen_io_choice choices[] = { PEN_IO_AUTO, PEN_IO_URING, PEN_IO_THREADS };
+	uint64_t chunk_bytes = pen_cmd_value(cmd, PEN_O_CHUNK_BYTES)->n;
 	struct pen_engine_options options = {
 		.size = sizeof options,
 		.io = choices[pen_cmd_value(cmd, PEN_O_IO)->n],
 		.processors = (uint32_t)pen_cmd_value(cmd, PEN_O_JOBS)->n,
+		/* Buffers are cut once: larger chunks need larger ones. */
+		.chunk_bytes = chunk_bytes > 256 << 10 ? (uint32_t)chunk_bytes : 0,
 		.notice = notice,
 	};
 	struct pen_failure why = { 0 };

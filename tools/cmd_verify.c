@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * verify and doctor: is the store whole, and what does this machine let it do?
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "include/penstock.h"
+#include "tools/cmd.h"
+#include "tools/home.h"
+#include "tools/json.h"
+#include "tools/say.h"
+#include "tools/text.h"
+
+struct findings {
+	struct pen_out out;
+	struct pen_jw jw;
+	bool json;
+};
+
+static void finding(void *arg, int invariant, const char *text)
+{
+	struct findings *f = arg;
+
+	if (!f->json) {
+		pen_out_format(&f->out, "[%d] ", invariant);
+		pen_out_safe(&f->out, text, strlen(text), false);
+		pen_out_char(&f->out, '\n');
+		return;
+	}
+	pen_jw_object(&f->jw, NULL);
+	pen_jw_i64(&f->jw, "invariant", invariant);
+	pen_jw_data(&f->jw, "finding", text, strlen(text));
+	pen_jw_object_end(&f->jw);
+	pen_jw_line(&f->jw);
+}
+
+int pen_cmd_verify(const struct pen_cmd *cmd)
+{
+	struct findings f = { .json = pen_cmd_set(cmd, PEN_O_JSON) };
+	struct pen_failure why = { 0 };
+	struct pen_home home;
+	long n;
+	int rc = pen_home_find(cmd->args, &home);
+
+	if (rc)
+		return rc;
+	pen_out_init(&f.out, STDOUT_FILENO);
+	pen_jw_init(&f.jw, &f.out);
+	n = pen_verify(home.path, finding, &f, &why);
+	if (n < 0) {
+		(void)pen_out_end(&f.out, 0);
+		return pen_say_failure((int)n, &why);
+	}
+	if (n) {
+		rc = pen_out_end(&f.out, 65);
+		pen_say_error(-PEN_STORE_DAMAGED, "%ld violations in '%s'", n, home.path);
+		pen_say_advice("restore a backup, or load the sources into a new store; docs/FORMAT.md explains the numbers");
+		return rc;
+	}
+	pen_say_note("the store '%s' is whole", home.path);
+	return pen_out_end(&f.out, 0);
+}
+
+static uint64_t limit_of(int what)
+{
+	struct rlimit r;
+
+	return getrlimit(what, &r) || r.rlim_cur == RLIM_INFINITY ? 0 : r.rlim_cur;
+}
+
+static void doctor_store(const struct pen_cmd *cmd, struct pen_jw *jw, struct pen_out *out, bool json)
+{
+	struct pen_store_options opt = { .size = sizeof opt };
+	struct pen_failure why = { 0 };
+	struct pen_store_info s;
+	struct pen_store *store;
+	struct pen_home home;
+	char used[PEN_TEXT_NUMBER], disk[PEN_TEXT_NUMBER];
+
+	if (pen_home_find(cmd->args, &home))
+		return;
+	if (json) {
+		pen_jw_data(jw, "store", home.path, strlen(home.path));
+		pen_jw_text(jw, "store_from", home.origin);
+	} else {
+		pen_out_text(out, "store       ");
+		pen_out_safe(out, home.path, strlen(home.path), false);
+		pen_out_format(out, " (%s)\n", home.origin);
+	}
+	if (pen_store_open(home.path, &opt, &store, &why)) {
+		if (json)
+			pen_jw_text(jw, "store_problem", why.text);
+		else
+			pen_out_format(out, "            %s\n", why.text);
+		return;
+	}
+	if (!pen_store_info(store, &s)) {
+		if (json) {
+			pen_jw_u64(jw, "format", s.format);
+			pen_jw_u64(jw, "map_bytes", s.map_bytes);
+			pen_jw_u64(jw, "used_bytes", s.used_bytes);
+			pen_jw_u64(jw, "free_disk_bytes", s.free_disk_bytes);
+			pen_jw_u64(jw, "readers", s.readers);
+			pen_jw_u64(jw, "readers_max", s.readers_max);
+		} else {
+			pen_out_format(out, "            format %u, %s used, %s free on its disk, %u of %u reader slots\n",
+				       s.format, pen_text_bytes(used, s.used_bytes), pen_text_bytes(disk, s.free_disk_bytes),
+				       s.readers, s.readers_max);
+		}
+	}
+	pen_store_close(store);
+}
+
+static void doctor_bill(struct pen_jw *jw, struct pen_out *out, bool json)
+{
+	char bill[4096], bytes[PEN_TEXT_NUMBER];
+	size_t len = pen_memory_bill(NULL, bill, sizeof bill);
+
+	if (json)
+		pen_jw_array(jw, "memory");
+	else
+		pen_out_text(out, "memory      of a run, at most:\n");
+	for (char *line = bill; len && *line;) {
+		char *tab = strchr(line, '\t'), *end = strchr(line, '\n');
+		uint64_t n = strtoull(line, NULL, 10);
+
+		if (!tab || !end)
+			break;
+		*end = 0;
+		if (json) {
+			pen_jw_object(jw, NULL);
+			pen_jw_u64(jw, "bytes", n);
+			pen_jw_text(jw, "what", tab + 1);
+			pen_jw_object_end(jw);
+		} else {
+			pen_out_format(out, "  %10s  %s\n", pen_text_bytes(bytes, n), tab + 1);
+		}
+		line = end + 1;
+	}
+	if (json)
+		pen_jw_array_end(jw);
+}
+
+int pen_cmd_doctor(const struct pen_cmd *cmd)
+{
+	bool json = pen_cmd_set(cmd, PEN_O_JSON);
+	char text[1024] = "";
+	int uring = pen_io_probe(text, sizeof text);
+	struct utsname un;
+	struct pen_out out;
+	struct pen_jw jw;
+	uint64_t memlock = limit_of(RLIMIT_MEMLOCK), files = limit_of(RLIMIT_NOFILE), space = limit_of(RLIMIT_AS);
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	pen_out_init(&out, STDOUT_FILENO);
+	pen_jw_init(&jw, &out);
+	uname(&un);
+	if (json) {
+		pen_jw_object(&jw, NULL);
+		pen_jw_text(&jw, "kernel", un.release);
+		pen_jw_i64(&jw, "cores", cores);
+		pen_jw_bool(&jw, "io_uring", uring == 0);
+		pen_jw_text(&jw, "io_uring_says", text);
+		pen_jw_u64(&jw, "memlock_bytes", memlock);
+		pen_jw_u64(&jw, "open_files", files);
+		pen_jw_u64(&jw, "address_space_bytes", space);
+	} else {
+		pen_out_format(&out, "machine     Linux %s, %ld cores\n", un.release, cores);
+		pen_out_format(&out, "io_uring    %s\n", text);
+		if (uring)
+			pen_out_text(&out, "            files are read with threads instead; results are the same\n");
+		pen_out_format(&out, "limits      %llu open files, %llu bytes of locked memory%s\n",
+			       (unsigned long long)files, (unsigned long long)memlock,
+			       space ? ", and an address space limit (ulimit -v) that bounds the store's map" : "");
+	}
+	doctor_store(cmd, &jw, &out, json);
+	doctor_bill(&jw, &out, json);
+	if (json) {
+		pen_jw_object_end(&jw);
+		pen_jw_line(&jw);
+	}
+	return pen_out_end(&out, 0);
+}
