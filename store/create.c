@@ -10,11 +10,13 @@
  *
  * The other days:
  *   - the process dies: what is left has no holder of its lock, and the next creation removes it
- *   - somebody else makes the store meanwhile: the rename meets a directory that is not empty, ours is removed, theirs
+ *   - somebody else makes the store meanwhile: the rename meets a directory that is not empty, ours is
+ *   removed, theirs
  *     is opened
- *   - the directory cannot be replaced (a mount point, a parent we may not write to): the same is built in a directory
- *     .new-XXXXXX inside it, and data.mdb alone, the last piece, is linked to its place; a directory that holds nothing
- *     but such leftovers still counts as empty
+ *   - the directory cannot be replaced (a mount point, a parent we may not write to): the same is built in
+ *   a directory
+ *     .new-XXXXXX inside it, and data.mdb alone, the last piece, is linked to its place; a directory that
+ *     holds nothing but such leftovers still counts as empty
  *
  * LMDB's own creation is not atomic: a crash within its first transaction leaves a file that does not open.
  */
@@ -83,6 +85,20 @@ static void remove_files(int dir_fd, int depth)
 	(void)closedir(d);
 }
 
+/*
+ * The lock alone says little: its holder may have renamed the directory into place and let go between our open and our
+ * lock, and then we would empty a store. It lets go only after the rename, so a directory that is locked
+ * by us and still has the old name belongs to nobody.
+ */
+static bool left_by_the_dead(int parent_fd, const char *name, int fd)
+{
+	struct stat ours, named;
+
+	return !flock(fd, LOCK_EX | LOCK_NB) && !fstat(fd, &ours) &&
+	       !fstatat(parent_fd, name, &named, AT_SYMLINK_NOFOLLOW) && ours.st_dev == named.st_dev &&
+	       ours.st_ino == named.st_ino;
+}
+
 /* Removes directories in `parent` whose names begin with prefix and that no living process builds in. */
 static void sweep_leftovers(const char *parent, const char *prefix)
 {
@@ -98,7 +114,7 @@ static void sweep_leftovers(const char *parent, const char *prefix)
 		fd = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd < 0)
 			continue;
-		if (!flock(fd, LOCK_EX | LOCK_NB)) {
+		if (left_by_the_dead(dirfd(d), e->d_name, fd)) {
 			remove_files(fd, 2);
 			(void)unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR);
 		}
@@ -205,18 +221,6 @@ static int fill(const struct site *site, const struct pen_store_options *opt, co
 
 /* ---- the place ------------------------------------------------------------------------------- */
 
-static void site_fini(struct site *site)
-{
-	if (site->fd >= 0) {
-		remove_files(site->fd, 2);
-		(void)rmdir(site->path);
-		(void)close(site->fd);
-	}
-	free(site->parent);
-	free(site->base);
-	free(site->path);
-}
-
 static int site_split(struct site *site, const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -229,33 +233,52 @@ static int site_split(struct site *site, const char *path)
 	return site->base && site->parent ? 0 : -PEN_MEMORY;
 }
 
-static int site_make(struct site *site, const char *path, bool inside)
+/* Opens and locks the directory just made. -EAGAIN when a sweep was there before us: it has been or is being removed. */
+static int site_lock(struct site *site)
 {
-	int n;
+	struct stat ours, named;
 
-	site->inside = inside;
+	site->fd = open(site->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (site->fd < 0 && errno == EACCES && !chmod(site->path, 0700)) /* a strange umask */
+		site->fd = open(site->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (site->fd < 0)
+		return errno == ENOENT ? -EAGAIN : -errno;
+	if (flock(site->fd, LOCK_EX | LOCK_NB))
+		return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+	if (stat(site->path, &named) || fstat(site->fd, &ours) || named.st_ino != ours.st_ino)
+		return -EAGAIN;
+	return fchmod(site->fd, 0700) ? -errno : 0;
+}
+
+static void site_drop(struct site *site)
+{
+	if (site->fd >= 0) {
+		remove_files(site->fd, 2);
+		(void)rmdir(site->path);
+		(void)close(site->fd);
+		site->fd = -1;
+	}
 	free(site->path);
 	site->path = NULL;
-	/* The last component was checked to be 1 .. 200 bytes, so the name fits. */
-	n = inside ? asprintf(&site->path, "%s/" INSIDE_PREFIX "XXXXXX", path) :
-		     asprintf(&site->path, "%s/.%s.new-XXXXXX", site->parent, site->base);
-	if (n < 0) {
-		site->path = NULL;
-		return -PEN_MEMORY;
+}
+
+static int site_make(struct site *site, const char *path, bool inside)
+{
+	int tries, n, rc = -EAGAIN;
+
+	site->inside = inside;
+	for (tries = 0; tries < 100 && rc == -EAGAIN; tries++) {
+		site_drop(site);
+		/* The last component was checked to be 1 .. 200 bytes, so the name fits. */
+		n = inside ? asprintf(&site->path, "%s/" INSIDE_PREFIX "XXXXXX", path) :
+			     asprintf(&site->path, "%s/.%s.new-XXXXXX", site->parent, site->base);
+		if (n < 0) {
+			site->path = NULL;
+			return -PEN_MEMORY;
+		}
+		rc = mkdtemp(site->path) ? site_lock(site) : -errno;
 	}
-	if (!mkdtemp(site->path))
-		return -errno;
-	site->fd = open(site->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (site->fd < 0 && !chmod(site->path, 0700)) /* a strange umask */
-		site->fd = open(site->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (site->fd < 0) {
-		n = -errno;
-		(void)rmdir(site->path);
-		return n;
-	}
-	if (flock(site->fd, LOCK_EX | LOCK_NB) || fchmod(site->fd, 0700))
-		return -errno;
-	return 0;
+	return rc;
 }
 
 /* Puts data.mdb, the last piece, into a directory that had to stay. */
@@ -318,12 +341,7 @@ int pen_store_create(const char *path, const struct pen_store_options *opt, cons
 	if (!rc)
 		rc = place_beside(&site, path);
 	if (rc < 0 && exists && try_inside(rc)) {
-		if (site.fd >= 0) {
-			remove_files(site.fd, 2);
-			(void)rmdir(site.path);
-			(void)close(site.fd);
-			site.fd = -1;
-		}
+		site_drop(&site);
 		sweep_leftovers(path, INSIDE_PREFIX);
 		rc = site_make(&site, path, true);
 		if (!rc)
@@ -336,7 +354,9 @@ out:
 		rc = pen_fail(why, rc == -EROFS || rc == -EACCES || rc == -EPERM ? -PEN_STORE_READONLY :
 				   rc == -ENOSPC || rc == -EDQUOT ? -PEN_DISK_FULL : rc,
 			      rc > -200 ? -rc : 0, "a store cannot be made in %s", path);
-	site_fini(&site);
+	site_drop(&site);
+	free(site.parent);
+	free(site.base);
 	free(prefix);
 	return rc < 0 ? rc : 0;
 }

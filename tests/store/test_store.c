@@ -385,32 +385,42 @@ Test(store, creation_killed_anywhere_leaves_a_store_or_none)
 	}
 }
 
+static int creator(int out)
+{
+	struct pen_store *store = NULL;
+	uint64_t id;
+
+	if (scratch_open_with("s", true, false, 0, &store))
+		return 1;
+	id = pen_store_id(store);
+	pen_store_close(store);
+	return write(out, &id, sizeof(id)) != sizeof(id);
+}
+
+/* Each sweeps up after the dead while the others build: nobody may take the living for dead. */
 Test(store, many_processes_creating_one_store_all_get_the_same)
 {
-	int pipes[2], i;
-	uint64_t first = 0, id;
+	int pipes[2], i, round;
+	uint64_t first, id;
 	pid_t pids[8];
 
 	cr_assert_eq(pipe(pipes), 0);
-	for (i = 0; i < 8; i++) {
-		pids[i] = fork();
-		if (!pids[i]) {
-			struct pen_store *store = NULL;
-
-			if (scratch_open_with("s", true, false, 0, &store))
-				_exit(1);
-			id = pen_store_id(store);
-			_exit(write(pipes[1], &id, sizeof(id)) != sizeof(id));
+	for (round = 0; round < 20; round++) {
+		for (i = 0; i < 8; i++) {
+			pids[i] = fork();
+			if (!pids[i])
+				_exit(creator(pipes[1]));
 		}
+		for (i = 0; i < 8; i++)
+			cr_assert_eq(scratch_wait(pids[i]), 0);
+		for (first = 0, i = 0; i < 8; i++) {
+			cr_assert_eq(read(pipes[0], &id, sizeof(id)), (ssize_t)sizeof(id));
+			cr_expect(id && (!first || id == first));
+			first = id;
+		}
+		cr_expect_eq(leftovers(), 0);
+		(void)nftw(scratch_path("s"), scratch_unlink, 16, FTW_DEPTH | FTW_PHYS);
 	}
-	for (i = 0; i < 8; i++)
-		cr_expect_eq(scratch_wait(pids[i]), 0);
-	for (i = 0; i < 8; i++) {
-		cr_assert_eq(read(pipes[0], &id, sizeof(id)), (ssize_t)sizeof(id));
-		cr_expect(id && (!first || id == first));
-		first = id;
-	}
-	cr_expect_eq(leftovers(), 0);
 }
 
 /* Runs body in a child with a small tmpfs mounted on mnt in its own mount namespace; skips without the right. */
