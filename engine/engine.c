@@ -96,6 +96,12 @@ void pen_engine_complete(struct pen_engine *engine, uint32_t from, uint32_t sqe,
 	pen_assert(pushed == 1);
 }
 
+/* Rows are read by processes that never start an engine, and the store does not know JSON's sentences. */
+__attribute__((constructor)) static void teach_details(void)
+{
+	pen_item_set_detail(pen_json_detail);
+}
+
 /* ---- start and stop ------------------------------------------------------------------------ */
 
 struct sizes {
@@ -284,7 +290,6 @@ int pen_engine_start(struct pen_store *store, const struct pen_engine_options *o
 	pthread_mutex_init(&e->failures_lock, NULL);
 	pthread_mutex_init(&e->gauges_lock, NULL);
 	sem_init(&e->started, 0, 0);
-	pen_item_set_detail(pen_json_detail);
 	rc = make(e, &z);
 	if (rc)
 		rc = pen_fail(why, -PEN_MEMORY, ENOMEM, "no memory for %u chunks of %u bytes", z.tags,

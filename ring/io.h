@@ -5,16 +5,17 @@
  * Two backends behind one interface: io_uring, and a pool of threads that use plain system calls where io_uring
  * is denied. Both give the same bytes and the same results for the same requests.
  *
- *   read   up to len bytes at an offset of a regular file: short reads are continued until len bytes came or the
- *          file ended. With offset PEN_IO_STREAM, one read of a pipe or terminal: what is there now.
+ *   read   up to len bytes at an offset of a regular file: short reads are continued until len bytes came
+ *          or the file ended. With offset PEN_IO_STREAM, one read of a pipe or terminal: what is there now.
  *   fetch  a whole small file below a directory: open, read up to cap bytes, close, without the caller seeing a
- *          descriptor. With res == cap the file may be longer (ask for one byte more than it should have). The open
- *          never leaves the directory, never follows a symbolic link, never blocks on a FIFO (openat2
+ *          descriptor. With res == cap the file may be longer (ask for one byte more than it should have).
+ *          The open never leaves the directory, never follows a symbolic link, never blocks on a FIFO (openat2
  *          RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS, O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC).
  *          Errors are the kernel's: ELOOP for a symbolic link, EXDEV for a way out, EISDIR for a directory,
  *          ESPIPE for a FIFO (none of whose bytes are taken).
  *
- * An error after some bytes is the error, not the bytes: a result shorter than asked always means the file's end.
+ * An error after some bytes is the error, not the bytes: a result shorter than asked always means the
+ * file's end.
  *
  * A request belongs to the caller and must stay where it is until its completion was returned; res is then the
  * number of bytes, or -errno. Nothing is allocated per request.
@@ -98,7 +99,8 @@ void pen_io_wake(struct pen_io *io);
 void pen_io_cancel(struct pen_io *io);
 
 /*
- * Test seam: called with each io_uring result before it is used, may replace it (short reads, errors). NULL: off.
+ * Test seam: called with each io_uring result before it is used, may replace it (short reads, errors).
+ * NULL: off.
  */
 extern int (*pen_cqe_hook)(const struct pen_io_req *req, int res);
 

@@ -76,9 +76,9 @@ static inline void pen_io_list_move(struct pen_io_list *to, struct pen_io_list *
 }
 
 /*
- * True when the bytes so far settle a read. A fetch asks for one byte more than the file should have, so one byte
- * short of that is the expected size and needs no further read to prove the end; anything shorter does, because the
- * kernel also returns short when a read fails half-way.
+ * True when the bytes so far settle a read. A fetch asks for one byte more than the file should have, so
+ * one byte short of that is the expected size and needs no further read to prove the end; anything shorter
+ * does, because the kernel also returns short when a read fails half-way.
  */
 static inline bool pen_io_settled(const struct pen_io_req *req)
 {

@@ -10,7 +10,8 @@
  *     descriptors and reads the ones that are ready. Idle pipes can therefore not use up the workers.
  *
  * The bad day
- *   - cancel counts a generation up; a request of an older generation ends with -ECANCELED at its next step. Only
+ *   - cancel counts a generation up; a request of an older generation ends with -ECANCELED at its next
+ *   step. Only
  *     the poller sleeps on other people's behalf; an eventfd in its set wakes it.
  *   - Where openat2 is denied too (old seccomp profiles), paths are opened part by part with O_NOFOLLOW. A path
  *     with ".." is then refused with EXDEV, also where it would have stayed inside.
@@ -386,9 +387,9 @@ static uint32_t threads_wait(struct pen_io *io, struct pen_io_req **ret, uint32_
 	do {
 		uint64_t now = end == UINT64_MAX ? 0 : pen_mono_ns(&pen_clock_real);
 		/*
-		 * PAIR(io.rung): what the waker wrote before is seen after. Without it the owner may look at its
-		 * lanes too early, find nothing and sleep. That no wake is lost is the park's promise: rung is
-		 * set before the ring, and a ring since the last wait ends the next one.
+		 * PAIR(io.rung): what the waker wrote before is seen after. Without it the owner may look
+		 * at its lanes too early, find nothing and sleep. That no wake is lost is the park's
+		 * promise: rung is set before the ring, and a ring since the last wait ends the next one.
 		 */
 		bool woken = atomic_exchange_explicit(&p->rung, false, memory_order_acquire);
 

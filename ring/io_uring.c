@@ -12,15 +12,16 @@
  *   - Files are opened into direct descriptors: explicit slots, taken before the open and given back after the
  *     close, never chosen by the kernel.
  *   - Reads that lie inside one registered piece of the arena use it.
- *   - A FIFO in place of a file would make the ring wait for a writer. The advise step is there to find it: it is
+ *   - A FIFO in place of a file would make the ring wait for a writer. The advise step is there to find it:
+ *   it is
  *     the one cheap operation the kernel refuses on pipes, and it takes no bytes from them.
  *
  * The bad day
  *   - A cancelled request that still owns a slot is closed first, so its last result is always its own.
  *   - A close that fails is repeated; a slot that is empty already says EBADF, which is as good.
  *
- * Sleeping: wait blocks inside the ring. A read of an eventfd is kept armed there; wake writes to it only when the
- * owner said that it sleeps (PAIR(io.wake)).
+ * Sleeping: wait blocks inside the ring. A read of an eventfd is kept armed there; wake writes to it only
+ * when the owner said that it sleeps (PAIR(io.wake)).
  */
 #include "ring/io_uring.h"
 
@@ -354,9 +355,9 @@ static void sleep_in_ring(struct pen_uring *u, uint64_t timeout_ns)
 
 	arm(u);
 	/*
-	 * PAIR(io.wake): seq_cst on both sides. Parked is stored before rung is looked at here, rung before parked
-	 * in wake, so one of the two sees the other. Without it both may miss: the owner sleeps on a wake it was
-	 * given, and the waker saves a system call it owed.
+	 * PAIR(io.wake): seq_cst on both sides. Parked is stored before rung is looked at here, rung before
+	 * parked in wake, so one of the two sees the other. Without it both may miss: the owner sleeps on a
+	 * wake it was given, and the waker saves a system call it owed.
 	 */
 	atomic_store_explicit(&u->parked, true, memory_order_seq_cst);
 	if (atomic_load_explicit(&u->rung, memory_order_seq_cst)) {
@@ -398,8 +399,8 @@ static uint32_t uring_wait(struct pen_io *io, struct pen_io_req **ret, uint32_t 
 		uint64_t now = end == UINT64_MAX ? 0 : pen_mono_ns(&pen_clock_real);
 
 		/*
-		 * PAIR(io.wake): also acquire, so that what the waker wrote before is seen after. Without it the
-		 * owner may look at its lanes too early, find nothing and sleep.
+		 * PAIR(io.wake): also acquire, so that what the waker wrote before is seen after. Without
+		 * it the owner may look at its lanes too early, find nothing and sleep.
 		 */
 		woken = atomic_exchange_explicit(&u->rung, false, memory_order_seq_cst);
 		if (woken || !timeout_ns || now >= end) {

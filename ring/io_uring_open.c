@@ -6,11 +6,13 @@
  *   - Set up, register the direct descriptors, send every operation through once, register the arena.
  *
  * The bad day
- *   - Set-up flags, ring size, descriptors and registered memory are tried from rich to poor. Only the ring and one
+ *   - Set-up flags, ring size, descriptors and registered memory are tried from rich to poor. Only the ring
+ *   and one
  *     descriptor are needed; registered memory never is.
  *   - Locked memory is a budget shared by all rings of a user: when it shows, half of what would fit is left to
  *     the others.
- *   - A filter may allow one of the three system calls and deny another, so each is used before the answer is yes.
+ *   - A filter may allow one of the three system calls and deny another, so each is used before the answer
+ *   is yes.
  *     The sentence of a denial names the call and what can be done.
  */
 #include "ring/io_uring.h"
@@ -190,8 +192,8 @@ static int round_trip(struct pen_uring *u, int *ret_err)
 }
 
 /*
- * Every operation that requests are made of, once, against things that are always there: the eventfd (a read that
- * comes short) and the root directory (which opens, may be advised upon, cannot be read, and closes).
+ * Every operation that requests are made of, once, against things that are always there: the eventfd (a
+ * read that comes short) and the root directory (which opens, may be advised upon, cannot be read, and closes).
  */
 static int self_test(struct pen_uring *u)
 {

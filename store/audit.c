@@ -2,11 +2,12 @@
 /*
  * audit - the file, the walk, the free list, and the order of it all
  *
- * Runs in a child (verify.c), so a page that leads LMDB astray ends this process and nothing else. Loops cannot last: a
- * walk ends at the first key that is not above the one before.
+ * Runs in a child (verify.c), so a page that leads LMDB astray ends this process and nothing else. Loops
+ * cannot last: a walk ends at the first key that is not above the one before.
  *
- * The file may be shorter than its last page number says: LMDB takes numbers for pages that it frees again in the same
- * transaction, and never writes them. Such pages are on the free list; any other missing page is damage.
+ * The file may be shorter than its last page number says: LMDB takes numbers for pages that it frees again
+ * in the same transaction, and never writes them. Such pages are on the free list; any other missing page
+ * is damage.
  */
 #include "store/audit.h"
 
@@ -27,7 +28,9 @@
 
 /* ---- LMDB's meta pages, read as bytes ------------------------------------------------------------ */
 
+#define P_LEAF 0x02u
 #define P_META 0x08u
+#define PAGE_HEAD 16u
 #define MDB_MAGIC_NUMBER 0xbeefc0deu
 #define NO_PAGE UINT64_MAX
 
@@ -88,6 +91,29 @@ static int read_metas(int fd, struct meta_page meta[2], uint32_t *ret_page_size)
 	return pread(fd, &meta[1], sizeof(meta[1]), page_size) == sizeof(meta[1]) ? 0 : -1;
 }
 
+/*
+ * The transaction that made a snapshot, by its own account: every commit frees the pages it replaced under its number,
+ * the highest of the free list. Follows the last child from the root, by bytes. 0: it cannot be told.
+ */
+static uint64_t last_freed(int fd, const struct meta_page *m, uint32_t page_size)
+{
+	uint64_t page_no = m->free_db.root, txn = 0;
+	uint16_t head[4], offset, node[4]; /* head: pad, flags, lower, upper; node: lo, hi, flags, key size */
+
+	for (int depth = 0; depth < 32 && page_no <= m->last_page; depth++) {
+		uint64_t at = page_no * page_size;
+
+		if (pread(fd, head, 8, (off_t)at + 8) != 8 || head[2] < PAGE_HEAD + 2 ||
+		    head[2] > page_size || pread(fd, &offset, 2, (off_t)(at + head[2] - 2)) != 2 ||
+		    offset + 16u > page_size || pread(fd, node, 8, (off_t)(at + offset)) != 8)
+			return 0;
+		if (head[1] & P_LEAF)
+			return node[3] == 8 && pread(fd, &txn, 8, (off_t)(at + offset + 8)) == 8 ? txn : 0;
+		page_no = node[0] | (uint64_t)node[1] << 16 | (uint64_t)node[2] << 32;
+	}
+	return 0;
+}
+
 /* Invariant 1. False when there is nothing that LMDB could open. */
 static bool check_file(struct pen_audit *audit, int fd)
 {
@@ -97,6 +123,7 @@ static bool check_file(struct pen_audit *audit, int fd)
 	struct meta_page meta[2];
 	uint32_t page_size = 0;
 	struct stat st;
+	int newest;
 
 	/* A writer may be at work: a page that looks torn is read again. */
 	for (int attempt = 0; attempt < 3; attempt++) {
@@ -117,9 +144,13 @@ static bool check_file(struct pen_audit *audit, int fd)
 	/* LMDB refuses to open the file when either has another magic, version or page size. */
 	if (flaw[0] || flaw[1] || fstat(fd, &st))
 		return false;
+	newest = meta[1].txn > meta[0].txn;
+	if (last_freed(fd, &meta[!newest], page_size) == meta[newest].txn + 1)
+		pen_audit_say(voice, PEN_INV_FILE, "meta page %d is altered: it hides transaction %" PRIu64,
+			      !newest, meta[newest].txn + 1);
 	audit->page_size = page_size;
 	audit->file_size = (uint64_t)st.st_size;
-	audit->last_page = meta[meta[1].txn > meta[0].txn].last_page;
+	audit->last_page = meta[newest].last_page;
 	audit->file_short = audit->file_size / page_size <= audit->last_page;
 	return true;
 }
@@ -222,6 +253,7 @@ struct free_list {
 	uint64_t pages;		/* on it */
 	uint64_t first_missing; /* the first page that is not wholly in the file */
 	uint64_t missing;	/* of those, how many are on the list */
+	uint64_t last_txn;	/* the newest that freed something */
 };
 
 static bool visit_free(struct pen_audit *audit, struct free_list *list, const MDB_val *key,
@@ -243,6 +275,7 @@ static bool visit_free(struct pen_audit *audit, struct free_list *list, const MD
 		list->missing += page >= list->first_missing;
 	}
 	list->pages += count;
+	list->last_txn = txn;
 	return true;
 }
 
@@ -275,6 +308,11 @@ static void check_free_list(struct pen_audit *audit)
 	else if (list.pages > audit->last_page - 1)
 		pen_audit_say(audit->voice, PEN_INV_PAGES, "%" PRIu64 " pages are free of %" PRIu64,
 			      list.pages, audit->last_page - 1);
+	/* Every commit replaces pages, and frees those; so an older meta page that claims to be the newest is seen. */
+	if (rc == MDB_NOTFOUND && mdb_txn_id(audit->txn) > 1 && list.last_txn != mdb_txn_id(audit->txn))
+		pen_audit_say(audit->voice, PEN_INV_FILE,
+			      "the newest meta page claims transaction %zu, but was written by %" PRIu64,
+			      mdb_txn_id(audit->txn), list.last_txn);
 	if (audit->file_short && list.missing != audit->last_page + 1 - list.first_missing)
 		pen_audit_say(audit->voice, PEN_INV_FILE,
 			      "data.mdb is cut short: %" PRIu64 " bytes, but pages in use reach to %" PRIu64,
@@ -358,8 +396,8 @@ static int open_once(struct pen_audit *audit, const char *dir, uint64_t map_byte
 }
 
 /*
- * The snapshot may be newer than the meta pages read before, and while others write, LMDB tells the last page of a newer
- * one still. Only sizes of the snapshot itself prove that pages are missing.
+ * The snapshot may be newer than the meta pages read before, and while others write, LMDB tells the last
+ * page of a newer one still. Only sizes of the snapshot itself prove that pages are missing.
  */
 static int measure_snapshot(struct pen_audit *audit)
 {

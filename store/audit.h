@@ -2,9 +2,9 @@
 /*
  * audit - the checks behind verify (private to this room)
  *
- * Two halves. The guard (verify.c) runs a body in a forked child and turns whatever becomes of it into findings:
- * sentences it sends through a pipe, its death by a signal, or that it stopped moving. The body (audit.c and its
- * siblings) opens the environment for itself and walks everything in one snapshot.
+ * Two halves. The guard (verify.c) runs a body in a forked child and turns whatever becomes of it into
+ * findings: sentences it sends through a pipe, its death by a signal, or that it stopped moving. The body
+ * (audit.c and its siblings) opens the environment for itself and walks everything in one snapshot.
  *
  *   audit.c         the file, its meta pages, the walk, the free list; what is called in which order
  *   audit_ledger.c  batches, states, identities, rows, events
@@ -44,8 +44,8 @@ enum pen_invariant {
 #define PEN_AUDIT_STALL_NS (60 * PEN_NS_PER_S)
 
 /*
- * What the child leaves for the parent in a shared mapping. One writer, the child; the parent reads `ticks` while it
- * lives and the rest after it was waited for.
+ * What the child leaves for the parent in a shared mapping. One writer, the child; the parent reads `ticks`
+ * while it lives and the rest after it was waited for.
  */
 struct pen_audit_where {
 	_Atomic uint64_t ticks; /* grows while the child gets on */
@@ -75,8 +75,8 @@ static inline void pen_audit_tick(struct pen_audit_voice *voice)
 }
 
 /*
- * Runs body in a child. Returns the number of violations, or the negative code of a body that could not run (which
- * fills *why). A child without a tick for stall_ns is killed.
+ * Runs body in a child. Returns the number of violations, or the negative code of a body that could not run
+ * (which fills *why). A child without a tick for stall_ns is killed.
  */
 typedef int pen_audit_body(struct pen_audit_voice *voice, const void *arg, struct pen_failure *why);
 long pen_audit_guard(pen_audit_body *body, const void *body_arg, uint64_t stall_ns, pen_finding_fn *finding,
@@ -118,8 +118,9 @@ struct pen_audit {
 };
 
 /*
- * Calls visit for every entry of a named database, in order. Notices keys out of order (which also ends any loop of
- * damaged pages) and a count that is not LMDB's. False when the database is absent or could not be walked to its end.
+ * Calls visit for every entry of a named database, in order. Notices keys out of order (which also ends any
+ * loop of damaged pages) and a count that is not LMDB's. False when the database is absent or could not be
+ * walked to its end.
  */
 typedef void pen_audit_visit(struct pen_audit *audit, void *arg, const MDB_val *key, const MDB_val *value);
 bool pen_audit_walk(struct pen_audit *audit, const char *name, const char *what, pen_audit_visit *visit,

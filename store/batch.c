@@ -2,9 +2,9 @@
 /*
  * batch - the public calls over batches, and the names of their enums
  *
- * A batch that says it is running while nobody holds its lock was left behind by a process that died: it is reported
- * as interrupted. The state and the lock are two things and are read one after the other, so a batch that seems
- * abandoned is looked at once more before that is said.
+ * A batch that says it is running while nobody holds its lock was left behind by a process that died: it is
+ * reported as interrupted. The state and the lock are two things and are read one after the other, so a
+ * batch that seems abandoned is looked at once more before that is said.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -2,13 +2,13 @@
 /*
  * dataset - see dataset.h
  *
- * A database that is not in penstock.datasets was made by another LMDB program ("foreign"): it is listed and read,
- * taken over when empty, and never written to otherwise.
+ * A database that is not in penstock.datasets was made by another LMDB program ("foreign"): it is listed
+ * and read, taken over when empty, and never written to otherwise.
  *
  * Dirty leaves are counted without knowing LMDB's pages. Nodes of a page are laid down from its end to its
  * head, so a new node that ends exactly where the last new one begins lies in the same page, whatever the
- * allocator does: pages are at least a page apart, and both nodes lie within one. Everything else counts as another
- * leaf.
+ * allocator does: pages are at least a page apart, and both nodes lie within one. Everything else counts as
+ * another leaf.
  */
 #include "store/dataset.h"
 

@@ -2,12 +2,12 @@
 /*
  * dataset - a named database of the user's records, and what is kept about it
  *
- * Keys and values are the user's bytes. Beside them, in the same transaction: the number of records, the next @seq
- * key, and an order-independent digest in 256 buckets (ring/hash.h), so that `verify` can tell silent damage and
- * foreign writes without touching the user's bytes.
+ * Keys and values are the user's bytes. Beside them, in the same transaction: the number of records, the
+ * next @seq key, and an order-independent digest in 256 buckets (ring/hash.h), so that `verify` can tell
+ * silent damage and foreign writes without touching the user's bytes.
  *
- * The digests of new records are computed by whoever has time (the processors) and offered as sums; put corrects the
- * sum for what did not go in or replaced something:
+ * The digests of new records are computed by whoever has time (the processors) and offered as sums; put
+ * corrects the sum for what did not go in or replaced something:
  *
  *	pen_dataset_use(txn, name, ...);
  *	pen_dataset_put(...) per record, in key order where possible;
@@ -29,9 +29,10 @@ struct pen_dataset;
 int pen_dataset_name_check(const char *name);
 
 /*
- * The dataset `name` in this transaction; made with key_kind when it does not exist. -PEN_KEY_KIND: it has keys of
- * another kind, and one of the two is @seq or @offset (numbers and text do not mix); -PEN_DATASETS_FULL. A database of
- * that name that penstock did not make is taken over only when empty, else -PEN_KEY_KIND.
+ * The dataset `name` in this transaction; made with key_kind when it does not exist. -PEN_KEY_KIND: it has
+ * keys of another kind, and one of the two is @seq or @offset (numbers and text do not mix);
+ * -PEN_DATASETS_FULL. A database of that name that penstock did not make is taken over only when empty,
+ * else -PEN_KEY_KIND.
  */
 int pen_dataset_use(struct pen_txn *txn, const char *name, enum pen_key key_kind, struct pen_dataset **ret,
 		    struct pen_failure *why);

@@ -3,15 +3,17 @@
  * format - the bytes on disk
  *
  * Every key and value that penstock writes into a store besides the user's records. docs/FORMAT.md is the same
- * in prose, with the numbered invariants that `penstock verify` checks. Integers in values are little-endian, as they
- * lie in memory; integers in keys are big-endian, so that they sort. A value begins with a struct pen_head whose crc
- * covers everything behind it.
+ * in prose, with the numbered invariants that `penstock verify` checks. Integers in values are
+ * little-endian, as they lie in memory; integers in keys are big-endian, so that they sort. A value begins
+ * with a struct pen_head whose crc covers everything behind it.
  *
  * Named databases of the environment (the prefix is refused for datasets):
  *
  *   penstock.meta      "meta"                                    -> struct pen_fmt_meta
- *   penstock.batches   u64 batch                                 -> struct pen_fmt_batch + strings    (written once)
- *   penstock.states    u64 batch                                 -> struct pen_fmt_state + path       (every group)
+ *   penstock.batches   u64 batch                                 -> struct pen_fmt_batch + strings
+ *                      (written once)
+ *   penstock.states    u64 batch                                 -> struct pen_fmt_state + path
+ *                      (every group)
  *   penstock.identity  u8[16] identity                           -> u64 batch (the newest of that identity)
  *   penstock.items     u64 batch, u64 item                       -> struct pen_fmt_item + key, path, raw
  *   penstock.events    u64 sequence                              -> struct pen_fmt_event

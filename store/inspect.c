@@ -2,10 +2,11 @@
 /*
  * inspect - is data.mdb fit to be mapped?
  *
- * LMDB believes its meta pages: a file cut short is SIGBUS at the first touch behind its end. So the meta pages are read
- * with pread first. A file shorter than they say need not be cut: LMDB numbers pages before it writes them, and
- * pages at the end that were freed in the transaction that made them are never written. Those stand in the free
- * list, so for a short file (rare) the free list is read too: harmless if it holds every missing page.
+ * LMDB believes its meta pages: a file cut short is SIGBUS at the first touch behind its end. So the meta
+ * pages are read with pread first. A file shorter than they say need not be cut: LMDB numbers pages before
+ * it writes them, and pages at the end that were freed in the transaction that made them are never written.
+ * Those stand in the free list, so for a short file (rare) the free list is read too: harmless if it holds
+ * every missing page.
  */
 #include <errno.h>
 #include <fcntl.h>

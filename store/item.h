@@ -28,8 +28,8 @@ int pen_item_put(struct pen_txn *txn, const struct pen_row *row);
 void pen_item_set_detail(const char *(*detail)(uint8_t detail));
 
 /*
- * For the other files of this room: a row as it lies in the store. *ret_tail points at its key, path and raw bytes.
- * 0, or -PEN_STORE_DAMAGED.
+ * For the other files of this room: a row as it lies in the store. *ret_tail points at its key, path and
+ * raw bytes. 0, or -PEN_STORE_DAMAGED.
  */
 int pen_item_decode(const void *key, size_t key_len, const void *value, size_t len, struct pen_fmt_item *ret,
 		    const uint8_t **ret_tail);

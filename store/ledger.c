@@ -2,8 +2,8 @@
 /*
  * ledger - the two values of a batch, in bytes and back
  *
- * Lengths that come from the store are checked against the bytes that are there before anything is read; lengths that
- * come from a caller are added with overflow checks. The public calls over batches are in batch.c.
+ * Lengths that come from the store are checked against the bytes that are there before anything is read;
+ * lengths that come from a caller are added with overflow checks. The public calls over batches are in batch.c.
  */
 #include "store/ledger.h"
 

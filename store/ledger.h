@@ -2,8 +2,8 @@
 /*
  * ledger - batches: what was asked, how far it got
  *
- * A batch is two values: its facts, written once, and its state, rewritten by every group in the same transaction
- * as the group's records. An index finds the newest batch of an identity.
+ * A batch is two values: its facts, written once, and its state, rewritten by every group in the same
+ * transaction as the group's records. An index finds the newest batch of an identity.
  *
  * Ids are time-ordered: 42 bits of milliseconds since 2020, then 22 random bits; never 0.
  */

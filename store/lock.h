@@ -2,9 +2,9 @@
 /*
  * lock - one runner per batch
  *
- * An open-file-description lock on STORE/run/batch.ID. It dies with its holder, so a killed run leaves nothing to
- * clean up. The file holds the pid, for people. OFD locks do not vanish when some other descriptor of the file is
- * closed, as fcntl locks of a process do.
+ * An open-file-description lock on STORE/run/batch.ID. It dies with its holder, so a killed run leaves
+ * nothing to clean up. The file holds the pid, for people. OFD locks do not vanish when some other
+ * descriptor of the file is closed, as fcntl locks of a process do.
  */
 #ifndef PEN_STORE_LOCK_H
 #define PEN_STORE_LOCK_H

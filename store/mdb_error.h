@@ -2,9 +2,9 @@
 /*
  * mdb_error - LMDB's codes and errno as ours (private to this room)
  *
- * What a code means depends on where it came from: ENOSPC while data pages are written is a full disk and harmless,
- * any error of a sync or of the meta page is a failed disk. This table is for every place but those; commit and sync
- * decide for themselves (txn.c).
+ * What a code means depends on where it came from: ENOSPC while data pages are written is a full disk and
+ * harmless, any error of a sync or of the meta page is a failed disk. This table is for every place but
+ * those; commit and sync decide for themselves (txn.c).
  */
 #ifndef PEN_STORE_MDB_ERROR_H
 #define PEN_STORE_MDB_ERROR_H

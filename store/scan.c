@@ -2,9 +2,9 @@
 /*
  * scan - the user's records: one by key, or a range in key order
  *
- * Databases that another program made in the environment are read as well, as long as they are plain: one value a key,
- * keys in byte order. Ranges mean nothing in the other kinds (duplicates, native integers, reversed keys), so these
- * are refused with -PEN_UNSUPPORTED.
+ * Databases that another program made in the environment are read as well, as long as they are plain: one
+ * value a key, keys in byte order. Ranges mean nothing in the other kinds (duplicates, native integers,
+ * reversed keys), so these are refused with -PEN_UNSUPPORTED.
  */
 #include <errno.h>
 #include <stdlib.h>

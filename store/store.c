@@ -35,8 +35,8 @@ static struct pen_store *open_stores;
 /* ---- the environment ------------------------------------------------------------------------- */
 
 /*
- * A terabyte of address space costs nothing until it is used, and a map that is never outgrown need not be moved under
- * readers. Under a limit (ulimit -v) it is halved until it fits.
+ * A terabyte of address space costs nothing until it is used, and a map that is never outgrown need not be
+ * moved under readers. Under a limit (ulimit -v) it is halved until it fits.
  */
 uint64_t pen_map_choice(uint64_t map_bytes, uint64_t file_bytes)
 {

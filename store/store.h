@@ -11,8 +11,9 @@
  *   STORE/logs, STORE/staging    for later use
  *
  *   Threads    everything here: any thread, after open.
- *   Rules      no WRITEMAP, NOSYNC, MAPASYNC, NOLOCK, ever. data.mdb's descriptor is close-on-exec. Stale reader slots
- *              are swept at open, every 64 write transactions, and when the map is full. Reader slots: 1,024.
+ *   Rules      no WRITEMAP, NOSYNC, MAPASYNC, NOLOCK, ever. data.mdb's descriptor is close-on-exec. Stale
+ *              reader slots are swept at open, every 64 write transactions, and when the map is full.
+ *              Reader slots: 1,024.
  */
 #ifndef PEN_STORE_STORE_H
 #define PEN_STORE_STORE_H

@@ -4,12 +4,14 @@
  *
  * LMDB's rules that shape it:
  *
- *   - mdb_dbi_open must not run in two transactions of a process at once, and a transaction that began before another
- *     one opened a handle would give the same slot away again. So every handle is opened by a transaction that began
- *     under the process's write mutex and ends under it (handle_get, or the write transaction itself), and is entered
- *     in the store's table only after that transaction committed.
+ *   - mdb_dbi_open must not run in two transactions of a process at once, and a transaction that began
+ *   before another
+ *     one opened a handle would give the same slot away again. So every handle is opened by a transaction
+ *     that began under the process's write mutex and ends under it (handle_get, or the write transaction
+ *     itself), and is entered in the store's table only after that transaction committed.
  *   - A handle is valid only in transactions that began after it was entered: get the handle, then begin.
- *   - A handle names a database; another process may drop the database under it. Reading through such a handle looks
+ *   - A handle names a database; another process may drop the database under it. Reading through such a
+ *   handle looks
  *     like "no such key". So every transaction asks pen_db_find first.
  *   - Growing the map is only allowed when no transaction of the process is active: readers are counted.
  */
@@ -112,24 +114,26 @@ struct pen_txn {
 /* Fills the head of a finished value: kind, version, then the CRC of all behind the crc field. */
 void pen_seal(void *value, size_t len, enum pen_fmt_kind kind, uint16_t version);
 /*
- * Checks a value read from the store: at least min_len bytes, the kind, the CRC. 0, or -PEN_STORE_DAMAGED. A version
- * above ours is -PEN_STORE_NEWER. The bytes may lie unaligned: memcpy the struct out.
+ * Checks a value read from the store: at least min_len bytes, the kind, the CRC. 0, or -PEN_STORE_DAMAGED.
+ * A version above ours is -PEN_STORE_NEWER. The bytes may lie unaligned: memcpy the struct out.
  */
 int pen_unseal(const void *value, size_t len, size_t min_len, enum pen_fmt_kind kind);
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
 /*
- * A read transaction: a consistent snapshot, from the pool. 0, -PEN_READERS_FULL (after a sweep), -PEN_MAP_FULL (another
- * process grew the map beyond what this one can follow), -EINVAL in a forked child. Any thread; may be ended by another.
+ * A read transaction: a consistent snapshot, from the pool. 0, -PEN_READERS_FULL (after a sweep),
+ * -PEN_MAP_FULL (another process grew the map beyond what this one can follow), -EINVAL in a forked child.
+ * Any thread; may be ended by another.
  */
 int pen_read_begin(struct pen_store *store, MDB_txn **ret);
 void pen_read_end(struct pen_store *store, MDB_txn *txn);
 
 /*
  * The handle of a database that exists already, for transactions begun after this call; opens it when no handle
- * is there, which waits for this process's write transaction to end. -PEN_NO_DATASET; -EDEADLK when called by the thread
- * that is in a write transaction and no handle is there yet; -PEN_KEY_KIND when the name is no database. Balance with put.
+ * is there, which waits for this process's write transaction to end. -PEN_NO_DATASET; -EDEADLK when called
+ * by the thread that is in a write transaction and no handle is there yet; -PEN_KEY_KIND when the name is
+ * no database. Balance with put.
  */
 int pen_handle_get(struct pen_store *store, const char *name, struct pen_handle **ret);
 void pen_handle_put(struct pen_store *store, struct pen_handle *handle);
@@ -154,8 +158,8 @@ int pen_meta_read(struct pen_store *store, MDB_txn *txn, struct pen_fmt_meta *re
 
 /*
  * Looks at STORE/data.mdb with pread, before LMDB maps it: meta pages valid, the file as long as they say.
- * 0, -PEN_STORE_MISSING, -PEN_STORE_DAMAGED, -PEN_STORE_NEWER (LMDB's own format), or -errno. (LMDB's fcntl locks are on
- * lock.mdb: closing a descriptor of data.mdb drops none.)
+ * 0, -PEN_STORE_MISSING, -PEN_STORE_DAMAGED, -PEN_STORE_NEWER (LMDB's own format), or -errno. (LMDB's fcntl
+ * locks are on lock.mdb: closing a descriptor of data.mdb drops none.)
  */
 int pen_store_inspect(int dir_fd, struct pen_failure *why);
 
@@ -183,8 +187,9 @@ struct pen_cursor {
 };
 
 /*
- * A cursor with its read transaction. With name (scan): takes the handle before the transaction, checks that the
- * snapshot has the dataset and opens cur->mdb on it; else on `dbi`. Both in read.c, as is pen_cursor_close (public).
+ * A cursor with its read transaction. With name (scan): takes the handle before the transaction, checks
+ * that the snapshot has the dataset and opens cur->mdb on it; else on `dbi`. Both in read.c, as is
+ * pen_cursor_close (public).
  */
 int pen_cursor_make(struct pen_store *store, enum pen_cursor_mode mode, const char *name, MDB_dbi dbi,
 		    struct pen_cursor **ret);

@@ -2,11 +2,11 @@
 /*
  * turn - see turn.h
  *
- * The page holds two tables of 64 owners. An owner is one word: start time (32 bits of ticks since boot), level + 1
- * (8 bits, 0 for waiters) and pid (24 bits; Linux pids end at 2^22). It is claimed and struck off by compare-and-swap,
- * so a crash at any point leaves a word that names a dead process and nothing that has to be counted back.
- * A waiter's bit in `mask` says that its slot counts; a bit is set after the slot was claimed and cleared before
- * it is given back.
+ * The page holds two tables of 64 owners. An owner is one word: start time (32 bits of ticks since boot),
+ * level + 1 (8 bits, 0 for waiters) and pid (24 bits; Linux pids end at 2^22). It is claimed and struck off
+ * by compare-and-swap, so a crash at any point leaves a word that names a dead process and nothing that has
+ * to be counted back. A waiter's bit in `mask` says that its slot counts; a bit is set after the slot was
+ * claimed and cleared before it is given back.
  *
  * In different pid namespaces a live waiter may look dead. It is then struck off and waits without being seen:
  * fairness is lost, nothing else.

@@ -2,14 +2,15 @@
 /*
  * turn - fair hand-off of the write lock between processes
  *
- * LMDB's write lock is a robust mutex and not fair: a committer that unlocks and locks again starves everyone. So
- * whoever wants the lock says so in STORE/run/turn, a shared mapping, and the committer looks there between chunks
- * (wanted), closes its group, and stands aside until the waiting ones had their turn (yield).
+ * LMDB's write lock is a robust mutex and not fair: a committer that unlocks and locks again starves
+ * everyone. So whoever wants the lock says so in STORE/run/turn, a shared mapping, and the committer looks
+ * there between chunks (wanted), closes its group, and stands aside until the waiting ones had their turn
+ * (yield).
  *
- *   Threads    wanted: any thread. announce, served: whoever begins a transaction. yield: after a commit, without the
- *              lock. level: the engine that starts or stops a run.
- *   Crashes    a waiter that died is noticed by its pid and start time when a yield had to time out, and struck off; the
- *              file is advisory: losing it costs fairness, never data.
+ *   Threads    wanted: any thread. announce, served: whoever begins a transaction. yield: after a commit,
+ *              without the lock. level: the engine that starts or stops a run.
+ *   Crashes    a waiter that died is noticed by its pid and start time when a yield had to time out, and
+ *              struck off; the file is advisory: losing it costs fairness, never data.
  *   Orderings  turn.announce, turn.served (docs/CONCURRENCY.md).
  */
 #ifndef PEN_STORE_TURN_H

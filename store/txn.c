@@ -2,18 +2,18 @@
 /*
  * txn - see txn.h
  *
- * Telling a full disk from a failed one. mdb_txn_commit writes the data pages, syncs, then writes the meta page, and
- * returns one errno for all three:
+ * Telling a full disk from a failed one. mdb_txn_commit writes the data pages, syncs, then writes the meta
+ * page, and returns one errno for all three:
  *
  *   meta page         LMDB marks the environment: every later begin says MDB_PANIC. That is asked for.
- *   sync              the kernel keeps the error of the write-back for every descriptor of the file that has not heard
- *                     of it. LMDB's has, so a second one (the witness, opened with the store and never written to) is
- *                     asked: its fdatasync fails with the same error.
- *   data pages        neither of the two. ENOSPC and EDQUOT are then a full disk; so is the EIO that LMDB makes of a
- *                     short write, if the disk is in fact full. Anything else is a failed disk.
+ *   sync              the kernel keeps the error of the write-back for every descriptor of the file that
+ *                     has not heard of it. LMDB's has, so a second one (the witness, opened with the store
+ *                     and never written to) is asked: its fdatasync fails with the same error.
+ *   data pages        neither of the two. ENOSPC and EDQUOT are then a full disk; so is the EIO that LMDB
+ *                     makes of a short write, if the disk is in fact full. Anything else is a failed disk.
  *
- * After a failed disk the process writes no more: the kernel has marked pages clean that never reached the disk, and a
- * second sync would report success.
+ * After a failed disk the process writes no more: the kernel has marked pages clean that never reached the
+ * disk, and a second sync would report success.
  */
 #include "store/txn.h"
 
@@ -272,8 +272,8 @@ void pen_touch_begin(struct pen_txn *txn, MDB_dbi dbi, struct pen_touch *touch)
 }
 
 /*
- * A dirty leaf was written to or is new (LMDB counts its leaves, so the new ones are known exactly), and there are
- * no more than all. A dirty branch page stands above a dirty leaf.
+ * A dirty leaf was written to or is new (LMDB counts its leaves, so the new ones are known exactly), and
+ * there are no more than all. A dirty branch page stands above a dirty leaf.
  */
 uint64_t pen_touch_dirty(struct pen_txn *txn, MDB_dbi dbi, const struct pen_touch *touch)
 {

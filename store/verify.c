@@ -2,9 +2,10 @@
 /*
  * verify - runs the audit in a child and listens
  *
- * The pipe carries records of at most PIPE_BUF bytes, so each arrives whole or not at all, whatever becomes of the
- * child. The last record says how many violations there were, or why the audit could not run. A child that ends
- * without it died on what it read: that is a finding, named by the place it had noted in the shared mapping.
+ * The pipe carries records of at most PIPE_BUF bytes, so each arrives whole or not at all, whatever becomes
+ * of the child. The last record says how many violations there were, or why the audit could not run. A
+ * child that ends without it died on what it read: that is a finding, named by the place it had noted in
+ * the shared mapping.
  */
 #include <errno.h>
 #include <fcntl.h>

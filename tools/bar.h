@@ -2,9 +2,9 @@
 /*
  * bar - what the progress line says: arithmetic and layout over numbers, a clock reading and a width
  *
- * Pure: no clock, no terminal, no environment. Only committed work counts; the percentage is never 100 before the
- * batch completed; the rate and the ETA come from the last five seconds or so (exponential weights), and a line
- * that does not move is called stalled instead of promising an end.
+ * Pure: no clock, no terminal, no environment. Only committed work counts; the percentage is never 100
+ * before the batch completed; the rate and the ETA come from the last five seconds or so (exponential
+ * weights), and a line that does not move is called stalled instead of promising an end.
  *
  *   width   >= 100   papers.ndjson ▕█████▋   ▏ 61%  1.83M/3.00M items  412k/s  118 MB/s  rejected 12  ETA 0:02
  *            >= 60   without bytes, and without name or bar where they do not fit

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * closing - how a run ends for its reader: the closing object on stdout, the closing line, the first rejects, the command
- * that resumes, and the exit status
+ * closing - how a run ends for its reader: the closing object on stdout, the closing line, the first
+ * rejects, the command that resumes, and the exit status
  */
 #ifndef PEN_TOOLS_CLOSING_H
 #define PEN_TOOLS_CLOSING_H
@@ -29,8 +29,8 @@ struct pen_closing {
 int pen_closing_end(const struct pen_closing *end);
 
 /*
- * Pure: an excerpt of raw around column (from 1; 0: its beginning) for one row of a terminal, and a second row with the
- * caret below the column ("" without one).
+ * Pure: an excerpt of raw around column (from 1; 0: its beginning) for one row of a terminal, and a second
+ * row with the caret below the column ("" without one).
  */
 #define PEN_EXCERPT_BYTES 512
 void pen_closing_excerpt(const void *raw, size_t len, uint64_t column, bool utf8, char ret_line[PEN_EXCERPT_BYTES],

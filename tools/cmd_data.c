@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * datasets, get, scan, drop: the user's own records. A key is typed and printed as its dataset's kind asks: text,
- * decimal (@seq, @offset), hex digits (@content, --hex).
+ * datasets, get, scan, drop: the user's own records. A key is typed and printed as its dataset's kind asks:
+ * text, decimal (@seq, @offset), hex digits (@content, --hex).
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * status: the store as a whole, or one batch. Nothing is counted here: every number is a row that the store keeps.
+ * status: the store as a whole, or one batch. Nothing is counted here: every number is a row that the store
+ * keeps.
  */
 #include <errno.h>
 #include <string.h>

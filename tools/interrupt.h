@@ -2,9 +2,9 @@
 /*
  * interrupt - signals while a batch runs
  *
- * The first SIGINT or SIGTERM asks the engine to drain; the second ends the process at once with 128 + the signal.
- * Both are safe: what is committed stays, the same command goes on. Before an engine is armed the first one ends the
- * process. A crash puts the terminal right before the signal does its work.
+ * The first SIGINT or SIGTERM asks the engine to drain; the second ends the process at once with 128 + the
+ * signal. Both are safe: what is committed stays, the same command goes on. Before an engine is armed the
+ * first one ends the process. A crash puts the terminal right before the signal does its work.
  *
  * One engine a process. arm and disarm: the thread that owns the engine.
  */

@@ -2,9 +2,9 @@
 /*
  * json - a writer of JSON onto a pen_out, and the one strict look at a value that is to be embedded
  *
- * Commas are placed by the writer; a line (one object of a list) is ended by pen_jw_line(). Text that is not UTF-8
- * becomes base64 under the member's name with "_base64" behind it. Nothing is collected: a value of any size flows
- * through the output's buffer.
+ * Commas are placed by the writer; a line (one object of a list) is ended by pen_jw_line(). Text that is
+ * not UTF-8 becomes base64 under the member's name with "_base64" behind it. Nothing is collected: a value
+ * of any size flows through the output's buffer.
  */
 #ifndef PEN_TOOLS_JSON_H
 #define PEN_TOOLS_JSON_H

@@ -2,10 +2,12 @@
 /*
  * option - what can be typed: one table of commands, one of options, and the parser that reads them
  *
- * Everything about an option stands in its row (tools/option_table.c): parsing, help and suggestions come from there
- * and nowhere else. What a later version is to have is listed too, so that it is refused by name, never ignored.
+ * Everything about an option stands in its row (tools/option_table.c): parsing, help and suggestions come
+ * from there and nowhere else. What a later version is to have is listed too, so that it is refused by
+ * name, never ignored.
  *
- *   --name VALUE, --name=VALUE   a value may begin with "-" (--after -1); one that is itself an option's name may not
+ *   --name VALUE, --name=VALUE   a value may begin with "-" (--after -1); one that is itself an option's
+ *                                name may not
  *   --                           ends the options
  *   -h / --help                  short / long help; wins over everything that is wrong behind it
  *

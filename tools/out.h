@@ -2,8 +2,9 @@
 /*
  * out - the way to stdout: a buffer of 64 KiB, and the first error kept
  *
- * Once a write failed, everything further is dropped and pen_out_failed() says so, so that a listing can stop; a
- * reader that went away (head) is a normal end. With fd -1 everything is kept in memory instead (tests).
+ * Once a write failed, everything further is dropped and pen_out_failed() says so, so that a listing can
+ * stop; a reader that went away (head) is a normal end. With fd -1 everything is kept in memory instead
+ * (tests).
  */
 #ifndef PEN_TOOLS_OUT_H
 #define PEN_TOOLS_OUT_H
@@ -30,8 +31,8 @@ void pen_out_format(struct pen_out *out, const char *format, ...) __attribute__(
 void pen_out_safe(struct pen_out *out, const void *data, size_t len, bool keep_lines);
 bool pen_out_failed(const struct pen_out *out);
 /*
- * Writes what is left and frees the buffer. The exit status: `status`, or 0 when the reader went away, or 3 after a
- * sentence on stderr when stdout cannot be written.
+ * Writes what is left and frees the buffer. The exit status: `status`, or 0 when the reader went away, or 3
+ * after a sentence on stderr when stdout cannot be written.
  */
 int pen_out_end(struct pen_out *out, int status);
 

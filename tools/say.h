@@ -2,10 +2,11 @@
 /*
  * say - everything that goes to people on stderr
  *
- * A message is one write, so that lines of several threads never mix; what is in it is escaped (pen_text_escape), so
- * that user data cannot reach the terminal's controls. The progress line lives here too: a message erases it first
- * and it is drawn again at its next turn. It leaves no state in the terminal between two writes (no hidden cursor,
- * wrapping switched off and on in the same write), so a process that dies at any instant leaves a usable one.
+ * A message is one write, so that lines of several threads never mix; what is in it is escaped
+ * (pen_text_escape), so that user data cannot reach the terminal's controls. The progress line lives here
+ * too: a message erases it first and it is drawn again at its next turn. It leaves no state in the terminal
+ * between two writes (no hidden cursor, wrapping switched off and on in the same write), so a process that
+ * dies at any instant leaves a usable one.
  *
  *	error[PEN1042]: JSON is malformed: expected ',' or '}'
  *	  --> papers.ndjson:81220:47   (byte 31882114)

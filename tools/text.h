@@ -18,8 +18,8 @@ bool pen_text_utf8(const void *data, size_t len);
 /* Control characters (C0, DEL, C1) and those that reorder text: never sent to a terminal as they are. */
 bool pen_text_control(uint32_t rune);
 /*
- * Copies data with every control character as \xNN or \uNNNN and every byte that is not UTF-8 as \xNN. Returns the
- * bytes written without the NUL; *ret_used, if not NULL, is how much of data they stand for.
+ * Copies data with every control character as \xNN or \uNNNN and every byte that is not UTF-8 as \xNN.
+ * Returns the bytes written without the NUL; *ret_used, if not NULL, is how much of data they stand for.
  */
 size_t pen_text_escape(char *out, size_t cap, const void *data, size_t len, size_t *ret_used);
 /* One word of a POSIX shell: quoted only when it has to be. Returns the length it needs, as snprintf does. */

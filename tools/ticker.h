@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ticker - when progress is shown: bar (after 0.5 s, at most ten times a second), plain (a line every 10 s) or JSON
- * (an object every 250 ms), always on stderr
+ * ticker - when progress is shown: bar (after 0.5 s, at most ten times a second), plain (a line every 10 s)
+ * or JSON (an object every 250 ms), always on stderr
  *
  * Thread: the one that runs the batch.
  */
