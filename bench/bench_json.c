@@ -37,12 +37,16 @@ static const char *pick(const char *const *from, size_t n)
 /* Writes one record and its newline; returns its length. */
 static size_t make_record(char *to, size_t room, uint64_t n)
 {
-	static const char *const kinds[] = {"open", "view", "order", "sign-in", "return", "find"};
-	static const char *const people[] = {"Zoë Brückner", "佐藤花子", "Ana Muñoz",    "Tom O'Neil",
-					     "Ирина Соколова", "Jan Wójcik", "plain person", "smile 😀 person"};
-	static const char *const towns[] = {"Köln", "大阪", "Málaga", "Gdańsk", "Boston", "Oslo"};
-	static const char *const words[] = {"north", "south", "\\\"quoted\\\"", "tab\\tstop", "na\\u00efve", "garçon",
-					    "new\\nline", "river", "stone", "cloud", "lamp", "paper", "to", "a"};
+	static const char *const kinds[] = { "open", "view", "order", "sign-in", "return", "find" };
+	static const char *const people[] = {
+		"Zoë Brückner",	  "佐藤花子",	"Ana Muñoz",	"Tom O'Neil",
+		"Ирина Соколова", "Jan Wójcik", "plain person", "smile 😀 person"
+	};
+	static const char *const towns[] = { "Köln", "大阪", "Málaga", "Gdańsk", "Boston", "Oslo" };
+	static const char *const words[] = { "north",	    "south",  "\\\"quoted\\\"", "tab\\tstop",
+					     "na\\u00efve", "garçon", "new\\nline",	"river",
+					     "stone",	    "cloud",  "lamp",		"paper",
+					     "to",	    "a" };
 	char id[48];
 	char note[400];
 	size_t at = 0;
@@ -52,14 +56,16 @@ static size_t make_record(char *to, size_t room, uint64_t n)
 	snprintf(id, sizeof(id), "\"id\":\"%08x%08x\"", next_random(), next_random());
 	for (uint32_t i = 0, last = 3 + next_random() % 9; i < last; i++)
 		at += (size_t)snprintf(note + at, sizeof(note) - at, "%s%s", i ? " " : "", PICK(words));
-	len = snprintf(to, room,
-		       "{%s%s\"at\":%llu,\"kind\":\"%s\",\"who\":{\"id\":%u,\"name\":\"%s\",\"place\":{\"town\":\"%s\","
-		       "\"lat\":%.5f,\"lon\":%.5f}},\"tags\":[\"%s\",\"%s\"],\"sum\":%.2f,\"paid\":%s,\"ref\":null,"
-		       "\"note\":\"%s\"%s%s}\n",
-		       late ? "" : id, late ? "" : ",", 1700000000000ull + n * 41, PICK(kinds),
-		       next_random() & 0xffffff, PICK(people), PICK(towns), next_random() % 9000000 / 1e5 - 45,
-		       next_random() % 18000000 / 1e5 - 90, PICK(words), PICK(words), next_random() % 1000000 / 100.0,
-		       next_random() % 2 ? "true" : "false", note, late ? "," : "", late ? id : "");
+	len = snprintf(
+		to, room,
+		"{%s%s\"at\":%llu,\"kind\":\"%s\",\"who\":{\"id\":%u,\"name\":\"%s\",\"place\":{\"town\":\"%s\","
+		"\"lat\":%.5f,\"lon\":%.5f}},\"tags\":[\"%s\",\"%s\"],\"sum\":%.2f,\"paid\":%s,\"ref\":null,"
+		"\"note\":\"%s\"%s%s}\n",
+		late ? "" : id, late ? "" : ",", 1700000000000ull + n * 41, PICK(kinds),
+		next_random() & 0xffffff, PICK(people), PICK(towns), next_random() % 9000000 / 1e5 - 45,
+		next_random() % 18000000 / 1e5 - 90, PICK(words), PICK(words),
+		next_random() % 1000000 / 100.0, next_random() % 2 ? "true" : "false", note, late ? "," : "",
+		late ? id : "");
 	return (size_t)len;
 }
 
@@ -76,7 +82,7 @@ enum way { STRICT_KEY, STRICT, SCALAR, SCALAR_KEY, PEEK };
 /* Judges every record; returns the sum of the keys' lengths, 0 if any record is refused. */
 static size_t pass(const struct bench *b, enum way way)
 {
-	struct pen_json_key key = {0};
+	struct pen_json_key key = { 0 };
 	struct pen_json_flaw flaw;
 	char out[OUT_CAP];
 	size_t sum = 1;
@@ -145,8 +151,9 @@ static bool measure(const struct bench *b, const char *name, enum way way)
 	double mid = secs[PASSES / 2];
 	printf("{\"bench\":\"json\",\"case\":\"%s\",\"gb_s\":%.3f,\"gb_s_min\":%.3f,\"gb_s_max\":%.3f,\"mrec_s\":%.3f,"
 	       "\"ns_rec\":%.1f,\"records\":%zu,\"bytes\":%zu,\"simd\":\"%s\"}\n",
-	       name, (double)b->len / mid / 1e9, (double)b->len / secs[PASSES - 1] / 1e9, (double)b->len / secs[0] / 1e9,
-	       (double)b->records / mid / 1e6, mid * 1e9 / (double)b->records, b->records, b->len, pen_json_simd());
+	       name, (double)b->len / mid / 1e9, (double)b->len / secs[PASSES - 1] / 1e9,
+	       (double)b->len / secs[0] / 1e9, (double)b->records / mid / 1e6, mid * 1e9 / (double)b->records,
+	       b->records, b->len, pen_json_simd());
 	fflush(stdout);
 	return true;
 }
@@ -154,7 +161,7 @@ static bool measure(const struct bench *b, const char *name, enum way way)
 int main(int argc, char **argv)
 {
 	size_t want = (argc > 1 ? strtoull(argv[1], NULL, 10) : 64) << 20;
-	struct bench b = {0};
+	struct bench b = { 0 };
 	bool fine;
 
 	state = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
@@ -167,7 +174,8 @@ int main(int argc, char **argv)
 		b.len += make_record(b.text + b.len, 4096, b.records++);
 	memset(b.text + b.len, 0, PEN_JSON_PADDING);
 	fine = measure(&b, "strict_key", STRICT_KEY) && measure(&b, "strict", STRICT) &&
-	       measure(&b, "scalar", SCALAR) && measure(&b, "scalar_key", SCALAR_KEY) && measure(&b, "peek", PEEK);
+	       measure(&b, "scalar", SCALAR) && measure(&b, "scalar_key", SCALAR_KEY) &&
+	       measure(&b, "peek", PEEK);
 	if (!fine)
 		fprintf(stderr, "bench_json: a record was refused\n");
 	pen_pointer_fini(&b.id);

@@ -54,8 +54,8 @@ void pen_engine_record(struct pen_engine *engine, uint64_t batch, const struct p
 	for (i = 0; i < engine->failure_count; i++)
 		if (engine->failures[i].batch == batch)
 			break;
-	/* Room is bounded: the newest batch's failure replaces the last one. Failures without a batch are replaced too, so
-	 * that each refused run can be asked about. */
+	/* Room is bounded: the newest batch's failure replaces the last one. Failures without a batch are
+	 * replaced too, so that each refused run can be asked about. */
 	if (i == PEN_COUNT(engine->failures))
 		i--;
 	if (i >= engine->failure_count || !batch) {

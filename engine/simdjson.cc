@@ -32,13 +32,14 @@ struct pen_json {
 	std::unique_ptr<simdjson::internal::dom_parser_implementation> parser;
 };
 
-namespace {
+namespace
+{
 
 /* Token by token: the first stage's list of places, and the key on the way. */
 struct walk {
 	struct scan s;
-	const uint32_t *tokens; /* where each begins, */
-	size_t count;		/* at least one */
+	const uint32_t *tokens;	       /* where each begins, */
+	size_t count;		       /* at least one */
 	const struct pen_pointer *ptr; /* NULL: no key wanted */
 	uint32_t part;		       /* the part looked for, */
 	uint32_t level;		       /* among the members of the object at this level; 0: nowhere */
@@ -187,8 +188,8 @@ int pen_json_open(struct pen_json **ret)
 
 	if (!json)
 		return -ENOMEM;
-	if (simdjson::get_active_implementation()->create_dom_parser_implementation(PEN_JSON_DOM_MAX, 1, json->parser) !=
-	    simdjson::SUCCESS) {
+	if (simdjson::get_active_implementation()->create_dom_parser_implementation(
+		    PEN_JSON_DOM_MAX, 1, json->parser) != simdjson::SUCCESS) {
 		delete json;
 		return -ENOMEM;
 	}
@@ -201,13 +202,13 @@ void pen_json_close(struct pen_json *json)
 	delete json;
 }
 
-int pen_json_check(struct pen_json *json, const char *text, size_t len, const struct pen_pointer *ptr, char *out,
-		   size_t out_cap, struct pen_json_key *ret_key, struct pen_json_flaw *ret_flaw)
+int pen_json_check(struct pen_json *json, const char *text, size_t len, const struct pen_pointer *ptr,
+		   char *out, size_t out_cap, struct pen_json_key *ret_key, struct pen_json_flaw *ret_flaw)
 {
 	const uint8_t *begin = reinterpret_cast<const uint8_t *>(text);
 	struct walk w = {};
 
-	w.s = {begin, begin + len, nullptr};
+	w.s = { begin, begin + len, nullptr };
 	w.ptr = ptr;
 	if (!fits(json, &w)) {
 		if (!pen_json_valid(text, len, ret_flaw))
@@ -222,8 +223,8 @@ int pen_json_check(struct pen_json *json, const char *text, size_t len, const st
 }
 
 /* Every refusal is the one the strict check would give: a record without a key is worth a second look. */
-int pen_json_peek(struct pen_json *json, const char *text, size_t len, const struct pen_pointer *ptr, char *out,
-		  size_t out_cap, struct pen_json_key *ret_key, struct pen_json_flaw *ret_flaw)
+int pen_json_peek(struct pen_json *json, const char *text, size_t len, const struct pen_pointer *ptr,
+		  char *out, size_t out_cap, struct pen_json_key *ret_key, struct pen_json_flaw *ret_flaw)
 {
 	int rc = pen_json_find(text, len, ptr, out, out_cap, ret_key);
 
@@ -232,7 +233,7 @@ int pen_json_peek(struct pen_json *json, const char *text, size_t len, const str
 
 const char *pen_json_simd(void)
 {
-	static const char *const known[] = {"icelake", "haswell", "westmere", "arm64", "ppc64", "fallback"};
+	static const char *const known[] = { "icelake", "haswell", "westmere", "arm64", "ppc64", "fallback" };
 	const std::string name = simdjson::get_active_implementation()->name();
 
 	for (const char *one : known)

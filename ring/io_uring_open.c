@@ -28,7 +28,8 @@
 #define ENTRIES_MIN 8u
 #define SLOTS_MAX 32768u
 #define BUFFERS_MAX 16384u /* the kernel's limit */
-#define IOWQ_WORKERS 32u   /* opens of names that are not cached; each is a kernel thread waiting for the disk */
+#define IOWQ_WORKERS \
+	32u /* opens of names that are not cached; each is a kernel thread waiting for the disk */
 #define TEST_S 5
 
 void pen_uring_free(struct pen_uring *u)
@@ -51,7 +52,8 @@ static int denied(struct pen_failure *why, int err, const char *call)
 	switch (err) {
 	case -ENOSYS:
 		return pen_fail(why, -PEN_IO_DENIED, ENOSYS,
-				"%s: this kernel has no io_uring, or a seccomp filter hides it (ENOSYS)", call);
+				"%s: this kernel has no io_uring, or a seccomp filter hides it (ENOSYS)",
+				call);
 	case -EPERM:
 		sysctl = fopen("/proc/sys/kernel/io_uring_disabled", "re");
 		if (sysctl) {
@@ -59,31 +61,38 @@ static int denied(struct pen_failure *why, int err, const char *call)
 			(void)fclose(sysctl); /* only read */
 		}
 		if (off == '1' || off == '2')
-			return pen_fail(why, -PEN_IO_DENIED, EPERM,
-					"%s: io_uring is disabled by sysctl kernel.io_uring_disabled=%c; root can "
-					"set it to 0%s", call, off,
-					off == '1' ? ", or put this user into kernel.io_uring_group" : "");
-		return pen_fail(why, -PEN_IO_DENIED, EPERM,
-				"%s: refused (EPERM), most likely by a seccomp filter; a container needs a profile "
-				"that allows io_uring_setup, io_uring_enter and io_uring_register", call);
+			return pen_fail(
+				why, -PEN_IO_DENIED, EPERM,
+				"%s: io_uring is disabled by sysctl kernel.io_uring_disabled=%c; root can "
+				"set it to 0%s",
+				call, off, off == '1' ? ", or put this user into kernel.io_uring_group" : "");
+		return pen_fail(
+			why, -PEN_IO_DENIED, EPERM,
+			"%s: refused (EPERM), most likely by a seccomp filter; a container needs a profile "
+			"that allows io_uring_setup, io_uring_enter and io_uring_register",
+			call);
 	case -EACCES:
 		return pen_fail(why, -PEN_IO_DENIED, EACCES,
-				"%s: refused by a security module (EACCES); its policy must allow io_uring", call);
+				"%s: refused by a security module (EACCES); its policy must allow io_uring",
+				call);
 	case -ENOMEM:
 		(void)getrlimit(RLIMIT_MEMLOCK, &lock); /* cannot fail with a valid resource and address */
-		return pen_fail(why, -PEN_IO_DENIED, ENOMEM,
-				"%s: not enough memory that may be locked (ulimit -l is %llu KiB, shared by all rings "
-				"of this user); raise it", call, (unsigned long long)lock.rlim_cur / 1024);
+		return pen_fail(
+			why, -PEN_IO_DENIED, ENOMEM,
+			"%s: not enough memory that may be locked (ulimit -l is %llu KiB, shared by all rings "
+			"of this user); raise it",
+			call, (unsigned long long)lock.rlim_cur / 1024);
 	case -EMFILE:
 	case -ENFILE:
 		return pen_fail(why, -PEN_IO_DENIED, -err, "%s: too many open files; raise ulimit -n", call);
 	case -EINVAL:
 	case -EOPNOTSUPP:
 		return pen_fail(why, -PEN_IO_DENIED, -err,
-				"%s: this kernel's io_uring is too old (5.19 is the first that will do)", call);
-	case -ETIME:
-		return pen_fail(why, -PEN_IO_DENIED, ETIME, "%s: io_uring took an entry and never completed it",
+				"%s: this kernel's io_uring is too old (5.19 is the first that will do)",
 				call);
+	case -ETIME:
+		return pen_fail(why, -PEN_IO_DENIED, ETIME,
+				"%s: io_uring took an entry and never completed it", call);
 	default:
 		return pen_fail(why, -PEN_IO_DENIED, -err, "%s: %s", call, strerrordesc_np(-err));
 	}
@@ -272,13 +281,14 @@ static int furnish(struct pen_uring *u, const struct pen_io_options *opt, struct
 		return pen_fail(why, -ENOMEM, ENOMEM, "no memory for %u requests", opt->entries);
 	register_arena(u, opt);
 	(void)io_uring_register_iowq_max_workers(&u->ring, workers); /* the kernel's own choice will do */
-	(void)io_uring_register_ring_fd(&u->ring);		     /* saves a look-up per call where it exists */
+	(void)io_uring_register_ring_fd(&u->ring); /* saves a look-up per call where it exists */
 	return 0;
 }
 
 int pen_io_uring_open(const struct pen_io_options *opt, struct pen_io **ret, struct pen_failure *why)
 {
-	struct pen_uring *u = aligned_alloc(_Alignof(struct pen_uring), pen_round_up(sizeof *u, _Alignof(struct pen_uring)));
+	struct pen_uring *u = aligned_alloc(_Alignof(struct pen_uring),
+					    pen_round_up(sizeof *u, _Alignof(struct pen_uring)));
 	int err;
 
 	if (!u)
@@ -286,7 +296,8 @@ int pen_io_uring_open(const struct pen_io_options *opt, struct pen_io **ret, str
 	memset(u, 0, sizeof *u);
 	u->io = (struct pen_io){ .ops = &pen_uring_ops, .kind = PEN_IO_KIND_URING, .entries = opt->entries };
 	u->event = -1;
-	u->how = pen_io_how(0); /* a direct descriptor is not inherited; the kernel refuses O_CLOEXEC for it */
+	u->how =
+		pen_io_how(0); /* a direct descriptor is not inherited; the kernel refuses O_CLOEXEC for it */
 	atomic_init(&u->rung, false);
 	atomic_init(&u->parked, false);
 	err = set_up(u);
@@ -310,7 +321,7 @@ void pen_io_uring_describe(const struct pen_io *io, char *ret_text, size_t cap)
 	const struct pen_uring *u = (const struct pen_uring *)io;
 
 	(void)snprintf(ret_text, cap, "io_uring works (%s)",
-		       u->flags & IORING_SETUP_DEFER_TASKRUN ? "single issuer, deferred task work"
+		       u->flags & IORING_SETUP_DEFER_TASKRUN  ? "single issuer, deferred task work"
 		       : u->flags & IORING_SETUP_COOP_TASKRUN ? "cooperative task work"
 							      : "plain set-up");
 }

@@ -270,8 +270,8 @@ static int site_make(struct site *site, const char *path, bool inside)
 	for (tries = 0; tries < 100 && rc == -EAGAIN; tries++) {
 		site_drop(site);
 		/* The last component was checked to be 1 .. 200 bytes, so the name fits. */
-		n = inside ? asprintf(&site->path, "%s/" INSIDE_PREFIX "XXXXXX", path) :
-			     asprintf(&site->path, "%s/.%s.new-XXXXXX", site->parent, site->base);
+		n = inside ? asprintf(&site->path, "%s/" INSIDE_PREFIX "XXXXXX", path)
+			   : asprintf(&site->path, "%s/.%s.new-XXXXXX", site->parent, site->base);
 		if (n < 0) {
 			site->path = NULL;
 			return -PEN_MEMORY;
@@ -292,8 +292,9 @@ static int place_inside(const struct site *site, const char *path)
 	if (linkat(site->fd, "data.mdb", dir_fd, "data.mdb", 0))
 		rc = errno == EEXIST ? 0 : -errno;
 	if (rc == -EPERM || rc == -EOPNOTSUPP || rc == -ENOSYS) /* no hard links here */
-		rc = renameat2(site->fd, "data.mdb", dir_fd, "data.mdb", RENAME_NOREPLACE) && errno != EEXIST ?
-			     -errno : 0;
+		rc = renameat2(site->fd, "data.mdb", dir_fd, "data.mdb", RENAME_NOREPLACE) && errno != EEXIST
+			     ? -errno
+			     : 0;
 	pen_store_point("placed");
 	if (!rc && fsync(dir_fd))
 		rc = -errno;
@@ -351,8 +352,10 @@ int pen_store_create(const char *path, const struct pen_store_options *opt, cons
 	}
 out:
 	if (rc < 0)
-		rc = pen_fail(why, rc == -EROFS || rc == -EACCES || rc == -EPERM ? -PEN_STORE_READONLY :
-				   rc == -ENOSPC || rc == -EDQUOT ? -PEN_DISK_FULL : rc,
+		rc = pen_fail(why,
+			      rc == -EROFS || rc == -EACCES || rc == -EPERM ? -PEN_STORE_READONLY
+			      : rc == -ENOSPC || rc == -EDQUOT		    ? -PEN_DISK_FULL
+									    : rc,
 			      rc > -200 ? -rc : 0, "a store cannot be made in %s", path);
 	site_drop(&site);
 	free(site.parent);

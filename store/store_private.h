@@ -35,8 +35,15 @@ struct pen_dataset;
 
 /* The system databases, opened with the store; names in pen_db_names. */
 enum pen_db {
-	PEN_DB_META, PEN_DB_BATCHES, PEN_DB_STATES, PEN_DB_IDENTITY, PEN_DB_ITEMS, PEN_DB_EVENTS, PEN_DB_DATASETS,
-	PEN_DB_DIGESTS, PEN_DB_COUNT,
+	PEN_DB_META,
+	PEN_DB_BATCHES,
+	PEN_DB_STATES,
+	PEN_DB_IDENTITY,
+	PEN_DB_ITEMS,
+	PEN_DB_EVENTS,
+	PEN_DB_DATASETS,
+	PEN_DB_DIGESTS,
+	PEN_DB_COUNT,
 };
 extern const char *const pen_db_names[PEN_DB_COUNT];
 #define PEN_DB_MAIN ((MDB_dbi)1) /* LMDB's unnamed database: name -> root */
@@ -45,7 +52,7 @@ extern const char *const pen_db_names[PEN_DB_COUNT];
 
 #define PEN_HANDLES (PEN_DATASETS_MAX + 64u) /* foreign databases are read too */
 #define PEN_READERS_MAX 1024u
-#define PEN_READ_POOL 16u    /* reset read transactions kept for the next reader */
+#define PEN_READ_POOL 16u     /* reset read transactions kept for the next reader */
 #define PEN_SWEEP_COMMITS 64u /* dead readers are looked for this often */
 
 /* An open LMDB handle of a dataset. Lives as long as the store; free again when name is empty. */
@@ -64,7 +71,7 @@ struct pen_store {
 	bool read_only;
 	uint32_t page_size;
 	uint64_t store_id;
-	pid_t pid;   /* of the process that opened it: a fork's child must not use it */
+	pid_t pid; /* of the process that opened it: a fork's child must not use it */
 	dev_t dev;
 	ino_t ino;
 	struct pen_store *next_open; /* list of the process's open stores */
@@ -72,9 +79,9 @@ struct pen_store {
 	struct pen_turn *turn; /* NULL when read-only */
 
 	pthread_mutex_t write_mutex; /* held from begin to commit/abort, around sync, and to open a handle */
-	_Atomic pthread_t writer;    /* the thread inside a write transaction, 0: none. Written by the holder */
-	uint32_t commits;	     /* since the last sweep; under write_mutex */
-	bool flag_nometasync;	     /* the environment's flag now; under write_mutex */
+	_Atomic pthread_t writer; /* the thread inside a write transaction, 0: none. Written by the holder */
+	uint32_t commits;	  /* since the last sweep; under write_mutex */
+	bool flag_nometasync;	  /* the environment's flag now; under write_mutex */
 	/* -PEN_DISK_FAILED or another code once nothing may be written any more. Written by the holder of write_mutex. */
 	_Atomic int sticky;
 
@@ -103,7 +110,8 @@ struct pen_txn {
 	int failed;	/* the first code a write failed with: the transaction cannot commit */
 	struct pen_touch touch[PEN_DB_COUNT];
 	enum pen_durability level; /* in force */
-	struct pen_fmt_meta meta;  /* as read at begin; changed fields are written at commit when meta_changed */
+	struct pen_fmt_meta
+		meta; /* as read at begin; changed fields are written at commit when meta_changed */
 	bool meta_changed;
 	struct pen_dataset *datasets; /* freed with the transaction */
 	struct pen_txn *self;	      /* guards against use after the end */
@@ -169,7 +177,7 @@ enum pen_cursor_mode { PEN_CURSOR_SCAN = 1, PEN_CURSOR_DATASETS, PEN_CURSOR_ITEM
 
 struct pen_cursor {
 	struct pen_store *store;
-	MDB_txn *txn;		   /* its snapshot */
+	MDB_txn *txn; /* its snapshot */
 	MDB_cursor *mdb;
 	struct pen_handle *handle; /* scan: the dataset's; else NULL */
 	enum pen_cursor_mode mode;
@@ -178,12 +186,12 @@ struct pen_cursor {
 
 	void *from, *to, *prefix; /* scan: malloc'ed copies or NULL */
 	size_t from_len, to_len, prefix_len;
-	uint64_t batch;		  /* items, events */
-	uint64_t next;		  /* items: the lowest item wanted; events: the lowest sequence wanted */
-	int state, code;	  /* items: filters, 0: all */
-	void *buffer;		  /* strings handed out: valid until the next call */
+	uint64_t batch;	 /* items, events */
+	uint64_t next;	 /* items: the lowest item wanted; events: the lowest sequence wanted */
+	int state, code; /* items: filters, 0: all */
+	void *buffer;	 /* strings handed out: valid until the next call */
 	size_t buffer_cap;
-	void *extra;		  /* malloc'ed, mode's own */
+	void *extra; /* malloc'ed, mode's own */
 };
 
 /*
@@ -235,7 +243,8 @@ bool pen_dataset_in_use(const struct pen_txn *txn, const char *name);
 int pen_store_create(const char *path, const struct pen_store_options *opt, const struct pen_clock *clock,
 		     struct pen_failure *why);
 /* A new environment with our settings, opened on a directory. map_bytes 0: as much as is sensible. */
-int pen_env_open(const char *path, uint64_t map_bytes, bool read_only, MDB_env **ret, struct pen_failure *why);
+int pen_env_open(const char *path, uint64_t map_bytes, bool read_only, MDB_env **ret,
+		 struct pen_failure *why);
 /* The address space for a store whose file has file_bytes now. */
 uint64_t pen_map_choice(uint64_t map_bytes, uint64_t file_bytes);
 /* Follows another process that grew the map. write_mutex is held, no transaction of this thread is open. */

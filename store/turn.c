@@ -207,6 +207,8 @@ static bool slot_claim(_Atomic uint64_t *table, uint64_t owner, uint32_t *ret)
 	for (i = 0; i < TURN_SLOTS; i++) {
 		uint64_t empty = 0;
 
+		/* PAIR(turn.claim): a slot that was struck off is claimed only after the strike; without it a new
+		 * owner could be struck off with the old one's release. */
 		if (!atomic_load_explicit(&table[i], memory_order_relaxed) &&
 		    atomic_compare_exchange_strong_explicit(&table[i], &empty, owner, memory_order_acq_rel,
 							    memory_order_relaxed)) {
@@ -222,6 +224,7 @@ static void strike(struct turn_page *page, uint32_t i, uint64_t owner)
 	/* The bit first: between the two the slot is claimed and does not count, which is harmless. Had the slot
 	 * gone first, a new owner's bit could be taken away. */
 	atomic_fetch_and_explicit(&page->mask, ~(1ull << i), memory_order_relaxed);
+	/* PAIR(turn.claim): see claim above. */
 	(void)atomic_compare_exchange_strong_explicit(&page->waiter[i], &owner, 0, memory_order_release,
 						      memory_order_relaxed);
 }

@@ -50,7 +50,8 @@ static bool number_key(const char *text, bool pair, struct key *ret)
 }
 
 /* 0, or 2 after a message. */
-static int read_key(const struct pen_cmd *cmd, const struct pen_dataset_info *ds, const char *text, struct key *ret)
+static int read_key(const struct pen_cmd *cmd, const struct pen_dataset_info *ds, const char *text,
+		    struct key *ret)
 {
 	bool hex = pen_cmd_set(cmd, PEN_O_HEX) || ds->key_kind == PEN_KEY_CONTENT, ok;
 
@@ -68,10 +69,10 @@ static int read_key(const struct pen_cmd *cmd, const struct pen_dataset_info *ds
 		return 0;
 	pen_say_error(-PEN_USAGE, "'%s' is no key of this dataset", text);
 	pen_say_advice("its keys are %s; --hex takes the bytes of any key as hex digits",
-		       hex				 ? "hex digits" :
-		       ds->key_kind == PEN_KEY_SEQ	 ? "decimal numbers" :
-		       ds->key_kind == PEN_KEY_OFFSET ? "decimal offsets, or SOURCE:OFFSET" :
-							"text of at most 511 bytes");
+		       hex				? "hex digits"
+		       : ds->key_kind == PEN_KEY_SEQ	? "decimal numbers"
+		       : ds->key_kind == PEN_KEY_OFFSET ? "decimal offsets, or SOURCE:OFFSET"
+							: "text of at most 511 bytes");
 	return 2;
 }
 
@@ -81,7 +82,9 @@ static int dataset(struct pen_store *store, const char *name, struct pen_dataset
 
 	if (!rc)
 		return 0;
-	pen_say_error(rc, rc == -PEN_NO_DATASET ? "there is no dataset '%s'" : "the dataset '%s' cannot be read", name);
+	pen_say_error(rc,
+		      rc == -PEN_NO_DATASET ? "there is no dataset '%s'" : "the dataset '%s' cannot be read",
+		      name);
 	if (*pen_error_advice(rc))
 		pen_say_advice("%s", pen_error_advice(rc));
 	return pen_error_exit(rc);
@@ -105,7 +108,8 @@ int pen_cmd_get(const struct pen_cmd *cmd)
 	if (!status) {
 		rc = pen_get(store, cmd->args->words[0], key.data, key.len, &value, &len);
 		if (rc == -PEN_NOT_FOUND) {
-			pen_say_error(rc, "the dataset '%s' has no key '%s'", cmd->args->words[0], cmd->args->words[1]);
+			pen_say_error(rc, "the dataset '%s' has no key '%s'", cmd->args->words[0],
+				      cmd->args->words[1]);
 			status = 5;
 		} else if (rc) {
 			status = pen_say_failure(rc, NULL);
@@ -156,7 +160,8 @@ static uint64_t from_big_endian(const unsigned char *p, size_t bytes)
 	return n;
 }
 
-static void put_key(const struct pen_cmd *cmd, struct pen_jw *jw, const struct pen_dataset_info *ds, struct pen_view key)
+static void put_key(const struct pen_cmd *cmd, struct pen_jw *jw, const struct pen_dataset_info *ds,
+		    struct pen_view key)
 {
 	bool numbers = !ds->foreign && (ds->key_kind == PEN_KEY_SEQ || ds->key_kind == PEN_KEY_OFFSET);
 	char text[64];

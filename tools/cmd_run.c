@@ -48,7 +48,8 @@ static int check_key(const char *key, enum pen_format format)
 	if (*key == '@') {
 		if (pen_option_choice(key, "@seq|@offset|@path|@content") >= 0)
 			return 0;
-		snprintf(advice, sizeof advice, "keys are @seq, @offset, @path, @content or a JSON pointer (/id)");
+		snprintf(advice, sizeof advice,
+			 "keys are @seq, @offset, @path, @content or a JSON pointer (/id)");
 		if (pen_option_near(key, "@seq|@offset|@path|@content", '|', near, sizeof near))
 			snprintf(advice, sizeof advice, "did you mean %s?", near);
 		return usage("there is no such key", advice);
@@ -58,7 +59,8 @@ static int check_key(const char *key, enum pen_format format)
 		return usage("column names need CSV, which is not in this version", advice);
 	}
 	if (!pointer_ok(key))
-		return usage("the JSON pointer is malformed: ~ must be followed by 0 or 1", "~0 stands for ~, ~1 for /");
+		return usage("the JSON pointer is malformed: ~ must be followed by 0 or 1",
+			     "~0 stands for ~, ~1 for /");
 	if (format == PEN_FORMAT_LINES || format == PEN_FORMAT_FILES)
 		return usage("a JSON pointer needs --format ndjson: lines and files have no fields",
 			     "use --key @seq, @offset, @path or @content");
@@ -111,8 +113,9 @@ static int check_sources(const struct pen_args *args, bool *ret_stream)
 		*ret_stream |= strcmp(args->words[i], "-") == 0;
 	}
 	if (*ret_stream && isatty(STDIN_FILENO))
-		return usage("stdin is a terminal", "pipe data in (`zcat x.gz | penstock run -`) or name a file; "
-						    "`penstock run --help` has examples");
+		return usage("stdin is a terminal",
+			     "pipe data in (`zcat x.gz | penstock run -`) or name a file; "
+			     "`penstock run --help` has examples");
 	return 0;
 }
 
@@ -144,9 +147,11 @@ static int check(const struct pen_cmd *cmd, const struct pen_run *spec, bool *re
 static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 {
 	/* In the order of the choices in the option table. */
-	static const enum pen_format formats[] = { PEN_FORMAT_AUTO, PEN_FORMAT_NDJSON, PEN_FORMAT_LINES, PEN_FORMAT_FILES };
+	static const enum pen_format formats[] = { PEN_FORMAT_AUTO, PEN_FORMAT_NDJSON, PEN_FORMAT_LINES,
+						   PEN_FORMAT_FILES };
 	static const enum pen_duplicate duplicates[] = { PEN_DUP_REPLACE, PEN_DUP_KEEP, PEN_DUP_REJECT };
-	static const enum pen_durability levels[] = { PEN_DURABLE_COMMIT, PEN_DURABLE_GROUP, PEN_DURABLE_RELAXED };
+	static const enum pen_durability levels[] = { PEN_DURABLE_COMMIT, PEN_DURABLE_GROUP,
+						      PEN_DURABLE_RELAXED };
 	const struct pen_value *rejects = pen_cmd_value(cmd, PEN_O_MAX_REJECTS);
 
 	*ret = (struct pen_run){
@@ -155,7 +160,8 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 		.source_count = cmd->args->word_count,
 		.into = text_of(cmd, PEN_O_INTO),
 		.format = formats[pen_cmd_value(cmd, PEN_O_FORMAT)->n],
-		.compression = pen_cmd_value(cmd, PEN_O_COMPRESSION)->n ? PEN_COMPRESSION_NONE : PEN_COMPRESSION_AUTO,
+		.compression = pen_cmd_value(cmd, PEN_O_COMPRESSION)->n ? PEN_COMPRESSION_NONE
+									: PEN_COMPRESSION_AUTO,
 		.key = text_of(cmd, PEN_O_KEY),
 		.on_duplicate = duplicates[pen_cmd_value(cmd, PEN_O_ON_DUPLICATE)->n],
 		.validate = pen_cmd_value(cmd, PEN_O_VALIDATE)->n ? PEN_VALIDATE_FAST : PEN_VALIDATE_STRICT,
@@ -245,8 +251,10 @@ static int watch(const struct pen_cmd *cmd, struct pen_engine *engine, struct pe
 	int rc;
 
 	name_of(cmd->args, name, sizeof name);
-	pen_ticker_init(&ticker, (enum pen_ticker_mode)pen_cmd_value(cmd, PEN_O_PROGRESS)->n, name, end->submit_ns);
-	while ((rc = pen_wait_cqe_timeout(engine, &cqe, pen_ticker_wait_ns(&ticker, pen_ticker_now()))) != 0) {
+	pen_ticker_init(&ticker, (enum pen_ticker_mode)pen_cmd_value(cmd, PEN_O_PROGRESS)->n, name,
+			end->submit_ns);
+	while ((rc = pen_wait_cqe_timeout(engine, &cqe, pen_ticker_wait_ns(&ticker, pen_ticker_now()))) !=
+	       0) {
 		if (rc == -PEN_DISK_FAILED)
 			disk_failed(engine, ticker.bar.last.batch);
 		if (rc != -ETIME && rc != -EINTR && rc != -EAGAIN)

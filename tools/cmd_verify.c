@@ -59,7 +59,8 @@ int pen_cmd_verify(const struct pen_cmd *cmd)
 	if (n) {
 		rc = pen_out_end(&f.out, 65);
 		pen_say_error(-PEN_STORE_DAMAGED, "%ld violations in '%s'", n, home.path);
-		pen_say_advice("restore a backup, or load the sources into a new store; docs/FORMAT.md explains the numbers");
+		pen_say_advice(
+			"restore a backup, or load the sources into a new store; docs/FORMAT.md explains the numbers");
 		return rc;
 	}
 	pen_say_note("the store '%s' is whole", home.path);
@@ -108,9 +109,11 @@ static void doctor_store(const struct pen_cmd *cmd, struct pen_jw *jw, struct pe
 			pen_jw_u64(jw, "readers", s.readers);
 			pen_jw_u64(jw, "readers_max", s.readers_max);
 		} else {
-			pen_out_format(out, "            format %u, %s used, %s free on its disk, %u of %u reader slots\n",
-				       s.format, pen_text_bytes(used, s.used_bytes), pen_text_bytes(disk, s.free_disk_bytes),
-				       s.readers, s.readers_max);
+			pen_out_format(
+				out,
+				"            format %u, %s used, %s free on its disk, %u of %u reader slots\n",
+				s.format, pen_text_bytes(used, s.used_bytes),
+				pen_text_bytes(disk, s.free_disk_bytes), s.readers, s.readers_max);
 		}
 	}
 	pen_store_close(store);
@@ -154,7 +157,8 @@ int pen_cmd_doctor(const struct pen_cmd *cmd)
 	struct utsname un;
 	struct pen_out out;
 	struct pen_jw jw;
-	uint64_t memlock = limit_of(RLIMIT_MEMLOCK), files = limit_of(RLIMIT_NOFILE), space = limit_of(RLIMIT_AS);
+	uint64_t memlock = limit_of(RLIMIT_MEMLOCK), files = limit_of(RLIMIT_NOFILE),
+		 space = limit_of(RLIMIT_AS);
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
 	pen_out_init(&out, STDOUT_FILENO);
@@ -173,10 +177,13 @@ int pen_cmd_doctor(const struct pen_cmd *cmd)
 		pen_out_format(&out, "machine     Linux %s, %ld cores\n", un.release, cores);
 		pen_out_format(&out, "io_uring    %s\n", text);
 		if (uring)
-			pen_out_text(&out, "            files are read with threads instead; results are the same\n");
+			pen_out_text(
+				&out,
+				"            files are read with threads instead; results are the same\n");
 		pen_out_format(&out, "limits      %llu open files, %llu bytes of locked memory%s\n",
 			       (unsigned long long)files, (unsigned long long)memlock,
-			       space ? ", and an address space limit (ulimit -v) that bounds the store's map" : "");
+			       space ? ", and an address space limit (ulimit -v) that bounds the store's map"
+				     : "");
 	}
 	doctor_store(cmd, &jw, &out, json);
 	doctor_bill(&jw, &out, json);

@@ -22,12 +22,28 @@ static bool leading(const char *text, uint64_t *ret_n, const char **ret_rest)
 
 bool pen_option_size(const char *text, uint64_t *ret_bytes)
 {
-	static const struct { const char *name; uint64_t unit; } units[] = {
-		{ "", 1 }, { "B", 1 },
-		{ "k", 1ull << 10 }, { "K", 1ull << 10 }, { "KiB", 1ull << 10 }, { "kB", 1000 }, { "KB", 1000 },
-		{ "m", 1ull << 20 }, { "M", 1ull << 20 }, { "MiB", 1ull << 20 }, { "MB", 1000000 },
-		{ "g", 1ull << 30 }, { "G", 1ull << 30 }, { "GiB", 1ull << 30 }, { "GB", 1000000000 },
-		{ "T", 1ull << 40 }, { "TiB", 1ull << 40 }, { "TB", 1000000000000 },
+	static const struct {
+		const char *name;
+		uint64_t unit;
+	} units[] = {
+		{ "", 1 },
+		{ "B", 1 },
+		{ "k", 1ull << 10 },
+		{ "K", 1ull << 10 },
+		{ "KiB", 1ull << 10 },
+		{ "kB", 1000 },
+		{ "KB", 1000 },
+		{ "m", 1ull << 20 },
+		{ "M", 1ull << 20 },
+		{ "MiB", 1ull << 20 },
+		{ "MB", 1000000 },
+		{ "g", 1ull << 30 },
+		{ "G", 1ull << 30 },
+		{ "GiB", 1ull << 30 },
+		{ "GB", 1000000000 },
+		{ "T", 1ull << 40 },
+		{ "TiB", 1ull << 40 },
+		{ "TB", 1000000000000 },
 	};
 	const char *rest;
 	uint64_t n;
@@ -42,8 +58,12 @@ bool pen_option_size(const char *text, uint64_t *ret_bytes)
 
 bool pen_option_duration(const char *text, uint64_t *ret_ms)
 {
-	static const struct { const char *name; uint64_t unit; } units[] = {
-		{ "", 1 }, { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "min", 60000 }, { "h", 3600000 }, { "d", 86400000 },
+	static const struct {
+		const char *name;
+		uint64_t unit;
+	} units[] = {
+		{ "", 1 },	  { "ms", 1 },	    { "s", 1000 },     { "m", 60000 },
+		{ "min", 60000 }, { "h", 3600000 }, { "d", 86400000 },
 	};
 	const char *rest;
 	uint64_t n;
@@ -181,8 +201,8 @@ static bool applies(const struct pen_option *option, const struct pen_command *c
 	return command && option->commands >> command->id & 1;
 }
 
-__attribute__((format(printf, 3, 4)))
-static int refuse(struct pen_args *args, int code, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int refuse(struct pen_args *args, int code, const char *format,
+							...)
 {
 	va_list list;
 
@@ -193,14 +213,16 @@ static int refuse(struct pen_args *args, int code, const char *format, ...)
 	return code;
 }
 
-static const struct pen_option *find(const struct pen_command *command, const char *name, size_t len, char letter)
+static const struct pen_option *find(const struct pen_command *command, const char *name, size_t len,
+				     char letter)
 {
 	for (size_t i = 0; i < pen_options_count; i++) {
 		const struct pen_option *option = &pen_options[i];
 
 		if (!applies(option, command))
 			continue;
-		if (letter ? option->letter == letter : strlen(option->name) == len && memcmp(option->name, name, len) == 0)
+		if (letter ? option->letter == letter
+			   : strlen(option->name) == len && memcmp(option->name, name, len) == 0)
 			return option;
 	}
 	return NULL;
@@ -229,10 +251,11 @@ static int unknown(struct pen_args *args, const char *name, size_t len)
 	if (nearest)
 		snprintf(args->advice, sizeof args->advice, "did you mean --%s?", nearest);
 	else if (elsewhere[0])
-		snprintf(args->advice, sizeof args->advice, "--%s belongs behind `penstock %s`", typed, elsewhere);
+		snprintf(args->advice, sizeof args->advice, "--%s belongs behind `penstock %s`", typed,
+			 elsewhere);
 	else
-		snprintf(args->advice, sizeof args->advice, "see `penstock%s%s --help`", args->command ? " " : "",
-			 args->command ? args->command->name : "");
+		snprintf(args->advice, sizeof args->advice, "see `penstock%s%s --help`",
+			 args->command ? " " : "", args->command ? args->command->name : "");
 	return refuse(args, -PEN_USAGE, "%s%s has no option --%s", args->command ? "" : "penstock",
 		      args->command ? args->command->name : "", typed);
 }
@@ -246,8 +269,8 @@ static int bad_choice(struct pen_args *args, const struct pen_option *option, co
 		return refuse(args, -PEN_UNSUPPORTED, "--%s %s is not in this version", option->name, text);
 	}
 	if (pen_option_near(text, option->choices, '|', near, sizeof near))
-		snprintf(args->advice, sizeof args->advice, "did you mean %s? --%s takes %s", near, option->name,
-			 option->choices);
+		snprintf(args->advice, sizeof args->advice, "did you mean %s? --%s takes %s", near,
+			 option->name, option->choices);
 	else
 		snprintf(args->advice, sizeof args->advice, "it takes %s", option->choices);
 	return refuse(args, -PEN_USAGE, "--%s does not take '%s'", option->name, text);
@@ -258,11 +281,14 @@ static int in_range(struct pen_args *args, const struct pen_option *option, bool
 	uint64_t n = args->value[option->id].n;
 
 	if (!parsed)
-		return refuse(args, -PEN_USAGE, "--%s takes %s, not '%s'", option->name, what, args->value[option->id].text);
+		return refuse(args, -PEN_USAGE, "--%s takes %s, not '%s'", option->name, what,
+			      args->value[option->id].text);
 	if (n < option->min)
-		return refuse(args, -PEN_USAGE, "--%s must be at least %llu", option->name, (unsigned long long)option->min);
+		return refuse(args, -PEN_USAGE, "--%s must be at least %llu", option->name,
+			      (unsigned long long)option->min);
 	if (n > option->max)
-		return refuse(args, -PEN_USAGE, "--%s must be at most %llu", option->name, (unsigned long long)option->max);
+		return refuse(args, -PEN_USAGE, "--%s must be at most %llu", option->name,
+			      (unsigned long long)option->max);
 	return 0;
 }
 
@@ -298,12 +324,14 @@ static int take(struct pen_args *args, const struct pen_option *option, const ch
 	case PEN_OPT_SIZE:
 		return in_range(args, option, pen_option_size(text, &value->n), "a size (4096, 64k, 64MiB)");
 	case PEN_OPT_DURATION:
-		return in_range(args, option, pen_option_duration(text, &value->n), "milliseconds (100, 100ms, 2s)");
+		return in_range(args, option, pen_option_duration(text, &value->n),
+				"milliseconds (100, 100ms, 2s)");
 	case PEN_OPT_NUMBER:
 		return whole(args, option, text);
 	case PEN_OPT_SHARE:
 		if (!pen_option_share(text, value))
-			return refuse(args, -PEN_USAGE, "--%s takes a number or a share (100, 5%%, 0.1%%), not '%s'",
+			return refuse(args, -PEN_USAGE,
+				      "--%s takes a number or a share (100, 5%%, 0.1%%), not '%s'",
 				      option->name, text);
 		return 0;
 	default:
@@ -350,7 +378,8 @@ static int option(struct pen_args *args, int argc, char **argv, int *i)
 	if (!row)
 		return unknown(args, word + 2, len);
 	if (row->kind == PEN_OPT_LATER) {
-		snprintf(args->advice, sizeof args->advice, "see `penstock %s --help` for what is", args->command->name);
+		snprintf(args->advice, sizeof args->advice, "see `penstock %s --help` for what is",
+			 args->command->name);
 		return refuse(args, -PEN_UNSUPPORTED, "--%s is not in this version", row->name);
 	}
 	if (is_long && word[2 + len] == '=')
@@ -393,7 +422,8 @@ static int check_words(struct pen_args *args)
 		return refuse(args, -PEN_USAGE, "usage: penstock %s %s", command->name, command->words);
 	}
 	if (args->word_count > command->words_max) {
-		snprintf(args->advice, sizeof args->advice, "usage: penstock %s %s", command->name, command->words);
+		snprintf(args->advice, sizeof args->advice, "usage: penstock %s %s", command->name,
+			 command->words);
 		return refuse(args, -PEN_USAGE, "'%s' is one word too many", args->words[command->words_max]);
 	}
 	return 0;

@@ -2,9 +2,11 @@
 #include "tests/store/plant.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ring/base.h"
@@ -246,4 +248,76 @@ void raw_reseal(void *value, size_t len)
 
 	memcpy(&head, value, sizeof(head));
 	pen_seal(value, len, head.kind, head.version);
+}
+
+/* ---- a store with a bit of everything ----------------------------------------------------------- */
+
+const struct plan plan_done = { .dataset = "alpha", .key_kind = PEN_KEY_SEQ, .state = PEN_COMPLETED,
+				       .records = 30, .identity = 1 };
+const struct plan plan_mixed = { .dataset = "beta", .key_kind = PEN_KEY_POINTER, .state = PEN_STOPPED,
+					.records = 40, .rejected = 3, .failed = 2, .skipped = 4, .twice = 5,
+					.identity = 2 };
+const struct plan plan_big = { .dataset = "big", .key_kind = PEN_KEY_OFFSET, .state = PEN_COMPLETED,
+				      .records = 3, .value_len = 9000 };
+const struct plan plan_feeder = { .dataset = "gamma", .key_kind = PEN_KEY_SEQ, .state = PEN_RUNNING,
+					 .records = 10, .rejected = 1, .feeds = true, .identity = 3 };
+
+void shop_fill(struct shop *shop, uint64_t *ret_done, uint64_t *ret_mixed, uint64_t *ret_feeder)
+{
+	shop_make(shop);
+	*ret_done = plant_batch(shop->store, &plan_done);
+	*ret_mixed = plant_batch(shop->store, &plan_mixed);
+	plant_batch(shop->store, &plan_big);
+	*ret_feeder = plant_batch(shop->store, &plan_feeder);
+	shop_close(shop);
+}
+
+void hear_one(void *arg, int invariant, const char *text)
+{
+	struct heard *heard = arg;
+	size_t used = strlen(heard->all);
+
+	cr_assert(invariant > 0 && invariant < PEN_INV_COUNT);
+	cr_assert(text[0] && !strchr(text, '\n'));
+	heard->calls++;
+	if (!heard->by[invariant]++)
+		snprintf(heard->text[invariant], sizeof(heard->text[0]), "%s", text);
+	snprintf(heard->all + used, sizeof(heard->all) - used, "%d: %s\n", invariant, text);
+}
+
+const struct heard *shop_verify(const struct shop *shop)
+{
+	static struct heard heard;
+
+	memset(&heard, 0, sizeof(heard));
+	heard.ret = pen_verify(shop->dir, hear_one, &heard, &heard.why);
+	return &heard;
+}
+
+uint8_t *file_read(const struct shop *shop, size_t *ret_len)
+{
+	char path[128];
+	struct stat st;
+	uint8_t *bytes;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/data.mdb", shop->dir);
+	fd = open(path, O_RDONLY);
+	cr_assert(fd >= 0 && !fstat(fd, &st));
+	bytes = malloc((size_t)st.st_size);
+	cr_assert(bytes && read(fd, bytes, (size_t)st.st_size) == st.st_size);
+	close(fd);
+	*ret_len = (size_t)st.st_size;
+	return bytes;
+}
+
+void file_write(const struct shop *shop, const uint8_t *bytes, size_t len)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/data.mdb", shop->dir);
+	fd = open(path, O_WRONLY | O_TRUNC);
+	cr_assert(fd >= 0 && write(fd, bytes, len) == (ssize_t)len);
+	close(fd);
 }

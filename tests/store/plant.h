@@ -10,6 +10,7 @@
 
 #include <lmdb.h>
 
+#include "store/audit.h"
 #include "store/dataset.h"
 #include "store/item.h"
 #include "store/journal.h"
@@ -60,5 +61,24 @@ void raw_put_id(struct raw *raw, const char *db, uint64_t id, const void *value,
 void raw_del_id(struct raw *raw, const char *db, uint64_t id);
 /* Seals again a value that was changed. */
 void raw_reseal(void *value, size_t len);
+
+/* A filled store, left closed: a batch of each kind, and their ids. */
+extern const struct plan plan_done, plan_mixed, plan_big, plan_feeder;
+void shop_fill(struct shop *shop, uint64_t *ret_done, uint64_t *ret_mixed, uint64_t *ret_feeder);
+
+/* What pen_verify said. */
+struct heard {
+	long ret;
+	unsigned calls, by[PEN_INV_COUNT];
+	char text[PEN_INV_COUNT][512]; /* the first of each */
+	char all[4096];
+	struct pen_failure why;
+};
+void hear_one(void *arg, int invariant, const char *text);
+const struct heard *shop_verify(const struct shop *shop); /* until the next call */
+
+/* data.mdb, whole; malloc'ed. */
+uint8_t *file_read(const struct shop *shop, size_t *ret_len);
+void file_write(const struct shop *shop, const uint8_t *bytes, size_t len);
 
 #endif

@@ -61,13 +61,25 @@ Test(ledger, facts_and_standing_come_back_as_they_went)
 		size_t len = counts[i] ? counts[i] * 8 - 1 : 0;
 		char *list = calloc(1, len + 1);
 		struct pen_facts *got, facts = {
-			.fixed = { .seq_base = 77, .max_record = 5, .format = PEN_FORMAT_FILES, .key_kind = PEN_KEY_PATH,
+			.fixed = { .seq_base = 77,
+				   .max_record = 5,
+				   .format = PEN_FORMAT_FILES,
+				   .key_kind = PEN_KEY_PATH,
 				   .identity = { 9, (uint8_t)i } },
-			.dataset = "data/ü", .key = "/a/b", .owner = "", .correlation_id = "x", .idempotency_key = NULL,
-			.sources = list, .sources_len = len, .labels = "a=1\0b=2", .labels_len = 7,
+			.dataset = "data/ü",
+			.key = "/a/b",
+			.owner = "",
+			.correlation_id = "x",
+			.idempotency_key = NULL,
+			.sources = list,
+			.sources_len = len,
+			.labels = "a=1\0b=2",
+			.labels_len = 7,
 		};
-		struct pen_standing back, standing = { .fixed = { .state = PEN_RUNNING, .place_offset = 12,
-								  .applied = { .items = 3, .committed = 3 } } };
+		struct pen_standing back,
+			standing = { .fixed = { .state = PEN_RUNNING,
+						.place_offset = 12,
+						.applied = { .items = 3, .committed = 3 } } };
 		struct pen_txn *txn = begin();
 		uint64_t found;
 
@@ -81,7 +93,9 @@ Test(ledger, facts_and_standing_come_back_as_they_went)
 		cr_assert_eq(found, facts.fixed.id);
 		cr_assert_eq(pen_txn_commit(txn, NULL), 0);
 		cr_assert_eq(pen_ledger_read(shop.store, found, &got, &back), 0);
-		cr_assert_eq(memcmp((char *)&got->fixed + 8, (char *)&facts.fixed + 8, sizeof(facts.fixed) - 8), 0);
+		cr_assert_eq(memcmp((char *)&got->fixed + 8, (char *)&facts.fixed + 8,
+				    sizeof(facts.fixed) - 8),
+			     0);
 		cr_assert_str_eq(got->dataset, "data/ü");
 		cr_assert_str_eq(got->key, "/a/b");
 		cr_assert_str_eq(got->owner, "");
@@ -170,22 +184,32 @@ Test(ledger, prefixes_resolve_when_they_fit_one_batch)
 		int rc;
 		uint64_t id;
 	} cases[] = {
-		{ "1234567890abcdef", 0, 0x1234567890abcdef }, { "1234567890ABCDEF", 0, 0x1234567890abcdef },
-		{ "12345", -PEN_AMBIGUOUS, 0 },		       { "123456", 0, 0x1234567890abcdef },
-		{ "1234500", 0, 0x1234500000000000 },	       { "f", -PEN_AMBIGUOUS, 0 },
-		{ "FE", 0, 0xfedcba9876543210 },	       { "ff", 0, 0xffffffffffffff00 },
-		{ "0", 0, 0xab },			       { "00000000000000ab", 0, 0xab },
-		{ "00000000000000ac", -PEN_NOT_FOUND, 0 },     { "2", -PEN_NOT_FOUND, 0 },
-		{ "", -PEN_NOT_FOUND, 0 },		       { "xyz", -PEN_NOT_FOUND, 0 },
-		{ "1234567890abcdef0", -PEN_NOT_FOUND, 0 },    { "@last", 0, 0xffffffffffffff00 },
-		{ "@running", -PEN_NOT_FOUND, 0 },	       { "@first", -PEN_NOT_FOUND, 0 },
+		{ "1234567890abcdef", 0, 0x1234567890abcdef },
+		{ "1234567890ABCDEF", 0, 0x1234567890abcdef },
+		{ "12345", -PEN_AMBIGUOUS, 0 },
+		{ "123456", 0, 0x1234567890abcdef },
+		{ "1234500", 0, 0x1234500000000000 },
+		{ "f", -PEN_AMBIGUOUS, 0 },
+		{ "FE", 0, 0xfedcba9876543210 },
+		{ "ff", 0, 0xffffffffffffff00 },
+		{ "0", 0, 0xab },
+		{ "00000000000000ab", 0, 0xab },
+		{ "00000000000000ac", -PEN_NOT_FOUND, 0 },
+		{ "2", -PEN_NOT_FOUND, 0 },
+		{ "", -PEN_NOT_FOUND, 0 },
+		{ "xyz", -PEN_NOT_FOUND, 0 },
+		{ "1234567890abcdef0", -PEN_NOT_FOUND, 0 },
+		{ "@last", 0, 0xffffffffffffff00 },
+		{ "@running", -PEN_NOT_FOUND, 0 },
+		{ "@first", -PEN_NOT_FOUND, 0 },
 	};
 
 	create_ids(ids, PEN_COUNT(ids));
 	for (size_t i = 0; i < PEN_COUNT(cases); i++) {
 		uint64_t id = 0;
 
-		cr_expect_eq(pen_batch_find(shop.store, cases[i].text, &id), cases[i].rc, "%s", cases[i].text);
+		cr_expect_eq(pen_batch_find(shop.store, cases[i].text, &id), cases[i].rc, "%s",
+			     cases[i].text);
 		cr_expect_eq(id, cases[i].id, "%s", cases[i].text);
 	}
 }
@@ -203,8 +227,12 @@ Test(ledger, before_walks_from_newest_to_oldest)
 	cr_assert_eq(pen_batch_before(shop.store, 0), 0);
 }
 
-static const struct plan seq_running = { .dataset = "d", .key_kind = PEN_KEY_SEQ, .state = PEN_RUNNING, .records = 5,
-					 .rejected = 2, .feeds = true };
+static const struct plan seq_running = { .dataset = "d",
+					 .key_kind = PEN_KEY_SEQ,
+					 .state = PEN_RUNNING,
+					 .records = 5,
+					 .rejected = 2,
+					 .feeds = true };
 
 Test(ledger, a_running_batch_that_nobody_holds_is_interrupted)
 {
@@ -316,7 +344,8 @@ Test(ledger, damaged_values_are_refused)
 		memcpy(copy, value, cut);
 		if (cut >= 8)
 			raw_reseal(copy, cut);
-		cr_assert_eq(pen_ledger_decode_facts(copy, cut, id, &facts), -PEN_STORE_DAMAGED, "cut at %zu", cut);
+		cr_assert_eq(pen_ledger_decode_facts(copy, cut, id, &facts), -PEN_STORE_DAMAGED, "cut at %zu",
+			     cut);
 		free(copy);
 	}
 	for (size_t at = sizeof(struct pen_fmt_batch); at + 4 <= len; at++) {
