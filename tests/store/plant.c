@@ -12,10 +12,10 @@
 #include "ring/base.h"
 #include "store/store_private.h"
 
-#define must(rc)                                                                                  \
-	do {                                                                                      \
-		int must_rc = (rc);                                                               \
-		cr_assert(must_rc == 0, "%s: %d", #rc, must_rc);                                  \
+#define must(rc)                                                 \
+	do {                                                     \
+		int must_rc = (rc);                              \
+		cr_assert(must_rc == 0, "%s: %d", #rc, must_rc); \
 	} while (0)
 
 void shop_make(struct shop *shop)
@@ -100,9 +100,19 @@ static void put_rows(struct pen_txn *txn, uint64_t id, const struct plan *plan)
 
 	for (unsigned i = 0; i < total; i++) {
 		struct pen_row row = {
-			.batch = id, .seq = plan->records + i, .code = -PEN_JSON_BAD, .line = i + 1, .offset = 100 * i,
-			.column = 3, .key = "k", .key_len = 1, .raw = "{bad", .raw_len = 4, .raw_total = 4,
-			.attempts = 1, .state = PEN_ITEM_REJECTED,
+			.batch = id,
+			.seq = plan->records + i,
+			.code = -PEN_JSON_BAD,
+			.line = i + 1,
+			.offset = 100 * i,
+			.column = 3,
+			.key = "k",
+			.key_len = 1,
+			.raw = "{bad",
+			.raw_len = 4,
+			.raw_total = 4,
+			.attempts = 1,
+			.state = PEN_ITEM_REJECTED,
 		};
 		if (i >= plan->rejected)
 			row.state = PEN_ITEM_FAILED;
@@ -121,9 +131,15 @@ uint64_t plant_batch(struct pen_store *store, const struct plan *plan)
 	struct pen_fmt_state *s = &standing.fixed;
 	struct pen_failure why = { 0 };
 	struct pen_facts facts = {
-		.dataset = plan->dataset, .key = "/id", .owner = "me", .correlation_id = "c", .idempotency_key = "",
-		.sources = sources, .sources_len = sizeof(sources) - 1,
-		.labels = labels, .labels_len = sizeof(labels) - 1,
+		.dataset = plan->dataset,
+		.key = "/id",
+		.owner = "me",
+		.correlation_id = "c",
+		.idempotency_key = "",
+		.sources = sources,
+		.sources_len = sizeof(sources) - 1,
+		.labels = labels,
+		.labels_len = sizeof(labels) - 1,
 	};
 	struct pen_dataset *ds;
 	struct pen_txn *txn;
@@ -143,8 +159,12 @@ uint64_t plant_batch(struct pen_store *store, const struct plan *plan)
 	s->state = (uint8_t)plan->state;
 	s->applied = (struct pen_fmt_counters){
 		.items = plan->records + plan->rejected + plan->failed + plan->skipped,
-		.committed = plan->records, .rejected = plan->rejected, .failed = plan->failed,
-		.skipped = plan->skipped, .duplicates = plan->twice, .bytes = 4000,
+		.committed = plan->records,
+		.rejected = plan->rejected,
+		.failed = plan->failed,
+		.skipped = plan->skipped,
+		.duplicates = plan->twice,
+		.bytes = 4000,
 	};
 	s->counted = s->applied;
 	s->place_offset = 4000;
@@ -252,15 +272,28 @@ void raw_reseal(void *value, size_t len)
 
 /* ---- a store with a bit of everything ----------------------------------------------------------- */
 
-const struct plan plan_done = { .dataset = "alpha", .key_kind = PEN_KEY_SEQ, .state = PEN_COMPLETED,
-				       .records = 30, .identity = 1 };
-const struct plan plan_mixed = { .dataset = "beta", .key_kind = PEN_KEY_POINTER, .state = PEN_STOPPED,
-					.records = 40, .rejected = 3, .failed = 2, .skipped = 4, .twice = 5,
-					.identity = 2 };
-const struct plan plan_big = { .dataset = "big", .key_kind = PEN_KEY_OFFSET, .state = PEN_COMPLETED,
-				      .records = 3, .value_len = 9000 };
-const struct plan plan_feeder = { .dataset = "gamma", .key_kind = PEN_KEY_SEQ, .state = PEN_RUNNING,
-					 .records = 10, .rejected = 1, .feeds = true, .identity = 3 };
+const struct plan plan_done = {
+	.dataset = "alpha", .key_kind = PEN_KEY_SEQ, .state = PEN_COMPLETED, .records = 30, .identity = 1
+};
+const struct plan plan_mixed = { .dataset = "beta",
+				 .key_kind = PEN_KEY_POINTER,
+				 .state = PEN_STOPPED,
+				 .records = 40,
+				 .rejected = 3,
+				 .failed = 2,
+				 .skipped = 4,
+				 .twice = 5,
+				 .identity = 2 };
+const struct plan plan_big = {
+	.dataset = "big", .key_kind = PEN_KEY_OFFSET, .state = PEN_COMPLETED, .records = 3, .value_len = 9000
+};
+const struct plan plan_feeder = { .dataset = "gamma",
+				  .key_kind = PEN_KEY_SEQ,
+				  .state = PEN_RUNNING,
+				  .records = 10,
+				  .rejected = 1,
+				  .feeds = true,
+				  .identity = 3 };
 
 void shop_fill(struct shop *shop, uint64_t *ret_done, uint64_t *ret_mixed, uint64_t *ret_feeder)
 {

@@ -17,7 +17,9 @@ static void set_up(void)
 
 	shop_make(&shop);
 	batch = plant_batch(shop.store, &plan);
-	plant_batch(shop.store, &(struct plan){ .dataset = "d", .key_kind = PEN_KEY_POINTER, .state = PEN_COMPLETED,
+	plant_batch(shop.store, &(struct plan){ .dataset = "d",
+						.key_kind = PEN_KEY_POINTER,
+						.state = PEN_COMPLETED,
 						.rejected = 3 });
 }
 
@@ -48,7 +50,8 @@ static struct pen_cursor *open_all(int state, int code, int64_t after)
 
 Test(item, a_row_comes_back_as_it_went)
 {
-	static const size_t sizes[] = { 0, 1, 1900, 4096, PEN_RAW_MAX - 1, PEN_RAW_MAX, PEN_RAW_MAX + 1, 200000 };
+	static const size_t sizes[] = { 0,     1, 1900, 4096, PEN_RAW_MAX - 1, PEN_RAW_MAX, PEN_RAW_MAX + 1,
+					200000 };
 	char *raw = plant_value(1, 200000);
 
 	for (size_t i = 0; i < PEN_COUNT(sizes); i++) {
@@ -56,9 +59,19 @@ Test(item, a_row_comes_back_as_it_went)
 		struct pen_cursor *cur;
 		struct pen_item item;
 
-		put(&(struct pen_row){ .batch = batch, .seq = i, .state = PEN_ITEM_REJECTED, .code = -PEN_JSON_BAD,
-				       .path = "sub/file.json", .line = 7, .offset = 1u << 30, .column = 9, .key = "k\0y",
-				       .key_len = 3, .raw = raw, .raw_len = sizes[i], .raw_total = 300000,
+		put(&(struct pen_row){ .batch = batch,
+				       .seq = i,
+				       .state = PEN_ITEM_REJECTED,
+				       .code = -PEN_JSON_BAD,
+				       .path = "sub/file.json",
+				       .line = 7,
+				       .offset = 1u << 30,
+				       .column = 9,
+				       .key = "k\0y",
+				       .key_len = 3,
+				       .raw = raw,
+				       .raw_len = sizes[i],
+				       .raw_total = 300000,
 				       .attempts = 4 });
 		cur = open_all(0, 0, (int64_t)i - 1);
 		cr_assert_eq(pen_items_next(cur, &item), 1);
@@ -108,7 +121,8 @@ Test(item, the_detail_follows_the_sentence)
 	static const struct {
 		uint8_t detail;
 		const char *text;
-	} cases[] = { { 0, "JSON is malformed" }, { 3, "JSON is malformed: a comma is missing" },
+	} cases[] = { { 0, "JSON is malformed" },
+		      { 3, "JSON is malformed: a comma is missing" },
 		      { 4, "JSON is malformed" } };
 
 	pen_item_set_detail(say_detail);
@@ -116,7 +130,10 @@ Test(item, the_detail_follows_the_sentence)
 		struct pen_cursor *cur;
 		struct pen_item item;
 
-		put(&(struct pen_row){ .batch = batch, .seq = i, .state = PEN_ITEM_REJECTED, .code = -PEN_JSON_BAD,
+		put(&(struct pen_row){ .batch = batch,
+				       .seq = i,
+				       .state = PEN_ITEM_REJECTED,
+				       .code = -PEN_JSON_BAD,
 				       .detail = cases[i].detail });
 		cur = open_all(0, 0, (int64_t)i - 1);
 		cr_assert_eq(pen_items_next(cur, &item), 1);
@@ -153,7 +170,8 @@ Test(item, filters_choose_rows)
 	};
 
 	for (size_t i = 0; i < PEN_COUNT(rows); i++)
-		put(&(struct pen_row){ .batch = batch, .seq = i, .state = rows[i].state, .code = rows[i].code });
+		put(&(struct pen_row){
+			.batch = batch, .seq = i, .state = rows[i].state, .code = rows[i].code });
 	for (size_t i = 0; i < PEN_COUNT(cases); i++) {
 		struct pen_cursor *cur = open_all(cases[i].state, cases[i].code, cases[i].after);
 		char seqs[16] = "";
@@ -183,8 +201,12 @@ Test(item, a_damaged_row_is_refused_again_and_again)
 	size_t len;
 
 	for (unsigned i = 0; i < 3; i++)
-		put(&(struct pen_row){ .batch = batch, .seq = i, .state = PEN_ITEM_REJECTED, .code = -PEN_JSON_BAD,
-				       .raw = "abc", .raw_len = 3 });
+		put(&(struct pen_row){ .batch = batch,
+				       .seq = i,
+				       .state = PEN_ITEM_REJECTED,
+				       .code = -PEN_JSON_BAD,
+				       .raw = "abc",
+				       .raw_len = 3 });
 	shop_close(&shop);
 	raw_begin(&shop, &raw);
 	pen_put_be64(key, batch);
@@ -210,8 +232,14 @@ Test(item, decode_never_reads_past_a_cut_value)
 	struct raw raw;
 	size_t len;
 
-	put(&(struct pen_row){ .batch = batch, .seq = 0, .state = PEN_ITEM_REJECTED, .path = "p", .key = "key",
-			       .key_len = 3, .raw = "abc", .raw_len = 3 });
+	put(&(struct pen_row){ .batch = batch,
+			       .seq = 0,
+			       .state = PEN_ITEM_REJECTED,
+			       .path = "p",
+			       .key = "key",
+			       .key_len = 3,
+			       .raw = "abc",
+			       .raw_len = 3 });
 	shop_close(&shop);
 	raw_begin(&shop, &raw);
 	pen_put_be64(key, batch);

@@ -100,7 +100,7 @@ Test(journal, from_and_batch_choose_events)
 		unsigned count;
 		uint64_t first;
 	} cases[] = {
-		{ 0, 0, 9, 1 }, { 0, 1, 9, 1 }, { 0, 5, 5, 5 }, { 0, 9, 1, 9 },
+		{ 0, 0, 9, 1 },	 { 0, 1, 9, 1 }, { 0, 5, 5, 5 }, { 0, 9, 1, 9 },
 		{ 0, 10, 0, 0 }, { 1, 0, 3, 2 }, { 1, 3, 2, 5 }, { 7, 0, 0, 0 },
 	};
 
@@ -108,7 +108,8 @@ Test(journal, from_and_batch_choose_events)
 	for (size_t i = 0; i < PEN_COUNT(cases); i++) {
 		uint64_t first = 0;
 
-		cr_expect_eq(count_from(cases[i].batch, cases[i].from, &first), cases[i].count, "case %zu", i);
+		cr_expect_eq(count_from(cases[i].batch, cases[i].from, &first), cases[i].count, "case %zu",
+			     i);
 		cr_expect_eq(first, cases[i].first, "case %zu", i);
 	}
 }

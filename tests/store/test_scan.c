@@ -17,8 +17,11 @@ static void set_up(void)
 	MDB_val k, v;
 
 	shop_make(&shop);
-	plant_batch(shop.store, &(struct plan){ .dataset = "mine", .key_kind = PEN_KEY_SEQ, .state = PEN_COMPLETED,
-						.records = 300, .value_len = 5000 });
+	plant_batch(shop.store, &(struct plan){ .dataset = "mine",
+						.key_kind = PEN_KEY_SEQ,
+						.state = PEN_COMPLETED,
+						.records = 300,
+						.value_len = 5000 });
 	shop_close(&shop);
 	raw_begin(&shop, &raw);
 	raw_db(&raw, "theirs", MDB_CREATE);
@@ -52,7 +55,8 @@ static void collect(const struct pen_scan *range, char *ret, size_t cap)
 	ret[0] = 0;
 	cr_assert_eq(pen_scan_open(shop.store, "theirs", range, &cur), 0);
 	while ((rc = pen_scan_next(cur, &key, &value)) == 1)
-		n += (size_t)snprintf(ret + n, cap - n, "%s%.*s", n ? " " : "", (int)key.len, (const char *)key.data);
+		n += (size_t)snprintf(ret + n, cap - n, "%s%.*s", n ? " " : "", (int)key.len,
+				      (const char *)key.data);
 	cr_assert_eq(rc, 0);
 	cr_assert_eq(pen_scan_next(cur, &key, &value), 0);
 	pen_cursor_close(cur);
@@ -83,7 +87,9 @@ Test(scan, prefix_from_and_to_choose_records)
 	};
 
 	for (size_t i = 0; i < PEN_COUNT(cases); i++) {
-		struct pen_scan range = { .size = sizeof(range), .prefix = cases[i].prefix, .from = cases[i].from,
+		struct pen_scan range = { .size = sizeof(range),
+					  .prefix = cases[i].prefix,
+					  .from = cases[i].from,
 					  .to = cases[i].to };
 		char got[256];
 
@@ -122,7 +128,9 @@ Test(scan, a_snapshot_does_not_see_later_records)
 	unsigned n = 0;
 
 	cr_assert_eq(pen_scan_open(shop.store, "mine", NULL, &cur), 0);
-	plant_batch(shop.store, &(struct plan){ .dataset = "mine", .key_kind = PEN_KEY_SEQ, .state = PEN_COMPLETED,
+	plant_batch(shop.store, &(struct plan){ .dataset = "mine",
+						.key_kind = PEN_KEY_SEQ,
+						.state = PEN_COMPLETED,
 						.records = 10 });
 	while (pen_scan_next(cur, &key, &value) == 1)
 		n++;

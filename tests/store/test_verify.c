@@ -106,7 +106,8 @@ Test(verify, a_store_in_use_can_be_verified)
 	const struct heard *heard;
 
 	shop_open(&shop);
-	plant_batch(shop.store, &(struct plan){ .dataset = "beta", .key_kind = PEN_KEY_POINTER, .state = PEN_QUEUED });
+	plant_batch(shop.store,
+		    &(struct plan){ .dataset = "beta", .key_kind = PEN_KEY_POINTER, .state = PEN_QUEUED });
 	heard = verify();
 	cr_assert_eq(heard->ret, 0, "%s%s", heard->all, heard->why.text);
 }
@@ -137,9 +138,10 @@ static void edit_name(struct raw *raw, const char *db, const char *name, size_t 
 	free(value);
 }
 
-#define STATE_U64(id, field, to)                                                                                       \
+#define STATE_U64(id, field, to) \
 	edit_id(raw, "penstock.states", id, offsetof(struct pen_fmt_state, field), &(uint64_t){ to }, 8)
-#define DATASET_U64(name, field, to) edit_name(raw, "penstock.datasets", name, offsetof(struct pen_fmt_dataset, field), to)
+#define DATASET_U64(name, field, to) \
+	edit_name(raw, "penstock.datasets", name, offsetof(struct pen_fmt_dataset, field), to)
 #define META_U64(field, to) edit_name(raw, "penstock.meta", "meta", offsetof(struct pen_fmt_meta, field), to)
 
 static void no_meta(struct raw *raw)
@@ -316,7 +318,8 @@ static void one_row_more(struct raw *raw)
 
 static void source_beyond(struct raw *raw)
 {
-	edit_id(raw, "penstock.states", mixed_id, offsetof(struct pen_fmt_state, place_source), &(uint32_t){ 2 }, 4);
+	edit_id(raw, "penstock.states", mixed_id, offsetof(struct pen_fmt_state, place_source),
+		&(uint32_t){ 2 }, 4);
 }
 
 static void place_beyond(struct raw *raw)
@@ -488,7 +491,10 @@ static const struct planted {
 	enum pen_invariant invariant;
 	const char *says; /* part of the sentence */
 } planted[] = {
-#define P(plant, invariant, says) { #plant, plant, invariant, says }
+#define P(plant, invariant, says)              \
+	{                                      \
+#plant, plant, invariant, says \
+	}
 	P(no_meta, PEN_INV_META, "no row"),
 	P(second_meta, PEN_INV_META, "not `meta`"),
 	P(no_store_id, PEN_INV_META, "no id"),
@@ -561,8 +567,8 @@ Test(verify, each_planted_violation_is_named)
 		raw_commit(&raw);
 		heard = verify();
 		cr_expect_gt(heard->ret, 0, "%s: %ld %s", p->name, heard->ret, heard->why.text);
-		cr_expect(strstr(heard->all, p->says) && heard->by[p->invariant], "%s: wanted %d `%s`, heard\n%s", p->name,
-			  p->invariant, p->says, heard->all);
+		cr_expect(strstr(heard->all, p->says) && heard->by[p->invariant],
+			  "%s: wanted %d `%s`, heard\n%s", p->name, p->invariant, p->says, heard->all);
 	}
 	file_write(&shop, healthy, len);
 	cr_expect_eq(verify()->ret, 0);
