@@ -5,7 +5,7 @@
 
 #include "tests/store/scratch.h"
 
-TestSuite(lock, .init = scratch_make, .fini = scratch_remove, .timeout = 60);
+TestSuite(lock, .init = scratch_make, .fini = scratch_remove, .timeout = 600); /* one for all: Criterion leaks when they differ */
 
 Test(lock, held_in_this_process_is_busy_and_free_after_release)
 {
