@@ -83,7 +83,7 @@ Test(audit, damaged_trees_are_named)
 
 Test(audit, damaged_meta_pages_are_named)
 {
-	/* Places in a meta page: number, flags, magic, version, page size, free flags, main flags, root, last page, txn. */
+	/* Number, flags, magic, version, page size, flags of both databases, root, last page, transaction. */
 	static const size_t places[] = { 0, 10, 16, 20, 40, 44, 92, 128, 142, 144 };
 	size_t len;
 	uint8_t *healthy = file_read(&shop, &len), *copy = malloc(len);

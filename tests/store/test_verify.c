@@ -327,13 +327,6 @@ static void place_beyond(struct raw *raw)
 	STATE_U64(mixed_id, place_offset, 5001);
 }
 
-static void files_beyond(struct raw *raw)
-{
-	edit_id(raw, "penstock.batches", mixed_id, offsetof(struct pen_fmt_batch, format),
-		&(uint8_t){ PEN_FORMAT_FILES }, 1);
-	STATE_U64(mixed_id, place_files, 50);
-}
-
 static void next_seq_behind(struct raw *raw)
 {
 	DATASET_U64("gamma", next_seq, 10);
@@ -519,7 +512,6 @@ static const struct planted {
 	P(one_row_more, PEN_INV_ROWS, "rejected 1"),
 	P(source_beyond, PEN_INV_CHECKPOINT, "source 2 of 1"),
 	P(place_beyond, PEN_INV_CHECKPOINT, "byte 5001 of 5000"),
-	P(files_beyond, PEN_INV_CHECKPOINT, "50 files"),
 	P(next_seq_behind, PEN_INV_CHECKPOINT, "`gamma` is 10"),
 	P(entries_off, PEN_INV_ENTRIES, "its row says 36"),
 	P(committed_off, PEN_INV_ENTRIES, "committed 36"),
