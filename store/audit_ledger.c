@@ -139,11 +139,6 @@ static void check_place(struct pen_audit *audit, const struct pen_audit_batch *b
 		pen_audit_say(audit->voice, PEN_INV_CHECKPOINT,
 			      "batch " ID ": the checkpoint stands at byte %" PRIu64 " of %" PRIu64, s->id,
 			      s->place_offset, bytes);
-	if (batch->format == PEN_FORMAT_FILES && s->place_files > s->applied.items)
-		pen_audit_say(audit->voice, PEN_INV_CHECKPOINT,
-			      "batch " ID ": %" PRIu64 " files lie behind the checkpoint, but only %" PRIu64
-			      " items were decided",
-			      s->id, s->place_files, s->applied.items);
 }
 
 static void visit_state(struct pen_audit *audit, void *arg, const MDB_val *key, const MDB_val *value)
