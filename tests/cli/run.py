@@ -239,6 +239,10 @@ def trees(lab):
 def unreadable_files(lab):
     if os.getuid():
         return
+    # The other user must be able to reach the place: the suite's own directory is closed to him.
+    shutil.rmtree(lab.dir)
+    lab.dir = tempfile.mkdtemp(prefix="penstock-nobody-", dir="/tmp")
+    lab.store = os.path.join(lab.dir, "store")
     for i in range(5):
         lab.path("t/f%d" % i, b"x")
     os.chmod(lab.path("t/f2"), 0)

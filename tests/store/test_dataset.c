@@ -6,7 +6,8 @@
 #include "ring/base.h"
 #include "tests/store/scratch.h"
 
-TestSuite(dataset, .init = scratch_make, .fini = scratch_remove, .timeout = 600); /* one for all: Criterion leaks when they differ */
+/* One timeout for all suites of a program: Criterion leaks when they differ. */
+TestSuite(dataset, .init = scratch_make, .fini = scratch_remove, .timeout = 600);
 
 static struct pen_sum offered[PEN_BUCKETS];
 

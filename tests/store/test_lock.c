@@ -5,7 +5,8 @@
 
 #include "tests/store/scratch.h"
 
-TestSuite(lock, .init = scratch_make, .fini = scratch_remove, .timeout = 600); /* one for all: Criterion leaks when they differ */
+/* One timeout for all suites of a program: Criterion leaks when they differ. */
+TestSuite(lock, .init = scratch_make, .fini = scratch_remove, .timeout = 600);
 
 Test(lock, held_in_this_process_is_busy_and_free_after_release)
 {

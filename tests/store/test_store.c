@@ -10,7 +10,8 @@
 
 #include "ring/base.h"
 
-TestSuite(store, .init = scratch_make, .fini = scratch_remove, .timeout = 600); /* one for all: Criterion leaks when they differ */
+/* One timeout for all suites of a program: Criterion leaks when they differ. */
+TestSuite(store, .init = scratch_make, .fini = scratch_remove, .timeout = 600);
 
 static mode_t mode_of(const char *name)
 {

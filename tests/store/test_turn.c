@@ -6,7 +6,8 @@
 
 #include "tests/store/scratch.h"
 
-TestSuite(turn, .init = scratch_make, .fini = scratch_remove, .timeout = 600); /* one for all: Criterion leaks when they differ */
+/* One timeout for all suites of a program: Criterion leaks when they differ. */
+TestSuite(turn, .init = scratch_make, .fini = scratch_remove, .timeout = 600);
 
 #define MS 1000000ull
 

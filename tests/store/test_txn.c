@@ -10,7 +10,8 @@
 #include "store/turn.h"
 #include "tests/store/scratch.h"
 
-TestSuite(txn, .init = scratch_make, .fini = scratch_remove, .timeout = 600); /* one for all: Criterion leaks when they differ */
+/* One timeout for all suites of a program: Criterion leaks when they differ. */
+TestSuite(txn, .init = scratch_make, .fini = scratch_remove, .timeout = 600);
 
 static uint64_t entries(struct pen_store *store, const char *dataset)
 {
