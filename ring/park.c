@@ -12,15 +12,16 @@
  * ring or at its timeout. The sleeper flag costs one needless wake per 2^31 rings.
  *
  * Why this way: the multi-producer event count changes count and flag with locked instructions on one word,
- * so no ring can overlook a sleeper. Its single-producer sibling may, and repairs that with timed sleeps; the
- * same timed sleeps are turned off here, because nothing is left for them to repair and an idle thread should
- * not run.
+ * so no ring can overlook a sleeper. Its single-producer sibling may, and repairs that with timed sleeps in
+ * between; ck makes those in either mode, and park_wait32 leaves them out: there is nothing to repair, an idle
+ * thread should not run, and a wake lost by a bug should show as a timeout instead of being mended in silence.
  *
  * This file is compiled without the race checker, which takes ck's inline assembly for plain accesses.
  */
 #include "ring/park.h"
 
 #include <ck_ec.h>
+#include <errno.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -36,6 +37,12 @@
 _Static_assert(sizeof(struct ck_ec32) == sizeof(uint32_t), "struct pen_park hides a ck_ec32 in a word");
 _Static_assert(_Alignof(struct ck_ec32) <= _Alignof(uint32_t), "struct pen_park hides a ck_ec32 in a word");
 
+/* One wait, as park_wait32 sees it. */
+struct nap {
+	const struct timespec *deadline; /* the caller's; NULL: none */
+	bool timed_out;			 /* the kernel ended the last sleep at the deadline */
+};
+
 static int park_gettime(const struct ck_ec_ops *ops, struct timespec *ret_now)
 {
 	(void)ops;
@@ -44,12 +51,14 @@ static int park_gettime(const struct ck_ec_ops *ops, struct timespec *ret_now)
 
 /* An early return is allowed, whatever its cause (a signal, a changed word): the caller looks again. */
 static void park_wait32(const struct ck_ec_wait_state *state, const uint32_t *word, uint32_t expected,
-			const struct timespec *deadline)
+			const struct timespec *backoff)
 {
-	(void)state;
+	struct nap *nap = state->data;
+
+	(void)backoff; /* see above: the caller's deadline is the only one */
 	/* WAIT_BITSET takes an absolute CLOCK_MONOTONIC time; WAIT would take a relative one. */
-	(void)syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected, deadline, NULL,
-		      FUTEX_BITSET_MATCH_ANY);
+	nap->timed_out = syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected,
+				 nap->deadline, NULL, FUTEX_BITSET_MATCH_ANY) != 0 && errno == ETIMEDOUT;
 }
 
 static void park_wake32(const struct ck_ec_ops *ops, const uint32_t *word)
@@ -67,7 +76,6 @@ static const struct ck_ec_ops park_ops = {
 	.wait32 = park_wait32,
 	.wake32 = park_wake32,
 	.busy_loop_iter = 1, /* 0 would mean 100; we spin ourselves, where it can help */
-	.initial_wait_ns = UINT32_MAX, /* no back-off: above a second it sleeps as long as it was told to */
 };
 static const struct ck_ec_mode park_mode = { .ops = &park_ops, .single_producer = false };
 
@@ -113,7 +121,9 @@ uint32_t pen_park_ticket(const struct pen_park *park)
 bool pen_park_wait(struct pen_park *park, uint32_t ticket, uint64_t timeout_ns)
 {
 	struct ck_ec32 *count = count_of(park);
+	struct nap nap = { 0 };
 	struct timespec deadline;
+	int res = -1;
 
 	/* With two CPUs the producer most likely needs the one a spinning consumer would burn. */
 	for (int i = cpus() > 2 ? SPIN_MAX : 0; i > 0; i--) {
@@ -127,19 +137,18 @@ bool pen_park_wait(struct pen_park *park, uint32_t ticket, uint64_t timeout_ns)
 		(void)sched_yield(); /* cannot fail on Linux */
 		if (ck_ec32_value(count) != ticket)
 			return true;
-		if (timeout_ns == UINT64_MAX) {
-			(void)ck_ec32_wait(count, &park_mode, ticket, NULL); /* without deadline: 0 */
-			return true;
-		}
-		const struct timespec timeout = { .tv_sec = (time_t)(timeout_ns / PEN_NS_PER_S),
-						  .tv_nsec = (long)(timeout_ns % PEN_NS_PER_S) };
+		if (timeout_ns != UINT64_MAX) {
+			const struct timespec timeout = { .tv_sec = (time_t)(timeout_ns / PEN_NS_PER_S),
+							  .tv_nsec = (long)(timeout_ns % PEN_NS_PER_S) };
 
-		pen_assert(ck_ec_deadline(&deadline, &park_mode, &timeout) == 0);
-		if (ck_ec32_wait(count, &park_mode, ticket, &deadline) == 0)
-			return true;
+			pen_assert(ck_ec_deadline(&deadline, &park_mode, &timeout) == 0);
+			nap.deadline = &deadline;
+		}
+		res = ck_ec32_wait_pred(count, &park_mode, ticket, NULL, &nap, nap.deadline);
 	}
-	park->timeouts++;
-	return false;
+	/* A ring whose wake did not come is found when the deadline ends the sleep: true, and a timeout. */
+	park->timeouts += res || nap.timed_out;
+	return res == 0;
 }
 
 void pen_park_ring(struct pen_park *park)
