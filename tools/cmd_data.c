@@ -90,6 +90,15 @@ static int dataset(struct pen_store *store, const char *name, struct pen_dataset
 	return pen_error_exit(rc);
 }
 
+/* The bytes as they are; on a terminal without what it would obey. */
+static void put_raw(struct pen_out *out, const void *data, size_t len)
+{
+	if (isatty(out->fd))
+		pen_out_safe(out, data, len, true);
+	else
+		pen_out_bytes(out, data, len);
+}
+
 int pen_cmd_get(const struct pen_cmd *cmd)
 {
 	struct pen_dataset_info ds;
@@ -127,28 +136,13 @@ int pen_cmd_get(const struct pen_cmd *cmd)
 			pen_jw_object_end(&jw);
 			pen_jw_line(&jw);
 		} else {
-			pen_out_bytes(&out, value, len);
+			put_raw(&out, value, len);
 		}
 		status = pen_out_end(&out, 0);
 	}
 	free(value);
 	pen_store_close(store);
 	return status;
-}
-
-static void put_hex(struct pen_jw *jw, const char *name, const void *data, size_t len)
-{
-	static const char digits[] = "0123456789abcdef";
-	const unsigned char *p = data;
-	char text[2 * PEN_KEY_MAX + 1];
-	size_t n = len < PEN_KEY_MAX ? len : PEN_KEY_MAX;
-
-	for (size_t i = 0; i < n; i++) {
-		text[2 * i] = digits[p[i] >> 4];
-		text[2 * i + 1] = digits[p[i] & 15];
-	}
-	text[2 * n] = 0;
-	pen_jw_text(jw, name, text);
 }
 
 static uint64_t from_big_endian(const unsigned char *p, size_t bytes)
@@ -160,23 +154,67 @@ static uint64_t from_big_endian(const unsigned char *p, size_t bytes)
 	return n;
 }
 
+enum key_look { KEY_BYTES, KEY_NUMBER, KEY_WORD };
+
+#define KEY_WORD_BYTES (2 * PEN_KEY_MAX + 1)
+
+/* How a key is shown: a word of its own (hex, SOURCE:OFFSET), a number, or its bytes. */
+static enum key_look look(const struct pen_cmd *cmd, const struct pen_dataset_info *ds, struct pen_view key,
+			  char ret_word[KEY_WORD_BYTES])
+{
+	static const char digits[] = "0123456789abcdef";
+	bool numbers = !ds->foreign && (ds->key_kind == PEN_KEY_SEQ || ds->key_kind == PEN_KEY_OFFSET);
+	const unsigned char *p = key.data;
+
+	if (pen_cmd_set(cmd, PEN_O_HEX) || (!ds->foreign && ds->key_kind == PEN_KEY_CONTENT)) {
+		size_t n = key.len < PEN_KEY_MAX ? key.len : PEN_KEY_MAX;
+
+		for (size_t i = 0; i < n; i++) {
+			ret_word[2 * i] = digits[p[i] >> 4];
+			ret_word[2 * i + 1] = digits[p[i] & 15];
+		}
+		ret_word[2 * n] = '\0';
+		return KEY_WORD;
+	}
+	if (numbers && key.len == 8) {
+		snprintf(ret_word, KEY_WORD_BYTES, "%llu", (unsigned long long)from_big_endian(p, 8));
+		return KEY_NUMBER;
+	}
+	if (numbers && key.len == 12) {
+		snprintf(ret_word, KEY_WORD_BYTES, "%llu:%llu", (unsigned long long)from_big_endian(p, 4),
+			 (unsigned long long)from_big_endian(p + 4, 8));
+		return KEY_WORD;
+	}
+	return KEY_BYTES;
+}
+
 static void put_key(const struct pen_cmd *cmd, struct pen_jw *jw, const struct pen_dataset_info *ds,
 		    struct pen_view key)
 {
-	bool numbers = !ds->foreign && (ds->key_kind == PEN_KEY_SEQ || ds->key_kind == PEN_KEY_OFFSET);
-	char text[64];
+	char word[KEY_WORD_BYTES];
 
-	if (pen_cmd_set(cmd, PEN_O_HEX) || (!ds->foreign && ds->key_kind == PEN_KEY_CONTENT)) {
-		put_hex(jw, "key", key.data, key.len);
-	} else if (numbers && key.len == 8) {
+	switch (look(cmd, ds, key, word)) {
+	case KEY_NUMBER:
 		pen_jw_u64(jw, "key", from_big_endian(key.data, 8));
-	} else if (numbers && key.len == 12) {
-		snprintf(text, sizeof text, "%llu:%llu", (unsigned long long)from_big_endian(key.data, 4),
-			 (unsigned long long)from_big_endian((const unsigned char *)key.data + 4, 8));
-		pen_jw_text(jw, "key", text);
-	} else {
+		break;
+	case KEY_WORD:
+		pen_jw_text(jw, "key", word);
+		break;
+	case KEY_BYTES:
 		pen_jw_data(jw, "key", key.data, key.len);
+		break;
 	}
+}
+
+static void put_key_raw(const struct pen_cmd *cmd, struct pen_out *out, const struct pen_dataset_info *ds,
+			struct pen_view key)
+{
+	char word[KEY_WORD_BYTES];
+
+	if (look(cmd, ds, key, word) == KEY_BYTES)
+		put_raw(out, key.data, key.len);
+	else
+		pen_out_text(out, word);
 }
 
 static int scan_range(const struct pen_cmd *cmd, struct pen_store *store, const struct pen_dataset_info *ds,
@@ -196,9 +234,10 @@ static int scan_range(const struct pen_cmd *cmd, struct pen_store *store, const 
 	pen_jw_init(&jw, &out);
 	while (limit-- && !pen_out_failed(&out) && (rc = pen_scan_next(cur, &key, &value)) > 0) {
 		if (raw) {
-			const struct pen_view *v = keys_only ? &key : &value;
-
-			pen_out_bytes(&out, v->data, v->len);
+			if (keys_only)
+				put_key_raw(cmd, &out, ds, key);
+			else
+				put_raw(&out, value.data, value.len);
 			pen_out_char(&out, '\n');
 			continue;
 		}
@@ -220,8 +259,13 @@ int pen_cmd_scan(const struct pen_cmd *cmd)
 	struct pen_dataset_info ds;
 	struct pen_store *store;
 	struct key keys[3];
-	int status = pen_home_open(cmd->args, false, &store);
+	int status;
 
+	if (pen_cmd_set(cmd, PEN_O_JSON) && pen_cmd_value(cmd, PEN_O_OUTPUT)->n == 1) {
+		pen_say_error(-PEN_USAGE, "--json and --format raw contradict each other");
+		return 2;
+	}
+	status = pen_home_open(cmd->args, false, &store);
 	if (status)
 		return status;
 	status = dataset(store, cmd->args->words[0], &ds);

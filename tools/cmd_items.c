@@ -42,7 +42,9 @@ static void show_item(struct pen_out *out, const struct pen_item *item)
 		pen_out_format(out, ":%llu", (unsigned long long)item->line);
 	if (item->column)
 		pen_out_format(out, ":%llu", (unsigned long long)item->column);
-	pen_out_format(out, "  %s\n", item->message);
+	pen_out_text(out, "  ");
+	pen_out_safe(out, item->message, strlen(item->message), false);
+	pen_out_char(out, '\n');
 }
 
 static int item_state(const char *name)

@@ -15,6 +15,7 @@
 #include "tools/text.h"
 
 #define NEWEST 10
+#define LIVE_LOOKED 1000 /* newest batches among which live ones are looked for: the cost stays bounded */
 
 int pen_cmd_batch(struct pen_store *store, const char *text, uint64_t *ret_id)
 {
@@ -26,7 +27,9 @@ int pen_cmd_batch(struct pen_store *store, const char *text, uint64_t *ret_id)
 		pen_say_error(rc, "there is no batch '%s'", text);
 	else
 		pen_say_error(rc, "the batch '%s' cannot be found: %s", text, pen_error_text(rc));
-	if (*pen_error_advice(rc))
+	if (*text == '@')
+		pen_say_advice("@last is the newest batch, @running one that runs");
+	else if (*pen_error_advice(rc))
 		pen_say_advice("%s", pen_error_advice(rc));
 	return pen_error_exit(rc);
 }
@@ -161,10 +164,20 @@ static int one_batch(const struct pen_cmd *cmd, struct pen_store *store)
 	return pen_out_end(&out, 0);
 }
 
+/* The next batch below id that a process runs now; 0: no more among the newest. */
+static uint64_t next_live(struct pen_store *store, uint64_t id, int *looked, struct pen_batch_info *ret)
+{
+	while ((*looked)++ < LIVE_LOOKED && (id = pen_batch_before(store, id)))
+		if (!pen_batch_get(store, id, ret) && ret->runner_pid)
+			return id;
+	return 0;
+}
+
 static void put_store(struct pen_jw *jw, struct pen_store *store, const struct pen_store_info *s)
 {
 	struct pen_batch_info info;
 	uint64_t id = UINT64_MAX;
+	int looked = 0;
 
 	pen_jw_object(jw, NULL);
 	pen_jw_text(jw, "store", pen_store_path(store));
@@ -181,6 +194,11 @@ static void put_store(struct pen_jw *jw, struct pen_store *store, const struct p
 	pen_jw_u64(jw, "waiting_writers", s->waiting_writers);
 	pen_jw_text(jw, "durability", durabilities[s->durability % 3]);
 	pen_jw_u64(jw, "batches_total", s->batches);
+	pen_jw_array(jw, "live");
+	while ((id = next_live(store, id, &looked, &info)))
+		put_batch(jw, &info);
+	pen_jw_array_end(jw);
+	id = UINT64_MAX;
 	pen_jw_array(jw, "batches");
 	for (int i = 0; i < NEWEST && (id = pen_batch_before(store, id)); i++)
 		if (!pen_batch_get(store, id, &info))
@@ -194,6 +212,7 @@ static void show_store(struct pen_out *out, struct pen_store *store, const struc
 	char used[PEN_TEXT_NUMBER], disk[PEN_TEXT_NUMBER], name[PEN_TEXT_NUMBER], items[PEN_TEXT_NUMBER];
 	struct pen_batch_info b;
 	uint64_t id = UINT64_MAX;
+	int looked = 0;
 
 	pen_out_text(out, "store       ");
 	pen_out_safe(out, pen_store_path(store), strlen(pen_store_path(store)), false);
@@ -203,6 +222,10 @@ static void show_store(struct pen_out *out, struct pen_store *store, const struc
 		       s->waiting_writers);
 	pen_out_format(out, "batches     %llu, %llu events\n", (unsigned long long)s->batches,
 		       (unsigned long long)s->last_event);
+	while ((id = next_live(store, id, &looked, &b)))
+		pen_out_format(out, "live        %s, process %u, write lock held %u ms of a budget of %u ms\n",
+			       pen_text_id(name, b.id), b.runner_pid, b.hold_last_ms, b.hold_budget_ms);
+	id = UINT64_MAX;
 	for (int i = 0; i < NEWEST && (id = pen_batch_before(store, id)); i++) {
 		if (pen_batch_get(store, id, &b))
 			continue;

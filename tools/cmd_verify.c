@@ -76,7 +76,7 @@ static uint64_t limit_of(int what)
 
 static void doctor_store(const struct pen_cmd *cmd, struct pen_jw *jw, struct pen_out *out, bool json)
 {
-	struct pen_store_options opt = { .size = sizeof opt };
+	struct pen_store_options opt = { .size = sizeof opt, .read_only = true };
 	struct pen_failure why = { 0 };
 	struct pen_store_info s;
 	struct pen_store *store;
