@@ -233,7 +233,7 @@ static int site_split(struct site *site, const char *path)
 	return site->base && site->parent ? 0 : -PEN_MEMORY;
 }
 
-/* Opens and locks the directory just made. -EAGAIN when a sweep was there before us: it has been or is being removed. */
+/* Opens and locks the directory just made. -EAGAIN when a sweep was there before us: it is being removed. */
 static int site_lock(struct site *site)
 {
 	struct stat ours, named;

@@ -82,7 +82,7 @@ struct pen_store {
 	_Atomic pthread_t writer; /* the thread inside a write transaction, 0: none. Written by the holder */
 	uint32_t commits;	  /* since the last sweep; under write_mutex */
 	bool flag_nometasync;	  /* the environment's flag now; under write_mutex */
-	/* -PEN_DISK_FAILED or another code once nothing may be written any more. Written by the holder of write_mutex. */
+	/* A code once nothing may be written any more. Written by the holder of write_mutex. */
 	_Atomic int sticky;
 
 	pthread_mutex_t read_mutex; /* pool, active_reads */

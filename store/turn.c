@@ -209,6 +209,7 @@ static bool slot_claim(_Atomic uint64_t *table, uint64_t owner, uint32_t *ret)
 
 		/* PAIR(turn.claim): a slot that was struck off is claimed only after the strike; without it a new
 		 * owner could be struck off with the old one's release. */
+		/* PAIR(turn.claim): the slot comes without the last owner's bit. */
 		if (!atomic_load_explicit(&table[i], memory_order_relaxed) &&
 		    atomic_compare_exchange_strong_explicit(&table[i], &empty, owner, memory_order_acq_rel,
 							    memory_order_relaxed)) {
@@ -221,8 +222,8 @@ static bool slot_claim(_Atomic uint64_t *table, uint64_t owner, uint32_t *ret)
 
 static void strike(struct turn_page *page, uint32_t i, uint64_t owner)
 {
-	/* The bit first: between the two the slot is claimed and does not count, which is harmless. Had the slot
-	 * gone first, a new owner's bit could be taken away. */
+	/* PAIR(turn.claim): the bit goes before the slot. Between the two the slot is claimed and does not count,
+	 * which is harmless; had the slot gone first, a new owner's bit could be taken away. */
 	atomic_fetch_and_explicit(&page->mask, ~(1ull << i), memory_order_relaxed);
 	/* PAIR(turn.claim): see claim above. */
 	(void)atomic_compare_exchange_strong_explicit(&page->waiter[i], &owner, 0, memory_order_release,
@@ -269,6 +270,7 @@ void pen_turn_served(struct pen_turn *turn, uint32_t slot)
 	pen_assert(slot < TURN_SLOTS);
 	atomic_fetch_add_explicit(&page->turns[slot], 1, memory_order_relaxed);
 	atomic_fetch_and_explicit(&page->mask, ~(1ull << slot), memory_order_relaxed);
+	/* PAIR(turn.claim): as in strike. */
 	atomic_store_explicit(&page->waiter[slot], 0, memory_order_release);
 	turn_wake(page);
 }
