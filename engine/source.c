@@ -342,6 +342,12 @@ static bool has_suffix(const char *path, const char *suffix)
 	return n > k && !strcasecmp(path + n - k, suffix);
 }
 
+/* One JSON value, or the beginning of one that is longer than the sample. */
+static bool looks_whole(const char *line, size_t len, struct pen_json_flaw *flaw)
+{
+	return pen_json_valid(line, len, flaw) || (len > SAMPLE_BYTES / 2 && flaw->code == -PEN_JSON_CUT);
+}
+
 /* What the first bytes of a file look like. 0, or -PEN_UNSUPPORTED. */
 static int sniff(const struct pen_plan *plan, struct pen_source *source, const char *text, size_t len,
 		 struct pen_failure *why)
@@ -379,12 +385,12 @@ static int sniff(const struct pen_plan *plan, struct pen_source *source, const c
 		line++;
 		n--;
 	}
-	if ((n == 1 && (*line == '[' || *line == '{')) || (*line == '[' && !pen_json_valid(line, n, &flaw)))
+	if ((n == 1 && (*line == '[' || *line == '{')) || (*line == '[' && !looks_whole(line, n, &flaw)))
 		return pen_fail(
 			why, -PEN_UNSUPPORTED, 0,
 			"'%s' looks like one JSON document over many lines, which this version does not take apart: --format files makes it one item, --format lines one item a line",
 			source->path);
-	if (*line != '{' && !pen_json_valid(line, n, &flaw))
+	if (*line != '{' && !looks_whole(line, n, &flaw))
 		source->format = PEN_FORMAT_LINES;
 	return 0;
 }

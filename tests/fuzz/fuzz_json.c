@@ -119,9 +119,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			HOLD(pen_pointer_parse(&ptrs[i], texts[i]) == 0);
 	}
 	if (line && data[0] == '/') {
-		char *text = strndup((const char *)data, (size_t)(line - data));
+		size_t len = (size_t)(line - data);
+		char *text = calloc(1, len + 1);
 
 		HOLD(text);
+		memcpy(text, data, len);
 		if (!pen_pointer_parse(&ptrs[fixed], text))
 			count++;
 		free(text);
