@@ -95,7 +95,7 @@ STRESS_OBJ  := $(call objects,$(filter-out $(STRESS_MAIN),$(STRESS_SRC)))
 BENCH_OBJ   := $(call objects,$(filter-out $(BENCH_MAIN),$(BENCH_SRC)))
 TORTURE_OBJ := $(call objects,$(filter-out $(TORTURE_MAIN) %_preload.c,$(TORTURE_SRC)))
 
-rooms_with_tests := $(foreach r,ring store engine,$(if $(call src,tests/$(r)),$(r)))
+rooms_with_tests := $(foreach r,ring store engine tools,$(if $(call src,tests/$(r)),$(r)))
 # Criterion does not start under the race checker.
 UNITS    := $(if $(filter tsan,$(MODE)),,$(foreach r,$(rooms_with_tests),$(B)/unit-$(r)))
 BINARY   := $(if $(call with_main,$(call src,tools)),$(B)/penstock)
@@ -119,9 +119,9 @@ demo: deps ## fresh machine to a filled store: build, ingest real input, show st
 test: deps ## everything that must hold: units, commands, examples, rules; again under ASan+UBSan; races under TSan
 	@tests/run $(given)
 
-unit: $(UNITS) ## build and run the unit tests of every room (also: unit-ring, unit-store, unit-engine)
+unit: $(UNITS) ## build and run the unit tests of every room (also: unit-ring, unit-store, unit-engine, unit-tools)
 	@set -e; for u in $(UNITS); do echo "== $$u"; $$u; done
-unit-ring unit-store unit-engine: unit-%: $(B)/run-unit-%
+unit-ring unit-store unit-engine unit-tools: unit-%: $(B)/run-unit-%
 $(B)/run-unit-%: FORCE
 	@$(if $(filter $*,$(rooms_with_tests)),$(MAKE) --no-print-directory $(B)/unit-$* && $(B)/unit-$*,echo "tests/$*: no tests")
 integration: $(BINARY) ## run the tests of the command alone (tests/cli)
@@ -186,7 +186,7 @@ cov-here: $(UNITS) $(BINARY)
 list-%:
 	@echo $($*)
 FORCE:
-.PHONY: all deps demo test unit unit-ring unit-store unit-engine integration stress torture fuzz bench bench-smoke \
+.PHONY: all deps demo test unit unit-ring unit-store unit-engine unit-tools integration stress torture fuzz bench bench-smoke \
 	tidy lint format cov arm64-check install uninstall clean help examples bench-programs torture-programs \
 	fuzz-programs stress-programs test-programs fuzz-here cov-here FORCE
 
@@ -240,7 +240,8 @@ unit_objects = $(call objects,$(call src,tests/$(1))) $(TESTLIB_OBJ)
 $(B)/unit-ring: $(call unit_objects,ring) $(B)/libring.a
 $(B)/unit-store: $(call unit_objects,store) $(B)/libstore.a $(B)/libring.a
 $(B)/unit-engine: $(call unit_objects,engine) $(B)/libengine.a $(B)/libstore.a $(B)/libring.a
-$(B)/unit-ring $(B)/unit-store $(B)/unit-engine:
+$(B)/unit-tools: $(call unit_objects,tools) $(filter-out $(B)/tools/penstock.o,$(TOOLS_OBJ)) $(B)/libpenstock.a
+$(B)/unit-ring $(B)/unit-store $(B)/unit-engine $(B)/unit-tools:
 	$(call say,LINK)
 	$(Q)$(program) -lcriterion $(LIBS)
 

@@ -14,7 +14,7 @@ declare -A may=(
 	[engine]='^(include|ring|store|engine)/'
 	[tools]='^(include|tools)/'
 	[bench]='^(include|ring|store|engine|bench)/'
-	[tests]='^(include|ring|store|engine|bench|tests)/'
+	[tests]='^(include|ring|store|engine|bench|tests|tools)/'
 	[docs]='^penstock[a-z_]*\.h$'
 )
 # A library's headers, and the files that may name them. bench/ and tests/ measure and check with anything.

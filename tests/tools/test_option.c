@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "include/penstock.h"
+#include "tools/option.h"
+#include "tools/out.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static struct pen_args args;
+
+/* Parses up to 15 words; the words must outlive args. */
+static int parse(const char *const *words)
+{
+	static char *argv[17];
+	int argc = 1;
+
+	argv[0] = (char *)"penstock";
+	while (words[argc - 1]) {
+		argv[argc] = (char *)words[argc - 1];
+		argc++;
+	}
+	argv[argc] = NULL;
+	return pen_option_parse(&args, argc, argv);
+}
+#define PARSE(...) parse((const char *const[]){ __VA_ARGS__, NULL })
+
+Test(option, values_come_after_a_blank_or_an_equals_sign)
+{
+	cr_assert_eq(PARSE("--store", "here", "run", "--key=/id", "a", "--into", "x=y", "b", "--json"), 0);
+	cr_expect_eq(args.command->id, PEN_CMD_RUN);
+	cr_expect_str_eq(args.value[PEN_O_STORE].text, "here");
+	cr_expect_str_eq(args.value[PEN_O_KEY].text, "/id");
+	cr_expect_str_eq(args.value[PEN_O_INTO].text, "x=y");
+	cr_expect(args.value[PEN_O_JSON].set);
+	cr_expect_not(args.value[PEN_O_QUIET].set);
+	cr_assert_eq(args.word_count, 2);
+	cr_expect_str_eq(args.words[1], "b");
+	pen_option_fini(&args);
+}
+
+Test(option, two_dashes_end_the_options)
+{
+	cr_assert_eq(PARSE("run", "--", "--key", "-", "--"), 0);
+	cr_assert_eq(args.word_count, 3);
+	cr_expect_str_eq(args.words[0], "--key");
+	cr_expect_str_eq(args.words[2], "--");
+	pen_option_fini(&args);
+	cr_assert_eq(PARSE("run", "-"), 0);
+	cr_expect_str_eq(args.words[0], "-");
+	pen_option_fini(&args);
+}
+
+Test(option, negative_numbers_are_values_and_words)
+{
+	cr_assert_eq(PARSE("items", "@last", "--after", "-1"), 0);
+	cr_expect_eq(args.value[PEN_O_AFTER].i, -1);
+	pen_option_fini(&args);
+	cr_assert_eq(PARSE("get", "data", "-5"), 0);
+	cr_expect_str_eq(args.words[1], "-5");
+	pen_option_fini(&args);
+}
+
+Test(option, lists_keep_every_value)
+{
+	cr_assert_eq(PARSE("run", "a", "--label", "k=1", "--label=l=2"), 0);
+	cr_assert_eq(args.list_count, 2);
+	cr_expect_str_eq(args.list[1], "l=2");
+	pen_option_fini(&args);
+}
+
+Test(option, what_is_wrong_is_named_with_a_way_out)
+{
+	static const struct {
+		const char *words[5];
+		int code;
+		const char *error, *advice;
+	} rows[] = {
+		{ { "runn", "x" }, -PEN_USAGE, "runn", "penstock run" },
+		{ { "satus" }, -PEN_USAGE, "satus", "status" },
+		{ { "run", "x", "--formt", "lines" }, -PEN_USAGE, "--formt", "--format" },
+		{ { "run", "x", "--format", "linse" }, -PEN_USAGE, "linse", "lines" },
+		{ { "run", "x", "--durability=gruop" }, -PEN_USAGE, "gruop", "group" },
+		{ { "--key", "/id", "run" }, -PEN_USAGE, "--key", "penstock run" },
+		{ { "run" }, -PEN_USAGE, "SOURCE", "--help" },
+		{ { "get", "a" }, -PEN_USAGE, "DATASET KEY", "--help" },
+		{ { "get", "a", "b", "c" }, -PEN_USAGE, "'c'", "DATASET KEY" },
+		{ { "run", "x", "--key" }, -PEN_USAGE, "needs a value", "--key=VALUE" },
+		{ { "run", "x", "--key", "--json" }, -PEN_USAGE, "needs a value", "--key=VALUE" },
+		{ { "run", "x", "--json=1" }, -PEN_USAGE, "takes no value", "" },
+		{ { "run", "x", "-z" }, -PEN_USAGE, "-z", "--help" },
+		{ { "run", "x", "--jobs", "0" }, -PEN_USAGE, "at least 1", "" },
+		{ { "run", "x", "--jobs", "65" }, -PEN_USAGE, "at most 64", "" },
+		{ { "run", "x", "--jobs", "two" }, -PEN_USAGE, "whole number", "" },
+		{ { "run", "x", "--max-record", "2GiB" }, -PEN_USAGE, "at most", "" },
+		{ { "run", "x", "--max-record", "1Q" }, -PEN_USAGE, "a size", "" },
+		{ { "run", "x", "--max-rejects", "5%%" }, -PEN_USAGE, "5%%", "" },
+		{ { "run", "x", "--format", "csv" },
+		  -PEN_UNSUPPORTED,
+		  "csv is not in this version",
+		  "ndjson" },
+		{ { "run", "x", "--format", "frames:u32be" }, -PEN_UNSUPPORTED, "frames:u32be", "ndjson" },
+		{ { "run", "x", "--compression", "gzip" }, -PEN_UNSUPPORTED, "gzip", "none" },
+		{ { "run", "x", "--processor", "exec:wc" }, -PEN_UNSUPPORTED, "exec:wc", "copy" },
+		{ { "run", "x", "--bulk", "on" }, -PEN_UNSUPPORTED, "on", "auto" },
+		{ { "run", "x", "--priority", "3" },
+		  -PEN_UNSUPPORTED,
+		  "--priority is not in this version",
+		  "--help" },
+		{ { "watch" }, -PEN_UNSUPPORTED, "watch is not in this version", "--help" },
+		{ { "config", "show" }, -PEN_UNSUPPORTED, "config", "--help" },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		cr_expect_eq(parse(rows[i].words), rows[i].code, "row %zu: %s", i, args.error);
+		cr_expect(strstr(args.error, rows[i].error), "row %zu: %s", i, args.error);
+		cr_expect(strstr(args.advice, rows[i].advice), "row %zu: %s", i, args.advice);
+		pen_option_fini(&args);
+	}
+}
+
+Test(option, help_wins_over_what_is_wrong_behind_it)
+{
+	cr_assert_eq(PARSE("run", "--help", "--no-such"), 0);
+	cr_expect_eq(args.help, 2);
+	cr_expect_eq(args.command->id, PEN_CMD_RUN);
+	pen_option_fini(&args);
+	cr_assert_eq(PARSE("-h", "scan"), 0);
+	cr_expect_eq(args.help, 1);
+	cr_expect_eq(args.command->id, PEN_CMD_SCAN);
+	pen_option_fini(&args);
+}
+
+Test(option, sizes_know_their_units)
+{
+	static const struct {
+		const char *text;
+		bool ok;
+		uint64_t bytes;
+	} rows[] = {
+		{ "0", true, 0 },
+		{ "4096", true, 4096 },
+		{ "1k", true, 1024 },
+		{ "64M", true, 64ull << 20 },
+		{ "64MiB", true, 64ull << 20 },
+		{ "64MB", true, 64000000 },
+		{ "1GiB", true, 1ull << 30 },
+		{ "1T", true, 1ull << 40 },
+		{ "5B", true, 5 },
+		{ "", false, 0 },
+		{ "M", false, 0 },
+		{ "1.5M", false, 0 },
+		{ "-1", false, 0 },
+		{ "1 M", false, 0 },
+		{ "1mib", false, 0 },
+		{ "18446744073709551615", true, UINT64_MAX },
+		{ "18446744073709551616", false, 0 },
+		{ "99999999T", false, 0 },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		uint64_t n = 77;
+
+		cr_expect_eq(pen_option_size(rows[i].text, &n), rows[i].ok, "%s", rows[i].text);
+		if (rows[i].ok)
+			cr_expect_eq(n, rows[i].bytes, "%s", rows[i].text);
+	}
+}
+
+Test(option, durations_know_their_units)
+{
+	static const struct {
+		const char *text;
+		bool ok;
+		uint64_t ms;
+	} rows[] = {
+		{ "100", true, 100 },	   { "100ms", true, 100 },   { "2s", true, 2000 },
+		{ "5m", true, 300000 },	   { "5min", true, 300000 }, { "1h", true, 3600000 },
+		{ "7d", true, 604800000 }, { "", false, 0 },	     { "s", false, 0 },
+		{ "1w", false, 0 },	   { "-1s", false, 0 },	     { "999999999999999d", false, 0 },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		uint64_t n = 77;
+
+		cr_expect_eq(pen_option_duration(rows[i].text, &n), rows[i].ok, "%s", rows[i].text);
+		if (rows[i].ok)
+			cr_expect_eq(n, rows[i].ms, "%s", rows[i].text);
+	}
+}
+
+Test(option, shares_are_counts_or_percentages)
+{
+	static const struct {
+		const char *text;
+		bool ok, percent;
+		uint64_t n;
+		uint32_t ratio;
+	} rows[] = {
+		{ "0", true, false, 0, 0 },
+		{ "100", true, false, 100, 0 },
+		{ "5%", true, true, 0, 50000 },
+		{ "0%", true, true, 0, 0 },
+		{ "0.1%", true, true, 0, 1000 },
+		{ "0.0001%", true, true, 0, 1 },
+		{ "100%", true, true, 0, 1000000 },
+		{ "101%", false, 0, 0, 0 },
+		{ "100.1%", false, 0, 0, 0 },
+		{ "0.00001%", false, 0, 0, 0 },
+		{ "%", false, 0, 0, 0 },
+		{ "1.%", false, 0, 0, 0 },
+		{ "1.5", false, 0, 0, 0 },
+		{ "-1", false, 0, 0, 0 },
+		{ "", false, 0, 0, 0 },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct pen_value value = { 0 };
+
+		cr_expect_eq(pen_option_share(rows[i].text, &value), rows[i].ok, "%s", rows[i].text);
+		if (!rows[i].ok)
+			continue;
+		cr_expect_eq(value.percent, rows[i].percent, "%s", rows[i].text);
+		cr_expect_eq(value.n, rows[i].n, "%s", rows[i].text);
+		cr_expect_eq(value.ratio, rows[i].ratio, "%s", rows[i].text);
+	}
+}
+
+/* No two rows may answer to one name in one command, and what help needs must be there. */
+Test(option, the_table_is_sound)
+{
+	for (size_t c = 0; c < PEN_CMD_COUNT; c++) {
+		cr_expect_eq(pen_commands[c].id, c);
+		cr_expect(pen_commands[c].examples && *pen_commands[c].examples, "%s", pen_commands[c].name);
+		for (size_t i = 0; i < pen_options_count; i++)
+			for (size_t j = i + 1; j < pen_options_count; j++)
+				cr_expect(strcmp(pen_options[i].name, pen_options[j].name) != 0 ||
+						  !(pen_options[i].commands & pen_options[j].commands &
+						    1u << c),
+					  "%s --%s", pen_commands[c].name, pen_options[i].name);
+	}
+	for (size_t i = 0; i < pen_options_count; i++) {
+		const struct pen_option *o = &pen_options[i];
+
+		cr_expect_eq(o->kind == PEN_OPT_LATER, o->help == NULL, "--%s", o->name);
+		cr_expect_eq(o->kind == PEN_OPT_CHOICE, o->choices != NULL, "--%s", o->name);
+		if (o->kind != PEN_OPT_FLAG && o->kind != PEN_OPT_CHOICE && o->kind != PEN_OPT_LATER)
+			cr_expect(o->arg, "--%s", o->name);
+		/* A default that is a choice must be one of them. */
+		if (o->kind == PEN_OPT_CHOICE && o->fallback && strcmp(o->fallback, "all") != 0)
+			cr_expect_eq(pen_option_choice(o->fallback, o->choices), 0,
+				     "--%s: the first choice is the default", o->name);
+	}
+}
+
+Test(option, help_shows_every_option_and_examples_first)
+{
+	for (size_t c = 0; c < PEN_CMD_COUNT; c++) {
+		struct pen_out out;
+
+		pen_out_init(&out, -1);
+		pen_option_help(&out, &pen_commands[c], true);
+		pen_out_char(&out, '\0');
+		cr_expect(strstr(out.buf, "Examples:") < strstr(out.buf, "Usage:"), "%s",
+			  pen_commands[c].name);
+		for (size_t i = 0; i < pen_options_count; i++) {
+			char name[80];
+
+			snprintf(name, sizeof name, "--%s", pen_options[i].name);
+			if (pen_options[i].kind != PEN_OPT_LATER && pen_options[i].commands >> c & 1)
+				cr_expect(strstr(out.buf, name), "%s %s", pen_commands[c].name, name);
+		}
+		pen_out_fini(&out);
+	}
+}
