@@ -2,7 +2,7 @@
 /*
  * bench_naive - the loader that people write themselves, to be measured beside penstock
  *
- *	bench_naive naive FILE DIR seq|id     getline, simdjson (every record validated), mdb_put, 10,000 records a transaction
+ *	bench_naive naive FILE DIR seq|id     getline, simdjson (strict), mdb_put, 10,000 a transaction
  *	bench_naive bare FILE DIR seq         the same records appended from memory: what LMDB alone can do
  *
  * Default LMDB flags. Prints one JSON line. `naive seq` appends by line number (MDB_APPEND), `naive id`
