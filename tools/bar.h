@@ -25,10 +25,10 @@ struct pen_out;
 #define PEN_BAR_BYTES 1024 /* enough for a line of any width */
 
 struct pen_bar {
-	char name[160];		  /* safe text */
-	struct pen_progress last; /* the newest numbers */
-	uint64_t last_ns;	  /* when they were read; 0: none yet */
-	uint64_t moved_ns;	  /* when they last grew */
+	char name[160];		      /* safe text */
+	struct pen_progress last;     /* the newest numbers */
+	uint64_t last_ns;	      /* when they were read; 0: none yet */
+	uint64_t moved_ns;	      /* when they last grew */
 	double items, bytes, seconds; /* weighted sums: items / seconds is the rate */
 	bool draining;
 };

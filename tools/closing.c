@@ -104,8 +104,8 @@ static void own_name(const struct pen_closing *end, char out[COMMAND_BYTES])
 	}
 }
 
-void pen_closing_excerpt(const void *raw, size_t len, uint64_t column, bool utf8, char ret_line[PEN_EXCERPT_BYTES],
-			 char ret_caret[PEN_EXCERPT_BYTES])
+void pen_closing_excerpt(const void *raw, size_t len, uint64_t column, bool utf8,
+			 char ret_line[PEN_EXCERPT_BYTES], char ret_caret[PEN_EXCERPT_BYTES])
 {
 	const unsigned char *p = raw;
 	const char *more = utf8 ? "…" : "...";
@@ -120,7 +120,8 @@ void pen_closing_excerpt(const void *raw, size_t len, uint64_t column, bool utf8
 		to--;
 	pen_text_escape(left, sizeof left, p + from, at - from, NULL);
 	pen_text_escape(right, sizeof right, p + at, to - at, NULL);
-	snprintf(ret_line, PEN_EXCERPT_BYTES, "%s%s%s%s", from ? more : "", left, right, to < len ? more : "");
+	snprintf(ret_line, PEN_EXCERPT_BYTES, "%s%s%s%s", from ? more : "", left, right,
+		 to < len ? more : "");
 	ret_caret[0] = '\0';
 	if (column > 0 && column - 1 <= len)
 		snprintf(ret_caret, PEN_EXCERPT_BYTES, "%*s^",
@@ -160,7 +161,8 @@ static void say_rejects(const struct pen_closing *end)
 
 	if (pen_say_quiet() || pen_items_open(end->store, end->batch, 0, 0, -1, &cursor) != 0)
 		return;
-	for (int row = 0; row < EXCERPT_ROWS && count < EXCERPT_CODES && pen_items_next(cursor, &item) == 1; row++) {
+	for (int row = 0; row < EXCERPT_ROWS && count < EXCERPT_CODES && pen_items_next(cursor, &item) == 1;
+	     row++) {
 		bool known = item.state != PEN_ITEM_REJECTED && item.state != PEN_ITEM_FAILED &&
 			     item.state != PEN_ITEM_QUARANTINED;
 
@@ -178,23 +180,26 @@ static void say_numbers(const struct pen_closing *end, const struct pen_batch_in
 {
 	const struct pen_counters *n = &info->counted;
 	uint64_t ns = run_ns(end, info), bad = n->rejected + n->failed;
-	char id[PEN_TEXT_NUMBER], a[PEN_TEXT_NUMBER], b[PEN_TEXT_NUMBER], c[PEN_TEXT_NUMBER], d[PEN_TEXT_NUMBER];
+	char id[PEN_TEXT_NUMBER], a[PEN_TEXT_NUMBER], b[PEN_TEXT_NUMBER], c[PEN_TEXT_NUMBER],
+		d[PEN_TEXT_NUMBER];
 	char e[PEN_TEXT_NUMBER], f[PEN_TEXT_NUMBER], failed[64] = "", twice[64] = "", name[COMMAND_BYTES];
 
 	if (n->failed)
 		snprintf(failed, sizeof failed, " + %s failed", pen_text_count(f, n->failed));
 	if (n->duplicates)
 		snprintf(twice, sizeof twice, "  %s replaced", pen_text_count(f, n->duplicates));
-	pen_say_closing(end->res == 0 && bad == 0,
-			"batch %s %s  %s items = %s committed + %s rejected%s + %s skipped%s  %llu.%llu s  %s/s",
-			pen_text_id(id, info->id), pen_state_name(info->state), pen_text_count(a, n->items),
-			pen_text_count(b, n->committed), pen_text_count(c, n->rejected), failed,
-			pen_text_count(d, n->skipped), twice, (unsigned long long)(ns / 1000000000),
-			(unsigned long long)(ns / 100000000 % 10), pen_text_short(e, rate(end, info, ns)));
+	pen_say_closing(
+		end->res == 0 && bad == 0,
+		"batch %s %s  %s items = %s committed + %s rejected%s + %s skipped%s  %llu.%llu s  %s/s",
+		pen_text_id(id, info->id), pen_state_name(info->state), pen_text_count(a, n->items),
+		pen_text_count(b, n->committed), pen_text_count(c, n->rejected), failed,
+		pen_text_count(d, n->skipped), twice, (unsigned long long)(ns / 1000000000),
+		(unsigned long long)(ns / 100000000 % 10), pen_text_short(e, rate(end, info, ns)));
 	if (bad && !pen_say_quiet()) {
 		own_name(end, name);
-		pen_say_line("  %s %s: %s items %s%s", pen_text_count(a, bad), n->failed ? "rejected or failed" : "rejected",
-			     name, id, n->failed ? "" : " --state rejected");
+		pen_say_line("  %s %s: %s items %s%s", pen_text_count(a, bad),
+			     n->failed ? "rejected or failed" : "rejected", name, id,
+			     n->failed ? "" : " --state rejected");
 	}
 }
 
@@ -204,7 +209,8 @@ static void say_resume(const struct pen_closing *end)
 	struct pen_out out;
 
 	if (end->stream && !pen_cmd_set(end->cmd, PEN_O_IDEMPOTENCY_KEY))
-		pen_say_advice("stdin has no identity: the same command starts a new batch (--idempotency-key gives it one)");
+		pen_say_advice(
+			"stdin has no identity: the same command starts a new batch (--idempotency-key gives it one)");
 	pen_out_init(&out, STDERR_FILENO);
 	pen_out_text(&out, "resume with:");
 	for (int i = 0; i < end->cmd->argc; i++) {

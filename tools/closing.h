@@ -15,14 +15,14 @@
 struct pen_closing {
 	const struct pen_cmd *cmd;
 	struct pen_store *store;
-	int res;		   /* of the completion */
-	uint64_t batch;		   /* 0: it never became one */
-	int sig;		   /* the signal that asked for the end, 0 if none */
-	bool stream;		   /* a source is stdin */
-	uint64_t submit_ns;	   /* when the request went out */
-	bool measured;		   /* progress holds the engine's last numbers */
+	int res;	    /* of the completion */
+	uint64_t batch;	    /* 0: it never became one */
+	int sig;	    /* the signal that asked for the end, 0 if none */
+	bool stream;	    /* a source is stdin */
+	uint64_t submit_ns; /* when the request went out */
+	bool measured;	    /* progress holds the engine's last numbers */
 	struct pen_progress progress;
-	struct pen_failure why;	   /* text[0] is 0 when the engine had nothing to say */
+	struct pen_failure why; /* text[0] is 0 when the engine had nothing to say */
 };
 
 /* Says and prints everything; returns the exit status. The engine is stopped, the store is still open. */
@@ -33,7 +33,7 @@ int pen_closing_end(const struct pen_closing *end);
  * row with the caret below the column ("" without one).
  */
 #define PEN_EXCERPT_BYTES 512
-void pen_closing_excerpt(const void *raw, size_t len, uint64_t column, bool utf8, char ret_line[PEN_EXCERPT_BYTES],
-			 char ret_caret[PEN_EXCERPT_BYTES]);
+void pen_closing_excerpt(const void *raw, size_t len, uint64_t column, bool utf8,
+			 char ret_line[PEN_EXCERPT_BYTES], char ret_caret[PEN_EXCERPT_BYTES]);
 
 #endif

@@ -32,8 +32,8 @@ int pen_cmd_version(const struct pen_cmd *cmd)
 		pen_jw_object_end(&jw);
 		pen_jw_line(&jw);
 	} else {
-		pen_out_format(&out, "penstock %s (%s; %s; liburing %s; simdjson %s, %s)\n", v.version, v.compiler, v.lmdb,
-			       v.liburing, v.simdjson, v.simd);
+		pen_out_format(&out, "penstock %s (%s; %s; liburing %s; simdjson %s, %s)\n", v.version,
+			       v.compiler, v.lmdb, v.liburing, v.simdjson, v.simd);
 	}
 	return pen_out_end(&out, 0);
 }
@@ -58,7 +58,8 @@ static void put_code(struct pen_out *out, struct pen_jw *jw, bool json, int code
 
 int pen_cmd_explain(const struct pen_cmd *cmd)
 {
-	bool json = pen_cmd_set(cmd, PEN_O_JSON), list = pen_cmd_set(cmd, PEN_O_LIST) || !cmd->args->word_count;
+	bool json = pen_cmd_set(cmd, PEN_O_JSON),
+	     list = pen_cmd_set(cmd, PEN_O_LIST) || !cmd->args->word_count;
 	int code = list ? 0 : pen_error_find(cmd->args->words[0]);
 	struct pen_out out;
 	struct pen_jw jw;

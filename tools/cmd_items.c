@@ -82,7 +82,8 @@ static int list_items(const struct pen_cmd *cmd, struct pen_store *store, uint64
 
 int pen_cmd_items(const struct pen_cmd *cmd)
 {
-	const char *state = pen_cmd_value(cmd, PEN_O_STATE)->text, *code_text = pen_cmd_value(cmd, PEN_O_CODE)->text;
+	const char *state = pen_cmd_value(cmd, PEN_O_STATE)->text,
+		   *code_text = pen_cmd_value(cmd, PEN_O_CODE)->text;
 	int code = code_text ? pen_error_find(code_text) : 0;
 	struct pen_store *store;
 	uint64_t id;

@@ -115,7 +115,8 @@ static void show_batch(struct pen_out *out, const struct pen_batch_info *b)
 		pen_out_format(out, ", run by process %u", b->runner_pid);
 	pen_out_format(out, "\nitems       %s = %s committed + %llu rejected + %llu failed + %llu skipped\n",
 		       pen_text_count(items, n->items), pen_text_count(committed, n->committed),
-		       (unsigned long long)n->rejected, (unsigned long long)n->failed, (unsigned long long)n->skipped);
+		       (unsigned long long)n->rejected, (unsigned long long)n->failed,
+		       (unsigned long long)n->skipped);
 	if (n->duplicates)
 		pen_out_format(out, "duplicates  %llu replaced\n", (unsigned long long)n->duplicates);
 	pen_out_format(out, "input       %s\n", pen_text_bytes(bytes, n->bytes));
@@ -223,7 +224,8 @@ static void show_store(struct pen_out *out, struct pen_store *store, const struc
 	pen_out_format(out, "batches     %llu, %llu events\n", (unsigned long long)s->batches,
 		       (unsigned long long)s->last_event);
 	while ((id = next_live(store, id, &looked, &b)))
-		pen_out_format(out, "live        %s, process %u, write lock held %u ms of a budget of %u ms\n",
+		pen_out_format(out,
+			       "live        %s, process %u, write lock held %u ms of a budget of %u ms\n",
 			       pen_text_id(name, b.id), b.runner_pid, b.hold_last_ms, b.hold_budget_ms);
 	id = UINT64_MAX;
 	for (int i = 0; i < NEWEST && (id = pen_batch_before(store, id)); i++) {
@@ -291,7 +293,8 @@ int pen_cmd_cancel(const struct pen_cmd *cmd)
 		if (rc)
 			status = pen_say_failure(rc, &why);
 		else
-			pen_say_note("batch %s is cancelled; what it committed stays", pen_text_id(id_text, id));
+			pen_say_note("batch %s is cancelled; what it committed stays",
+				     pen_text_id(id_text, id));
 	}
 	pen_store_close(store);
 	return status;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/sysinfo.h>
+#include <sys/vfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -74,6 +76,37 @@ static uint64_t limit_of(int what)
 	return getrlimit(what, &r) || r.rlim_cur == RLIM_INFINITY ? 0 : r.rlim_cur;
 }
 
+/* What the store's directory lies on, or its parent while there is none. */
+static const char *file_system(const char *path)
+{
+	static const struct {
+		long magic;
+		const char *name;
+	} known[] = {
+		{ 0xef53, "ext4" },
+		{ 0x58465342, "xfs" },
+		{ 0x9123683e, "btrfs" },
+		{ 0x01021994, "tmpfs (gone after a restart)" },
+		{ 0x794c7630, "overlayfs" },
+		{ 0x2fc12fc1, "zfs" },
+		{ 0xf2f52010, "f2fs" },
+		{ 0x6969, "nfs (not for a store)" },
+		{ 0x517b, "smb (not for a store)" },
+		{ 0xff534d42, "cifs (not for a store)" },
+		{ 0xfe534d42, "smb2 (not for a store)" },
+		{ 0x01021997, "9p (not for a store)" },
+		{ 0x65735546, "fuse" },
+	};
+	struct statfs fs;
+
+	if (statfs(path, &fs) != 0)
+		return NULL;
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if ((unsigned long)fs.f_type == (unsigned long)known[i].magic)
+			return known[i].name;
+	return "another one";
+}
+
 static void doctor_store(const struct pen_cmd *cmd, struct pen_jw *jw, struct pen_out *out, bool json)
 {
 	struct pen_store_options opt = { .size = sizeof opt, .read_only = true };
@@ -88,10 +121,13 @@ static void doctor_store(const struct pen_cmd *cmd, struct pen_jw *jw, struct pe
 	if (json) {
 		pen_jw_data(jw, "store", home.path, strlen(home.path));
 		pen_jw_text(jw, "store_from", home.origin);
+		pen_jw_text(jw, "file_system", file_system(home.path));
 	} else {
 		pen_out_text(out, "store       ");
 		pen_out_safe(out, home.path, strlen(home.path), false);
 		pen_out_format(out, " (%s)\n", home.origin);
+		if (file_system(home.path))
+			pen_out_format(out, "            file system: %s\n", file_system(home.path));
 	}
 	if (pen_store_open(home.path, &opt, &store, &why)) {
 		if (json)
@@ -154,7 +190,10 @@ int pen_cmd_doctor(const struct pen_cmd *cmd)
 	bool json = pen_cmd_set(cmd, PEN_O_JSON);
 	char text[1024] = "";
 	int uring = pen_io_probe(text, sizeof text);
+	char size[PEN_TEXT_NUMBER];
+	uint64_t memory = 0;
 	struct utsname un;
+	struct sysinfo si;
 	struct pen_out out;
 	struct pen_jw jw;
 	uint64_t memlock = limit_of(RLIMIT_MEMLOCK), files = limit_of(RLIMIT_NOFILE),
@@ -164,17 +203,21 @@ int pen_cmd_doctor(const struct pen_cmd *cmd)
 	pen_out_init(&out, STDOUT_FILENO);
 	pen_jw_init(&jw, &out);
 	uname(&un);
+	if (sysinfo(&si) == 0)
+		memory = (uint64_t)si.totalram * si.mem_unit;
 	if (json) {
 		pen_jw_object(&jw, NULL);
 		pen_jw_text(&jw, "kernel", un.release);
 		pen_jw_i64(&jw, "cores", cores);
+		pen_jw_u64(&jw, "memory_bytes", memory);
 		pen_jw_bool(&jw, "io_uring", uring == 0);
 		pen_jw_text(&jw, "io_uring_says", text);
 		pen_jw_u64(&jw, "memlock_bytes", memlock);
 		pen_jw_u64(&jw, "open_files", files);
 		pen_jw_u64(&jw, "address_space_bytes", space);
 	} else {
-		pen_out_format(&out, "machine     Linux %s, %ld cores\n", un.release, cores);
+		pen_out_format(&out, "machine     Linux %s, %ld cores, %s of memory\n", un.release, cores,
+			       pen_text_bytes(size, memory));
 		pen_out_format(&out, "io_uring    %s\n", text);
 		if (uring)
 			pen_out_text(

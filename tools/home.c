@@ -37,7 +37,9 @@ static int store_value(const char *p, unsigned line, char ret[PEN_HOME_PATH])
 		if (quote == '"' && *p == '\\') {
 			p++;
 			if (*p != '"' && *p != '\\')
-				return wrong(line, "only \\\" and \\\\ are understood in a string; use '...' for others");
+				return wrong(
+					line,
+					"only \\\" and \\\\ are understood in a string; use '...' for others");
 		}
 		if (at + 1 >= PEN_HOME_PATH)
 			return wrong(line, "the store's path is too long");
@@ -73,7 +75,8 @@ int pen_home_settings(const char *text, char ret[PEN_HOME_PATH])
 
 				snprintf(what, sizeof what, "there is no setting '%s' in this version", key);
 				wrong(line, what);
-				pen_say_advice(meant ? "did you mean store?" : "it knows: store = \"DIRECTORY\"");
+				pen_say_advice(meant ? "did you mean store?"
+						     : "it knows: store = \"DIRECTORY\"");
 				return 2;
 			}
 			p += len + strspn(p + len, " \t");
@@ -153,7 +156,8 @@ int pen_home_find(const struct pen_args *args, struct pen_home *ret)
 		return chosen(ret, "$XDG_DATA_HOME", value, "/penstock");
 	if ((value = getenv("HOME")) && *value)
 		return chosen(ret, "$HOME", value, "/.local/share/penstock");
-	pen_say_error(-PEN_USAGE, "no store: neither --store nor $PENSTOCK_STORE, $XDG_DATA_HOME or $HOME is set");
+	pen_say_error(-PEN_USAGE,
+		      "no store: neither --store nor $PENSTOCK_STORE, $XDG_DATA_HOME or $HOME is set");
 	return 2;
 }
 

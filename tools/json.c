@@ -60,7 +60,8 @@ static void base64(struct pen_out *out, const unsigned char *p, size_t len)
 	pen_out_char(out, '"');
 	for (size_t i = 0; i < len; i += 3) {
 		size_t n = len - i < 3 ? len - i : 3;
-		uint32_t word = (uint32_t)p[i] << 16 | (n > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (n > 2 ? p[i + 2] : 0u);
+		uint32_t word = (uint32_t)p[i] << 16 | (n > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
+				(n > 2 ? p[i + 2] : 0u);
 		char four[4] = { digits[word >> 18], digits[word >> 12 & 63], digits[word >> 6 & 63],
 				 digits[word & 63] };
 
@@ -335,7 +336,8 @@ static bool enter(struct look *at, bool *ret_empty)
 
 	if (at->depth == PEN_JSON_DEPTH)
 		return false;
-	at->object[at->depth / 64] = object ? at->object[at->depth / 64] | bit : at->object[at->depth / 64] & ~bit;
+	at->object[at->depth / 64] = object ? at->object[at->depth / 64] | bit
+					    : at->object[at->depth / 64] & ~bit;
 	at->depth++;
 	skip(at);
 	*ret_empty = at->p < at->end && *at->p == (object ? '}' : ']');

@@ -55,13 +55,49 @@ enum pen_option_kind {
 
 /* Every option by what it means; two options of one name in two commands are two of these. */
 enum pen_option_id {
-	PEN_O_STORE, PEN_O_JSON, PEN_O_QUIET, PEN_O_COLOR, PEN_O_HELP, PEN_O_VERSION,
-	PEN_O_INTO, PEN_O_FORMAT, PEN_O_COMPRESSION, PEN_O_KEY, PEN_O_ON_DUPLICATE, PEN_O_VALUE, PEN_O_PROCESSOR,
-	PEN_O_JOBS, PEN_O_VALIDATE, PEN_O_MAX_RECORD, PEN_O_MAX_REJECTS, PEN_O_CHUNK, PEN_O_CHUNK_BYTES,
-	PEN_O_PAUSE_MS, PEN_O_DURABILITY, PEN_O_BULK, PEN_O_OWNER, PEN_O_LABEL, PEN_O_CORRELATION_ID,
-	PEN_O_IDEMPOTENCY_KEY, PEN_O_FRESH, PEN_O_ALLOW_REJECTS, PEN_O_PROGRESS, PEN_O_IO,
-	PEN_O_STATE, PEN_O_CODE, PEN_O_LIMIT, PEN_O_AFTER, PEN_O_FROM_SEQ, PEN_O_YES, PEN_O_HEX,
-	PEN_O_PREFIX, PEN_O_FROM, PEN_O_TO, PEN_O_KEYS_ONLY, PEN_O_OUTPUT, PEN_O_LIST,
+	PEN_O_STORE,
+	PEN_O_JSON,
+	PEN_O_QUIET,
+	PEN_O_COLOR,
+	PEN_O_HELP,
+	PEN_O_VERSION,
+	PEN_O_INTO,
+	PEN_O_FORMAT,
+	PEN_O_COMPRESSION,
+	PEN_O_KEY,
+	PEN_O_ON_DUPLICATE,
+	PEN_O_VALUE,
+	PEN_O_PROCESSOR,
+	PEN_O_JOBS,
+	PEN_O_VALIDATE,
+	PEN_O_MAX_RECORD,
+	PEN_O_MAX_REJECTS,
+	PEN_O_CHUNK,
+	PEN_O_CHUNK_BYTES,
+	PEN_O_PAUSE_MS,
+	PEN_O_DURABILITY,
+	PEN_O_BULK,
+	PEN_O_OWNER,
+	PEN_O_LABEL,
+	PEN_O_CORRELATION_ID,
+	PEN_O_IDEMPOTENCY_KEY,
+	PEN_O_FRESH,
+	PEN_O_ALLOW_REJECTS,
+	PEN_O_PROGRESS,
+	PEN_O_IO,
+	PEN_O_STATE,
+	PEN_O_CODE,
+	PEN_O_LIMIT,
+	PEN_O_AFTER,
+	PEN_O_FROM_SEQ,
+	PEN_O_YES,
+	PEN_O_HEX,
+	PEN_O_PREFIX,
+	PEN_O_FROM,
+	PEN_O_TO,
+	PEN_O_KEYS_ONLY,
+	PEN_O_OUTPUT,
+	PEN_O_LIST,
 	PEN_O_LATER, /* shared by all rows of that kind */
 	PEN_O_COUNT,
 };
@@ -70,13 +106,14 @@ struct pen_option {
 	const char *name;
 	enum pen_option_id id;
 	enum pen_option_kind kind;
-	uint32_t commands;	/* bit 1 << pen_command_id; PEN_OPT_GLOBAL: all, and before the command too */
-	char letter;		/* 0: none */
-	const char *arg;	/* how help calls the value */
-	const char *choices;	/* CHOICE: "a|b|c" */
-	const char *later;	/* CHOICE: values of later versions; one that ends in ":" stands for all it begins */
-	const char *fallback;	/* the default, for help; NULL: none to speak of */
-	uint64_t min, max;	/* COUNT, SIZE, DURATION */
+	uint32_t commands;   /* bit 1 << pen_command_id; PEN_OPT_GLOBAL: all, and before the command too */
+	char letter;	     /* 0: none */
+	const char *arg;     /* how help calls the value */
+	const char *choices; /* CHOICE: "a|b|c" */
+	const char
+		*later; /* CHOICE: values of later versions; one that ends in ":" stands for all it begins */
+	const char *fallback; /* the default, for help; NULL: none to speak of */
+	uint64_t min, max;    /* COUNT, SIZE, DURATION */
 	const char *help;
 };
 #define PEN_OPT_GLOBAL UINT32_MAX
@@ -84,12 +121,12 @@ struct pen_option {
 struct pen_command {
 	const char *name;
 	enum pen_command_id id;
-	const char *words;	/* usage of its words: "SOURCE…" */
+	const char *words; /* usage of its words: "SOURCE…" */
 	size_t words_min, words_max;
-	const char *group;	/* heading in the overview */
-	const char *summary;	/* one line */
-	const char *more;	/* paragraphs of the long help; NULL: none */
-	const char *examples;	/* lines */
+	const char *group;    /* heading in the overview */
+	const char *summary;  /* one line */
+	const char *more;     /* paragraphs of the long help; NULL: none */
+	const char *examples; /* lines */
 };
 
 extern const struct pen_command pen_commands[PEN_CMD_COUNT];
@@ -112,13 +149,13 @@ struct pen_value {
 struct pen_args {
 	const struct pen_command *command; /* NULL: none was typed */
 	struct pen_value value[PEN_O_COUNT];
-	const char **words;  /* malloc'ed, like list */
+	const char **words; /* malloc'ed, like list */
 	size_t word_count;
-	const char **list;   /* of the one LIST option */
+	const char **list; /* of the one LIST option */
 	size_t list_count;
-	int help;	     /* 0, 1: short, 2: long */
+	int help; /* 0, 1: short, 2: long */
 	bool version;
-	int code;	     /* why parsing failed: -PEN_USAGE or -PEN_UNSUPPORTED */
+	int code; /* why parsing failed: -PEN_USAGE or -PEN_UNSUPPORTED */
 	char error[PEN_OPTION_TEXT], advice[PEN_OPTION_TEXT];
 };
 

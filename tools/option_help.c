@@ -80,7 +80,8 @@ static void overview(struct pen_out *out, bool full)
 {
 	static const char *const groups[] = { "Run", "Look", "Data", "Help" };
 
-	pen_out_text(out, "penstock " PEN_VERSION " - files, trees and streams into an LMDB store, exactly once\n\n");
+	pen_out_text(out, "penstock " PEN_VERSION
+			  " - files, trees and streams into an LMDB store, exactly once\n\n");
 	if (full) {
 		examples(out, pen_commands[PEN_CMD_RUN].examples);
 		pen_out_char(out, '\n');
@@ -90,7 +91,8 @@ static void overview(struct pen_out *out, bool full)
 		pen_out_format(out, "\n%s:\n", groups[g]);
 		for (size_t i = 0; i < PEN_CMD_COUNT; i++)
 			if (strcmp(pen_commands[i].group, groups[g]) == 0)
-				pen_out_format(out, "  %-10s %s\n", pen_commands[i].name, pen_commands[i].summary);
+				pen_out_format(out, "  %-10s %s\n", pen_commands[i].name,
+					       pen_commands[i].summary);
 	}
 	option_lines(out, NULL, full);
 	if (full)

@@ -9,73 +9,81 @@
 #define CMD(name) (1u << PEN_CMD_##name)
 
 const struct pen_command pen_commands[PEN_CMD_COUNT] = {
-	[PEN_CMD_RUN] = {
-		"run", PEN_CMD_RUN, "SOURCE…", 1, SIZE_MAX, "Run", "load sources into the store, each item exactly once",
-		"A SOURCE is a file, a directory (read as a tree), - (stdin), @FILE (a list of sources, one a line) or a\n"
-		"quoted glob. The batch runs to its end in this process. Run the same command again after an interruption:\n"
-		"it goes on at the last commit; after completion it does nothing and says what was done.",
-		"penstock run papers.ndjson --key /id\n"
-		"penstock run 'logs/*.ndjson' --into logs --max-rejects 1%\n"
-		"penstock run docs/ --format files --key @path --into docs\n"
-		"zcat big.gz | penstock run - --format lines --idempotency-key big-2024\n" },
-	[PEN_CMD_STATUS] = {
-		"status", PEN_CMD_STATUS, "[BATCH]", 0, 1, "Look", "the store, or one batch: state and counters",
-		"BATCH is an id, a unique prefix of one, @last or @running.",
-		"penstock status\npenstock status @last --json\n" },
-	[PEN_CMD_ITEMS] = {
-		"items", PEN_CMD_ITEMS, "BATCH", 1, 1, "Look", "items that were not simply committed: rejects with place and bytes",
-		NULL, "penstock items @last --state rejected\npenstock items @last --code PEN1042 --json | jq -r .raw\n" },
-	[PEN_CMD_EVENTS] = {
-		"events", PEN_CMD_EVENTS, "[BATCH]", 0, 1, "Look", "durable events, gapless from 1", NULL,
-		"penstock events @last\npenstock events --from 100 --json\n" },
-	[PEN_CMD_DATASETS] = {
-		"datasets", PEN_CMD_DATASETS, "", 0, 0, "Data", "datasets with their entries and bytes", NULL,
-		"penstock datasets --json\n" },
-	[PEN_CMD_GET] = {
-		"get", PEN_CMD_GET, "DATASET KEY", 2, 2, "Data", "one value's bytes on stdout; exit 5 if absent",
-		"Keys are text; decimal in datasets keyed by @seq or @offset (SOURCE:OFFSET with several sources), 32 hex\n"
-		"digits for @content, any key with --hex.",
-		"penstock get default 0\npenstock get papers W2741809807 | jq .title\n" },
-	[PEN_CMD_SCAN] = {
-		"scan", PEN_CMD_SCAN, "DATASET", 1, 1, "Data", "records in key order",
-		"Keys are given and printed as in `penstock get`.",
-		"penstock scan papers --prefix W27 --limit 10\npenstock scan logs --format raw | wc -l\n" },
-	[PEN_CMD_DROP] = {
-		"drop", PEN_CMD_DROP, "DATASET", 1, 1, "Data", "remove a dataset", NULL, "penstock drop old-logs --yes\n" },
-	[PEN_CMD_CANCEL] = {
-		"cancel", PEN_CMD_CANCEL, "BATCH…", 1, SIZE_MAX, "Run", "end unfinished batches for good; their records stay",
-		NULL, "penstock cancel @last\n" },
-	[PEN_CMD_VERIFY] = {
-		"verify", PEN_CMD_VERIFY, "", 0, 0, "Look", "check every invariant of the store; exit 65 names each violation",
-		NULL, "penstock verify\n" },
-	[PEN_CMD_DOCTOR] = {
-		"doctor", PEN_CMD_DOCTOR, "", 0, 0, "Look", "machine, store and io_uring: what is, and what to do", NULL,
-		"penstock doctor\n" },
-	[PEN_CMD_EXPLAIN] = {
-		"explain", PEN_CMD_EXPLAIN, "[CODE]", 0, 1, "Help", "what an error code means and what to do about it", NULL,
-		"penstock explain PEN1042\npenstock explain --list\n" },
-	[PEN_CMD_VERSION] = {
-		"version", PEN_CMD_VERSION, "", 0, 0, "Help", "version, libraries, processor features", NULL,
-		"penstock version --json\n" },
-	[PEN_CMD_HELP] = {
-		"help", PEN_CMD_HELP, "[COMMAND]", 0, 1, "Help", "this overview, or a command's page", NULL,
-		"penstock help run\n" },
+	[PEN_CMD_RUN] = { "run", PEN_CMD_RUN, "SOURCE…", 1, SIZE_MAX, "Run",
+			  "load sources into the store, each item exactly once",
+			  "A SOURCE is a file, a directory (read as a tree), - (stdin), @FILE (a list of sources, one a line) or a\n"
+			  "quoted glob. The batch runs to its end in this process. Run the same command again after an interruption:\n"
+			  "it goes on at the last commit; after completion it does nothing and says what was done.",
+			  "penstock run papers.ndjson --key /id\n"
+			  "penstock run 'logs/*.ndjson' --into logs --max-rejects 1%\n"
+			  "penstock run docs/ --format files --key @path --into docs\n"
+			  "zcat big.gz | penstock run - --format lines --idempotency-key big-2024\n" },
+	[PEN_CMD_STATUS] = { "status", PEN_CMD_STATUS, "[BATCH]", 0, 1, "Look",
+			     "the store, or one batch: state and counters",
+			     "BATCH is an id, a unique prefix of one, @last or @running.",
+			     "penstock status\npenstock status @last --json\n" },
+	[PEN_CMD_ITEMS] = { "items", PEN_CMD_ITEMS, "BATCH", 1, 1, "Look",
+			    "items that were not simply committed: rejects with place and bytes", NULL,
+			    "penstock items @last --state rejected\npenstock items @last --code PEN1042 --json | jq -r .raw\n" },
+	[PEN_CMD_EVENTS] = { "events", PEN_CMD_EVENTS, "[BATCH]", 0, 1, "Look",
+			     "durable events, gapless from 1", NULL,
+			     "penstock events @last\npenstock events --from 100 --json\n" },
+	[PEN_CMD_DATASETS] = { "datasets", PEN_CMD_DATASETS, "", 0, 0, "Data",
+			       "datasets with their entries and bytes", NULL, "penstock datasets --json\n" },
+	[PEN_CMD_GET] = { "get", PEN_CMD_GET, "DATASET KEY", 2, 2, "Data",
+			  "one value's bytes on stdout; exit 5 if absent",
+			  "Keys are text; decimal in datasets keyed by @seq or @offset (SOURCE:OFFSET with several sources), 32 hex\n"
+			  "digits for @content, any key with --hex.",
+			  "penstock get default 0\npenstock get papers W2741809807 | jq .title\n" },
+	[PEN_CMD_SCAN] = { "scan", PEN_CMD_SCAN, "DATASET", 1, 1, "Data", "records in key order",
+			   "Keys are given and printed as in `penstock get`.",
+			   "penstock scan papers --prefix W27 --limit 10\npenstock scan logs --format raw | wc -l\n" },
+	[PEN_CMD_DROP] = { "drop", PEN_CMD_DROP, "DATASET", 1, 1, "Data", "remove a dataset", NULL,
+			   "penstock drop old-logs --yes\n" },
+	[PEN_CMD_CANCEL] = { "cancel", PEN_CMD_CANCEL, "BATCH…", 1, SIZE_MAX, "Run",
+			     "end unfinished batches for good; their records stay", NULL,
+			     "penstock cancel @last\n" },
+	[PEN_CMD_VERIFY] = { "verify", PEN_CMD_VERIFY, "", 0, 0, "Look",
+			     "check every invariant of the store; exit 65 names each violation", NULL,
+			     "penstock verify\n" },
+	[PEN_CMD_DOCTOR] = { "doctor", PEN_CMD_DOCTOR, "", 0, 0, "Look",
+			     "machine, store and io_uring: what is, and what to do", NULL,
+			     "penstock doctor\n" },
+	[PEN_CMD_EXPLAIN] = { "explain", PEN_CMD_EXPLAIN, "[CODE]", 0, 1, "Help",
+			      "what an error code means and what to do about it", NULL,
+			      "penstock explain PEN1042\npenstock explain --list\n" },
+	[PEN_CMD_VERSION] = { "version", PEN_CMD_VERSION, "", 0, 0, "Help",
+			      "version, libraries, processor features", NULL, "penstock version --json\n" },
+	[PEN_CMD_HELP] = { "help", PEN_CMD_HELP, "[COMMAND]", 0, 1, "Help",
+			   "this overview, or a command's page", NULL, "penstock help run\n" },
 };
 
 const char pen_commands_later[] =
 	"submit\0work\0watch\0export\0pause\0resume\0retry\0plan\0why\0limit\0flag\0clean\0bench\0log\0serve\0"
 	"completion\0config\0";
 
-#define GLOBAL(name, id, kind, letter, arg, choices, fallback, help)                                                   \
-	{ name, PEN_O_##id, PEN_OPT_##kind, PEN_OPT_GLOBAL, letter, arg, choices, NULL, fallback, 0, 0, help }
-#define PLAIN(commands, name, id, kind, arg, fallback, help)                                                           \
-	{ name, PEN_O_##id, PEN_OPT_##kind, commands, 0, arg, NULL, NULL, fallback, 0, UINT64_MAX, help }
-#define RANGE(commands, name, id, kind, arg, low, high, fallback, help)                                                \
-	{ name, PEN_O_##id, PEN_OPT_##kind, commands, 0, arg, NULL, NULL, fallback, low, high, help }
-#define CHOICE(commands, name, id, choices, later, fallback, help)                                                     \
-	{ name, PEN_O_##id, PEN_OPT_CHOICE, commands, 0, NULL, choices, later, fallback, 0, 0, help }
-#define LATER(commands, name)                                                                                          \
-	{ name, PEN_O_LATER, PEN_OPT_LATER, commands, 0, NULL, NULL, NULL, NULL, 0, 0, NULL }
+#define GLOBAL(name, id, kind, letter, arg, choices, fallback, help)                                       \
+	{                                                                                                  \
+		name, PEN_O_##id, PEN_OPT_##kind, PEN_OPT_GLOBAL, letter, arg, choices, NULL, fallback, 0, \
+			0, help                                                                            \
+	}
+#define PLAIN(commands, name, id, kind, arg, fallback, help)                                             \
+	{                                                                                                \
+		name, PEN_O_##id, PEN_OPT_##kind, commands, 0, arg, NULL, NULL, fallback, 0, UINT64_MAX, \
+			help                                                                             \
+	}
+#define RANGE(commands, name, id, kind, arg, low, high, fallback, help)                                   \
+	{                                                                                                 \
+		name, PEN_O_##id, PEN_OPT_##kind, commands, 0, arg, NULL, NULL, fallback, low, high, help \
+	}
+#define CHOICE(commands, name, id, choices, later, fallback, help)                                        \
+	{                                                                                                 \
+		name, PEN_O_##id, PEN_OPT_CHOICE, commands, 0, NULL, choices, later, fallback, 0, 0, help \
+	}
+#define LATER(commands, name)                                                                     \
+	{                                                                                         \
+		name, PEN_O_LATER, PEN_OPT_LATER, commands, 0, NULL, NULL, NULL, NULL, 0, 0, NULL \
+	}
 
 const struct pen_option pen_options[] = {
 	PLAIN(CMD(RUN), "into", INTO, TEXT, "NAME", "default", "dataset that takes the records"),
@@ -87,29 +95,38 @@ const struct pen_option pen_options[] = {
 	CHOICE(CMD(RUN), "on-duplicate", ON_DUPLICATE, "replace|keep|reject", NULL, "replace",
 	       "a key that is already there: last wins, first wins, reject"),
 	CHOICE(CMD(RUN), "value", VALUE, "raw", "json", "raw", "what is stored: the record's bytes"),
-	CHOICE(CMD(RUN), "processor", PROCESSOR, "copy", "json|exec:|worker:|so:", "copy", "what is done to an item"),
+	CHOICE(CMD(RUN), "processor", PROCESSOR, "copy", "json|exec:|worker:|so:", "copy",
+	       "what is done to an item"),
 	CHOICE(CMD(RUN), "validate", VALIDATE, "strict|fast", NULL, "strict",
 	       "JSON: all of RFC 8259, or only what the key needs"),
-	RANGE(CMD(RUN), "max-record", MAX_RECORD, SIZE, "SIZE", 1, PEN_RECORD_MAX, "64MiB", "larger records are rejected"),
-	PLAIN(CMD(RUN), "max-rejects", MAX_REJECTS, SHARE, "N|P%", "unlimited", "stop the batch above that (exit 4)"),
-	PLAIN(CMD(RUN), "allow-rejects", ALLOW_REJECTS, FLAG, NULL, NULL, "exit 0 though items were rejected or failed"),
+	RANGE(CMD(RUN), "max-record", MAX_RECORD, SIZE, "SIZE", 1, PEN_RECORD_MAX, "64MiB",
+	      "larger records are rejected"),
+	PLAIN(CMD(RUN), "max-rejects", MAX_REJECTS, SHARE, "N|P%", "unlimited",
+	      "stop the batch above that (exit 4)"),
+	PLAIN(CMD(RUN), "allow-rejects", ALLOW_REJECTS, FLAG, NULL, NULL,
+	      "exit 0 though items were rejected or failed"),
 	CHOICE(CMD(RUN), "durability", DURABILITY, "commit|group|relaxed", NULL, "commit",
 	       "what a power cut may take: nothing, nothing counted, the last 5 s"),
 	RANGE(CMD(RUN), "jobs", JOBS, COUNT, "N", 1, 64, "cores - 1", "processors"),
-	RANGE(CMD(RUN), "chunk", CHUNK, COUNT, "N", 1, 4096, "adaptive", "items of a chunk and of a transaction"),
-	RANGE(CMD(RUN), "chunk-bytes", CHUNK_BYTES, SIZE, "SIZE", 1024, 4u << 20, "adaptive", "bytes of a chunk"),
+	RANGE(CMD(RUN), "chunk", CHUNK, COUNT, "N", 1, 4096, "adaptive",
+	      "items of a chunk and of a transaction"),
+	RANGE(CMD(RUN), "chunk-bytes", CHUNK_BYTES, SIZE, "SIZE", 1024, 4u << 20, "adaptive",
+	      "bytes of a chunk"),
 	RANGE(CMD(RUN), "pause-ms", PAUSE_MS, DURATION, "N", 0, 86400000, "0", "sleep between transactions"),
 	CHOICE(CMD(RUN), "bulk", BULK, "auto|off", "on", "auto", "sorted runs, then append"),
-	CHOICE(CMD(RUN), "io", IO, "auto|uring|threads", NULL, "auto", "how files are read; uring: exit 3 when denied"),
-	PLAIN(CMD(RUN), "fresh", FRESH, FLAG, NULL, NULL, "a new batch though the same one is complete or half-way"),
-	PLAIN(CMD(RUN), "idempotency-key", IDEMPOTENCY_KEY, TEXT, "K", NULL, "gives a stream an identity, so that it resumes"),
+	CHOICE(CMD(RUN), "io", IO, "auto|uring|threads", NULL, "auto",
+	       "how files are read; uring: exit 3 when denied"),
+	PLAIN(CMD(RUN), "fresh", FRESH, FLAG, NULL, NULL,
+	      "a new batch though the same one is complete or half-way"),
+	PLAIN(CMD(RUN), "idempotency-key", IDEMPOTENCY_KEY, TEXT, "K", NULL,
+	      "gives a stream an identity, so that it resumes"),
 	PLAIN(CMD(RUN), "owner", OWNER, TEXT, "NAME", "this user", "whose batch it is"),
 	PLAIN(CMD(RUN), "label", LABEL, LIST, "K=V", NULL, "kept with the batch; may be given many times"),
 	PLAIN(CMD(RUN), "correlation-id", CORRELATION_ID, TEXT, "UUID", "a new one", "kept with the batch"),
 	CHOICE(CMD(RUN), "progress", PROGRESS, "auto|bar|plain|json|none", NULL, "auto", "on stderr"),
 
-	CHOICE(CMD(ITEMS), "state", STATE, "committed|rejected|failed|quarantined|skipped|retrying", NULL, "all",
-	       "only items in this state"),
+	CHOICE(CMD(ITEMS), "state", STATE, "committed|rejected|failed|quarantined|skipped|retrying", NULL,
+	       "all", "only items in this state"),
 	PLAIN(CMD(ITEMS), "code", CODE, TEXT, "CODE", "all", "only items with this code (PEN1042)"),
 	RANGE(CMD(ITEMS) | CMD(SCAN) | CMD(EVENTS), "limit", LIMIT, COUNT, "N", 0, UINT64_MAX, "none",
 	      "at most that many"),
@@ -120,27 +137,51 @@ const struct pen_option pen_options[] = {
 	PLAIN(CMD(SCAN), "from", FROM, TEXT, "KEY", NULL, "from this key on"),
 	PLAIN(CMD(SCAN), "to", TO, TEXT, "KEY", NULL, "up to this key, without it"),
 	PLAIN(CMD(SCAN), "keys-only", KEYS_ONLY, FLAG, NULL, NULL, "no values"),
-	CHOICE(CMD(SCAN), "format", OUTPUT, "ndjson|raw", NULL, "ndjson", "objects with key and value, or values a line"),
+	CHOICE(CMD(SCAN), "format", OUTPUT, "ndjson|raw", NULL, "ndjson",
+	       "objects with key and value, or values a line"),
 	PLAIN(CMD(DROP), "yes", YES, FLAG, NULL, NULL, "really"),
 	PLAIN(CMD(EXPLAIN), "list", LIST, FLAG, NULL, NULL, "all codes"),
 
-	GLOBAL("store", STORE, TEXT, 0, "DIR", NULL, "$PENSTOCK_STORE, penstock.toml, data directory", "the store"),
+	GLOBAL("store", STORE, TEXT, 0, "DIR", NULL, "$PENSTOCK_STORE, penstock.toml, data directory",
+	       "the store"),
 	GLOBAL("json", JSON, FLAG, 0, NULL, NULL, NULL, "JSON on stdout (lists: one object a line)"),
 	GLOBAL("quiet", QUIET, FLAG, 'q', NULL, NULL, NULL, "only errors on stderr"),
 	GLOBAL("color", COLOR, CHOICE, 0, NULL, "auto|always|never", "auto", "colours on stderr"),
 	GLOBAL("help", HELP, FLAG, 'h', NULL, NULL, NULL, "-h short, --help with examples"),
 	GLOBAL("version", VERSION, FLAG, 'V', NULL, NULL, NULL, "the version in one line"),
 
-	LATER(CMD(RUN), "header"), LATER(CMD(RUN), "delimiter"), LATER(CMD(RUN), "quote"), LATER(CMD(RUN), "escape"),
-	LATER(CMD(RUN), "encoding"), LATER(CMD(RUN), "window"), LATER(CMD(RUN), "timeout"),
-	LATER(CMD(RUN), "max-retries"), LATER(CMD(RUN), "backoff"), LATER(CMD(RUN), "jitter"),
-	LATER(CMD(RUN), "priority"), LATER(CMD(RUN), "not-before"), LATER(CMD(RUN), "after"),
-	LATER(CMD(RUN), "include"), LATER(CMD(RUN), "exclude"), LATER(CMD(RUN), "follow-symlinks"),
-	LATER(CMD(RUN), "items"), LATER(CMD(RUN), "halt"), LATER(CMD(RUN), "max-crashes"), LATER(CMD(RUN), "rate"),
-	LATER(CMD(RUN), "limits"), LATER(CMD(RUN), "cache"), LATER(CMD(RUN), "results"),
-	LATER(CMD(RUN), "on-complete"), LATER(CMD(RUN), "on-success"), LATER(CMD(RUN), "spec"),
-	LATER(CMD(STATUS), "metrics"), LATER(CMD(ITEMS), "group-by"), LATER(CMD(EVENTS), "follow"),
-	LATER(CMD(CANCEL), "owner"), LATER(CMD(CANCEL), "all"), LATER(CMD(CANCEL), "reason"),
+	LATER(CMD(RUN), "header"),
+	LATER(CMD(RUN), "delimiter"),
+	LATER(CMD(RUN), "quote"),
+	LATER(CMD(RUN), "escape"),
+	LATER(CMD(RUN), "encoding"),
+	LATER(CMD(RUN), "window"),
+	LATER(CMD(RUN), "timeout"),
+	LATER(CMD(RUN), "max-retries"),
+	LATER(CMD(RUN), "backoff"),
+	LATER(CMD(RUN), "jitter"),
+	LATER(CMD(RUN), "priority"),
+	LATER(CMD(RUN), "not-before"),
+	LATER(CMD(RUN), "after"),
+	LATER(CMD(RUN), "include"),
+	LATER(CMD(RUN), "exclude"),
+	LATER(CMD(RUN), "follow-symlinks"),
+	LATER(CMD(RUN), "items"),
+	LATER(CMD(RUN), "halt"),
+	LATER(CMD(RUN), "max-crashes"),
+	LATER(CMD(RUN), "rate"),
+	LATER(CMD(RUN), "limits"),
+	LATER(CMD(RUN), "cache"),
+	LATER(CMD(RUN), "results"),
+	LATER(CMD(RUN), "on-complete"),
+	LATER(CMD(RUN), "on-success"),
+	LATER(CMD(RUN), "spec"),
+	LATER(CMD(STATUS), "metrics"),
+	LATER(CMD(ITEMS), "group-by"),
+	LATER(CMD(EVENTS), "follow"),
+	LATER(CMD(CANCEL), "owner"),
+	LATER(CMD(CANCEL), "all"),
+	LATER(CMD(CANCEL), "reason"),
 	LATER(CMD(VERIFY), "adopt"),
 };
 const size_t pen_options_count = sizeof pen_options / sizeof pen_options[0];

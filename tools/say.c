@@ -112,7 +112,8 @@ static void labelled(const char *kind, const char *color, int code, const char *
 
 	if (code <= -200)
 		snprintf(name, sizeof name, "[%s]", pen_error_name(code));
-	snprintf(head, sizeof head, "%s%s%s%s: ", say.color ? color : "", kind, name, say.color ? "\033[0m" : "");
+	snprintf(head, sizeof head, "%s%s%s%s: ", say.color ? color : "", kind, name,
+		 say.color ? "\033[0m" : "");
 	message(head, format, args);
 }
 
@@ -172,8 +173,14 @@ void pen_say_closing(bool good, const char *format, ...)
 
 	if (say.quiet)
 		return;
-	snprintf(head, sizeof head, "%s%s%s ", !say.color ? "" : good ? "\033[32m" : "\033[33m",
-		 say.utf8 ? (good ? "✓" : "!") : good ? "ok" : "!", say.color ? "\033[0m" : "");
+	snprintf(head, sizeof head, "%s%s%s ",
+		 !say.color ? ""
+		 : good	    ? "\033[32m"
+			    : "\033[33m",
+		 say.utf8 ? (good ? "✓" : "!")
+		 : good	  ? "ok"
+			  : "!",
+		 say.color ? "\033[0m" : "");
 	va_start(args, format);
 	message(head, format, args);
 	va_end(args);

@@ -72,7 +72,8 @@ size_t pen_text_escape(char *out, size_t cap, const void *data, size_t len, size
 		else if (!pen_text_control(rune))
 			width = snprintf(one, sizeof one, "%.*s", (int)n, (const char *)p + used);
 		else
-			width = snprintf(one, sizeof one, rune < 0x80 ? "\\x%02x" : "\\u%04x", (unsigned)rune);
+			width = snprintf(one, sizeof one, rune < 0x80 ? "\\x%02x" : "\\u%04x",
+					 (unsigned)rune);
 		if (at + (size_t)width >= cap)
 			break;
 		memcpy(out + at, one, (size_t)width);
@@ -108,7 +109,8 @@ static bool printable(const char *word)
 
 size_t pen_text_quote(char *out, size_t cap, const char *word)
 {
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
+	static const char plain[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
 	size_t at = 0;
 
 	if (*word != '\0' && strspn(word, plain) == strlen(word)) {
@@ -121,8 +123,8 @@ size_t pen_text_quote(char *out, size_t cap, const char *word)
 		for (const unsigned char *p = (const unsigned char *)word; *p; p++) {
 			char piece[8];
 
-			snprintf(piece, sizeof piece, *p < 0x20 || *p >= 0x7f || *p == '\'' || *p == '\\' ? "\\x%02x" : "%c",
-				 *p);
+			snprintf(piece, sizeof piece,
+				 *p < 0x20 || *p >= 0x7f || *p == '\'' || *p == '\\' ? "\\x%02x" : "%c", *p);
 			for (const char *c = piece; *c; c++)
 				put(out, cap, &at, *c);
 		}
@@ -177,11 +179,11 @@ static const char *scaled(char *out, uint64_t n, const char *const units[7], con
 		if (whole >= 100)
 			snprintf(out, PEN_TEXT_NUMBER, "%u%s%s", (unsigned)whole, gap, units[i]);
 		else if (whole >= 10)
-			snprintf(out, PEN_TEXT_NUMBER, "%u.%u%s%s", (unsigned)whole, (unsigned)(part / 100), gap,
-				 units[i]);
+			snprintf(out, PEN_TEXT_NUMBER, "%u.%u%s%s", (unsigned)whole, (unsigned)(part / 100),
+				 gap, units[i]);
 		else
-			snprintf(out, PEN_TEXT_NUMBER, "%u.%02u%s%s", (unsigned)whole, (unsigned)(part / 10), gap,
-				 units[i]);
+			snprintf(out, PEN_TEXT_NUMBER, "%u.%02u%s%s", (unsigned)whole, (unsigned)(part / 10),
+				 gap, units[i]);
 	}
 	return out;
 }
@@ -267,7 +269,8 @@ bool pen_text_u64(const char *text, size_t len, uint64_t *ret_n)
 	for (size_t i = 0; i < len; i++) {
 		if (text[i] < '0' || text[i] > '9')
 			return false;
-		if (__builtin_mul_overflow(n, 10u, &n) || __builtin_add_overflow(n, (unsigned)(text[i] - '0'), &n))
+		if (__builtin_mul_overflow(n, 10u, &n) ||
+		    __builtin_add_overflow(n, (unsigned)(text[i] - '0'), &n))
 			return false;
 	}
 	*ret_n = n;

@@ -14,7 +14,13 @@
 #include "tools/out.h"
 
 /* The order of the choices of --progress. */
-enum pen_ticker_mode { PEN_TICKER_AUTO = 0, PEN_TICKER_BAR, PEN_TICKER_PLAIN, PEN_TICKER_JSON, PEN_TICKER_NONE };
+enum pen_ticker_mode {
+	PEN_TICKER_AUTO = 0,
+	PEN_TICKER_BAR,
+	PEN_TICKER_PLAIN,
+	PEN_TICKER_JSON,
+	PEN_TICKER_NONE
+};
 
 struct pen_ticker {
 	enum pen_ticker_mode mode;
