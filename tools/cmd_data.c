@@ -99,52 +99,6 @@ static void put_raw(struct pen_out *out, const void *data, size_t len)
 		pen_out_bytes(out, data, len);
 }
 
-int pen_cmd_get(const struct pen_cmd *cmd)
-{
-	struct pen_dataset_info ds;
-	struct pen_store *store;
-	struct pen_out out;
-	struct key key;
-	void *value = NULL;
-	size_t len;
-	int status = pen_home_open(cmd->args, false, &store), rc;
-
-	if (status)
-		return status;
-	status = dataset(store, cmd->args->words[0], &ds);
-	if (!status)
-		status = read_key(cmd, &ds, cmd->args->words[1], &key);
-	if (!status) {
-		rc = pen_get(store, cmd->args->words[0], key.data, key.len, &value, &len);
-		if (rc == -PEN_NOT_FOUND) {
-			pen_say_error(rc, "the dataset '%s' has no key '%s'", cmd->args->words[0],
-				      cmd->args->words[1]);
-			status = 5;
-		} else if (rc) {
-			status = pen_say_failure(rc, NULL);
-		}
-	}
-	if (!status) {
-		pen_out_init(&out, STDOUT_FILENO);
-		if (pen_cmd_set(cmd, PEN_O_JSON)) {
-			struct pen_jw jw;
-
-			pen_jw_init(&jw, &out);
-			pen_jw_object(&jw, NULL);
-			pen_jw_text(&jw, "key", cmd->args->words[1]);
-			pen_jw_value(&jw, "value", value, len);
-			pen_jw_object_end(&jw);
-			pen_jw_line(&jw);
-		} else {
-			put_raw(&out, value, len);
-		}
-		status = pen_out_end(&out, 0);
-	}
-	free(value);
-	pen_store_close(store);
-	return status;
-}
-
 static uint64_t from_big_endian(const unsigned char *p, size_t bytes)
 {
 	uint64_t n = 0;
@@ -215,6 +169,52 @@ static void put_key_raw(const struct pen_cmd *cmd, struct pen_out *out, const st
 		put_raw(out, key.data, key.len);
 	else
 		pen_out_text(out, word);
+}
+
+int pen_cmd_get(const struct pen_cmd *cmd)
+{
+	struct pen_dataset_info ds;
+	struct pen_store *store;
+	struct pen_out out;
+	struct key key;
+	void *value = NULL;
+	size_t len;
+	int status = pen_home_open(cmd->args, false, &store), rc;
+
+	if (status)
+		return status;
+	status = dataset(store, cmd->args->words[0], &ds);
+	if (!status)
+		status = read_key(cmd, &ds, cmd->args->words[1], &key);
+	if (!status) {
+		rc = pen_get(store, cmd->args->words[0], key.data, key.len, &value, &len);
+		if (rc == -PEN_NOT_FOUND) {
+			pen_say_error(rc, "the dataset '%s' has no key '%s'", cmd->args->words[0],
+				      cmd->args->words[1]);
+			status = 5;
+		} else if (rc) {
+			status = pen_say_failure(rc, NULL);
+		}
+	}
+	if (!status) {
+		pen_out_init(&out, STDOUT_FILENO);
+		if (pen_cmd_set(cmd, PEN_O_JSON)) {
+			struct pen_jw jw;
+
+			pen_jw_init(&jw, &out);
+			pen_jw_object(&jw, NULL);
+			put_key(cmd, &jw, &ds, (struct pen_view){ key.data, key.len });
+			pen_jw_value(&jw, "value", value, len);
+			pen_jw_object_end(&jw);
+			pen_jw_line(&jw);
+		} else {
+			put_raw(&out, value, len);
+		}
+		status = pen_out_end(&out, 0);
+	}
+	free(value);
+	pen_store_close(store);
+	return status;
 }
 
 static int scan_range(const struct pen_cmd *cmd, struct pen_store *store, const struct pen_dataset_info *ds,
