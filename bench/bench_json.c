@@ -4,9 +4,10 @@
  *
  *   bench_json [MIB [SEED]]      default 64 MiB of records of about 300 bytes, made in memory
  *
- * One JSON line a case on stdout: the median of 5 passes over all records and the fastest and slowest of them. The
- * time includes finding the record's end with memchr, as a pipeline must. A record has the key first (7 of 8) or
- * last, nested objects and arrays, another "id" on the way, escapes, and names in several scripts.
+ * One JSON line a case on stdout: the median of 5 passes over all records and the fastest and slowest of
+ * them. The time includes finding the record's end with memchr, as a pipeline must. A record has the key
+ * first (7 of 8) or last, nested objects and arrays, another "id" on the way, escapes, and names in
+ * several scripts.
  */
 #include <stdint.h>
 #include <stdio.h>

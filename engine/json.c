@@ -2,9 +2,10 @@
 /*
  * The scalar validator.
  *
- * The place of an error is the first byte at which no valid text could go on, with two exceptions that help the
- * reader more: bytes that are not UTF-8 are placed at the first byte of their sequence, and a bracket that
- * opens a level too many is placed at the bracket. A text that ends too early is placed at its end.
+ * The place of an error is the first byte at which no valid text could go on, with two exceptions that
+ * help the reader more: bytes that are not UTF-8 are placed at the first byte of their sequence, and a
+ * bracket that opens a level too many is placed at the bracket. A text that ends too early is placed at
+ * its end.
  *
  * The validator is one loop over tokens. Which containers are open is a bit a level (1: object), so the
  * state is PEN_JSON_LEVELS / 8 bytes and nothing recurses.
@@ -26,7 +27,8 @@ const char *pen_json_detail(uint8_t detail)
 }
 
 /* Notes what is wrong at `at` and chooses the code: the end and bad bytes outrank what was expected there. */
-__attribute__((cold)) const uint8_t *pen_json_refuse(const struct scan *s, const uint8_t *at, enum detail detail)
+__attribute__((cold)) const uint8_t *pen_json_refuse(const struct scan *s, const uint8_t *at,
+						     enum detail detail)
 {
 	int code = -PEN_JSON_BAD;
 
@@ -55,7 +57,8 @@ __attribute__((cold)) const uint8_t *pen_json_refuse(const struct scan *s, const
 
 static inline bool begins_value(uint8_t c)
 {
-	return c == '"' || c == '{' || c == '[' || c == '-' || is_digit(c) || c == 't' || c == 'f' || c == 'n';
+	return c == '"' || c == '{' || c == '[' || c == '-' || is_digit(c) || c == 't' || c == 'f' ||
+	       c == 'n';
 }
 
 /* p: the first byte of a text that is not blank. Returns the place behind its value. */
@@ -160,7 +163,7 @@ member:
 bool pen_json_valid(const char *text, size_t len, struct pen_json_flaw *ret_flaw)
 {
 	const uint8_t *begin = (const uint8_t *)text;
-	const struct scan s = {begin, begin + len, ret_flaw};
+	const struct scan s = { begin, begin + len, ret_flaw };
 	const uint8_t *p = value(&s, skip_blank(&s, begin));
 
 	if (!p)
@@ -168,4 +171,3 @@ bool pen_json_valid(const char *text, size_t len, struct pen_json_flaw *ret_flaw
 	p = skip_blank(&s, p);
 	return p == s.end || pen_json_refuse(&s, p, DETAIL_TWO);
 }
-

@@ -2,10 +2,10 @@
 /*
  * json - is this record JSON, and where is its key?
  *
- * strict is RFC 8259 grammar and valid UTF-8, numbers of any size, up to PEN_JSON_LEVELS levels. simdjson finds
- * the tokens of nearly every record; whatever is refused then, and every record above PEN_JSON_DOM_MAX, is
- * judged by our scalar validator, which has the last word and knows the place of the error. json.c is pure:
- * bytes in, verdict out.
+ * strict is RFC 8259 grammar and valid UTF-8, numbers of any size, up to PEN_JSON_LEVELS levels. simdjson
+ * finds the tokens of nearly every record; whatever is refused then, and every record above
+ * PEN_JSON_DOM_MAX, is judged by our scalar validator, which has the last word and knows the place of the
+ * error. json.c is pure: bytes in, verdict out.
  *
  *   Threads    a pen_json belongs to one thread; the functions without one are pure.
  *   Memory     a pen_json may touch 4 x PEN_JSON_DOM_MAX; the scalar validator needs 128 bytes.
@@ -28,9 +28,9 @@ extern "C" {
 
 /* What is wrong with a record. */
 struct pen_json_flaw {
-	int code;	   /* -PEN_JSON_BAD, _CUT, _UTF8, _DEPTH, _TWO */
-	size_t at;	   /* byte in the record, from 0, where it shows */
-	uint8_t detail;	   /* which sentence: pen_json_detail() */
+	int code;	/* -PEN_JSON_BAD, _CUT, _UTF8, _DEPTH, _TWO */
+	size_t at;	/* byte in the record, from 0, where it shows */
+	uint8_t detail; /* which sentence: pen_json_detail() */
 };
 
 /* "expected ',' or '}'" and the like; 0 gives "". Stored in reject rows, so numbers are stable. */
@@ -45,15 +45,17 @@ bool pen_json_valid(const char *text, size_t len, struct pen_json_flaw *ret_flaw
 /* A JSON pointer (RFC 6901), parsed once. */
 #define PEN_POINTER_PARTS 64u
 struct pen_pointer {
-	char *text;			  /* unescaped parts, each NUL-terminated; owned */
+	char *text; /* unescaped parts, each NUL-terminated; owned */
 	uint32_t parts;
-	uint32_t at[PEN_POINTER_PARTS];	  /* where each part begins in text */
+	uint32_t at[PEN_POINTER_PARTS]; /* where each part begins in text */
 	uint32_t len[PEN_POINTER_PARTS];
 	int64_t index[PEN_POINTER_PARTS]; /* the part as an array index, -1 if it is none ("01" is none) */
 	char *raw;			  /* as written; owned */
 };
-/* 0; -PEN_USAGE: does not begin with '/', has a bad ~ escape, or too many parts ("" is refused: a record is no
- * key). -ENOMEM. */
+/*
+ * 0; -ENOMEM; -PEN_USAGE: does not begin with '/', has a bad ~ escape, or too many parts ("" is refused: a
+ * record is no key).
+ */
 int pen_pointer_parse(struct pen_pointer *ptr, const char *text);
 void pen_pointer_fini(struct pen_pointer *ptr);
 
@@ -78,14 +80,14 @@ int pen_json_open(struct pen_json **ret); /* 0 or -ENOMEM */
 void pen_json_close(struct pen_json *json);
 
 /*
- * Validates strictly and finds the key (ptr NULL: no key wanted). 0, a key code as above, or a flaw's code with
- * *ret_flaw filled. The first member of a repeated name wins, here and in pen_json_find.
+ * Validates strictly and finds the key (ptr NULL: no key wanted). 0, a key code as above, or a flaw's code
+ * with *ret_flaw filled. The first member of a repeated name wins, here and in pen_json_find.
  */
-int pen_json_check(struct pen_json *json, const char *text, size_t len, const struct pen_pointer *ptr, char *out,
-		   size_t out_cap, struct pen_json_key *ret_key, struct pen_json_flaw *ret_flaw);
+int pen_json_check(struct pen_json *json, const char *text, size_t len, const struct pen_pointer *ptr,
+		   char *out, size_t out_cap, struct pen_json_key *ret_key, struct pen_json_flaw *ret_flaw);
 /* Looks only as far as the key needs (--validate fast); text may be malformed elsewhere. */
-int pen_json_peek(struct pen_json *json, const char *text, size_t len, const struct pen_pointer *ptr, char *out,
-		  size_t out_cap, struct pen_json_key *ret_key, struct pen_json_flaw *ret_flaw);
+int pen_json_peek(struct pen_json *json, const char *text, size_t len, const struct pen_pointer *ptr,
+		  char *out, size_t out_cap, struct pen_json_key *ret_key, struct pen_json_flaw *ret_flaw);
 
 /* The instruction set simdjson chose ("icelake", "haswell", "westmere", "fallback"), and its version. */
 const char *pen_json_simd(void);

@@ -65,7 +65,7 @@ static int split(struct pen_pointer *ptr, const char *raw, char *to)
 
 int pen_pointer_parse(struct pen_pointer *ptr, const char *text)
 {
-	struct pen_pointer made = {0};
+	struct pen_pointer made = { 0 };
 	size_t len = strlen(text);
 	int rc;
 
@@ -86,7 +86,7 @@ void pen_pointer_fini(struct pen_pointer *ptr)
 {
 	free(ptr->text);
 	free(ptr->raw);
-	*ptr = (struct pen_pointer){0};
+	*ptr = (struct pen_pointer){ 0 };
 }
 
 /* ---- the search: NULL means that the brackets or quotes on the way do not fit ---- */
@@ -134,7 +134,7 @@ static inline const uint8_t *skip_value(const struct scan *s, const uint8_t *p)
 	case '[':
 		return skip_container(s, p);
 	default:
-		while (p < s->end && *p > ' ' && *p != ',' && *p != '}' && *p != ']')
+		while (p<s->end && * p> ' ' && *p != ',' && *p != '}' && *p != ']')
 			p++;
 		return p;
 	}
@@ -182,7 +182,7 @@ static size_t unescape(const uint8_t **p, const uint8_t *end, char out[4])
 {
 	static const char from[] = "\"\\/bfnrt";
 	static const char to[] = "\"\\/\b\f\n\r\t";
-	const struct scan s = {*p, end, NULL};
+	const struct scan s = { *p, end, NULL };
 	const uint8_t *at = *p;
 	const char *simple;
 	uint32_t c, low;
@@ -288,7 +288,8 @@ missing:
 }
 
 /* p to the closing quote at end: a checked string with escapes. */
-static int take_escaped(const uint8_t *p, const uint8_t *end, char *out, size_t out_cap, struct pen_json_key *ret)
+static int take_escaped(const uint8_t *p, const uint8_t *end, char *out, size_t out_cap,
+			struct pen_json_key *ret)
 {
 	size_t len = 0;
 
@@ -305,7 +306,7 @@ static int take_escaped(const uint8_t *p, const uint8_t *end, char *out, size_t 
 		memcpy(out + len, utf8, n);
 		len += n;
 	}
-	*ret = (struct pen_json_key){out, len, false};
+	*ret = (struct pen_json_key){ out, len, false };
 	return 0;
 }
 
@@ -321,7 +322,7 @@ int pen_json_take(const struct scan *s, const uint8_t *p, char *out, size_t out_
 			return -PEN_JSON_BAD;
 		if (escaped)
 			return take_escaped(begin, p, out, out_cap, ret);
-		*ret = (struct pen_json_key){(const char *)begin, (size_t)(p - begin), false};
+		*ret = (struct pen_json_key){ (const char *)begin, (size_t)(p - begin), false };
 		return 0;
 	}
 	if (c == '-' || is_digit(c)) {
@@ -332,7 +333,7 @@ int pen_json_take(const struct scan *s, const uint8_t *p, char *out, size_t out_
 		c = peek(s, skip_blank(s, p));
 		if (c != ',' && c != '}' && c != ']')
 			return -PEN_JSON_BAD;
-		*ret = (struct pen_json_key){(const char *)begin, (size_t)(p - begin), true};
+		*ret = (struct pen_json_key){ (const char *)begin, (size_t)(p - begin), true };
 		return 0;
 	}
 	return c == '{' || c == '[' || c == 't' || c == 'f' || c == 'n' ? -PEN_KEY_TYPE : -PEN_JSON_BAD;
@@ -342,7 +343,7 @@ int pen_json_find(const char *text, size_t len, const struct pen_pointer *ptr, c
 		  struct pen_json_key *ret)
 {
 	const uint8_t *begin = (const uint8_t *)text;
-	const struct scan s = {begin, begin + len, NULL};
+	const struct scan s = { begin, begin + len, NULL };
 	const uint8_t *p = skip_blank(&s, begin);
 
 	for (uint32_t i = 0; i < ptr->parts; i++) {

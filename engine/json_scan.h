@@ -24,26 +24,26 @@
 extern "C" {
 #endif
 
-#define DETAILS(X)                                                                                               \
-	X(NONE, "")                                                                                              \
-	X(VALUE, "expected a value")                                                                             \
-	X(VALUE_OR_END, "expected a value or ']'")                                                               \
-	X(NAME, "expected a member name in quotes")                                                              \
-	X(NAME_OR_END, "expected a member name in quotes or '}'")                                                \
-	X(COLON, "expected ':'")                                                                                 \
-	X(NEXT_MEMBER, "expected ',' or '}'")                                                                    \
-	X(NEXT_ELEMENT, "expected ',' or ']'")                                                                   \
-	X(WORD, "expected true, false or null")                                                                  \
-	X(DIGIT, "expected a digit")                                                                             \
-	X(ZERO, "a number has a leading zero")                                                                   \
-	X(STRING, "a string is not closed")                                                                      \
-	X(CONTROL, "a control character in a string is not escaped")                                             \
-	X(ESCAPE, "a string has an unknown escape")                                                              \
-	X(HEX, "\\u needs four hexadecimal digits")                                                              \
-	X(UTF8, "bytes that are no UTF-8 sequence")                                                              \
-	X(BOM, "a byte order mark stands before the value")                                                      \
-	X(DEPTH, "a bracket opens level 1,025")                                                                  \
-	X(TWO, "text follows the value")                                                                         \
+#define DETAILS(X)                                                   \
+	X(NONE, "")                                                  \
+	X(VALUE, "expected a value")                                 \
+	X(VALUE_OR_END, "expected a value or ']'")                   \
+	X(NAME, "expected a member name in quotes")                  \
+	X(NAME_OR_END, "expected a member name in quotes or '}'")    \
+	X(COLON, "expected ':'")                                     \
+	X(NEXT_MEMBER, "expected ',' or '}'")                        \
+	X(NEXT_ELEMENT, "expected ',' or ']'")                       \
+	X(WORD, "expected true, false or null")                      \
+	X(DIGIT, "expected a digit")                                 \
+	X(ZERO, "a number has a leading zero")                       \
+	X(STRING, "a string is not closed")                          \
+	X(CONTROL, "a control character in a string is not escaped") \
+	X(ESCAPE, "a string has an unknown escape")                  \
+	X(HEX, "\\u needs four hexadecimal digits")                  \
+	X(UTF8, "bytes that are no UTF-8 sequence")                  \
+	X(BOM, "a byte order mark stands before the value")          \
+	X(DEPTH, "a bracket opens level 1,025")                      \
+	X(TWO, "text follows the value")                             \
 	X(SURROGATE, "the key has half of a surrogate pair")
 
 /* The order is part of what stores keep: append only. */
@@ -97,7 +97,8 @@ static inline uint32_t brackets_and_quotes(const uint8_t *p)
 	__m128i v = load(p);
 	__m128i low = _mm_or_si128(v, _mm_set1_epi8(0x20)); /* [ and ] become { and } */
 
-	return (uint32_t)_mm_movemask_epi8(_mm_or_si128(equal(v, '"'), _mm_or_si128(equal(low, '{'), equal(low, '}'))));
+	return (uint32_t)_mm_movemask_epi8(
+		_mm_or_si128(equal(v, '"'), _mm_or_si128(equal(low, '{'), equal(low, '}'))));
 }
 
 static inline uint32_t not_digits(const uint8_t *p)
@@ -208,7 +209,8 @@ static inline const uint8_t *high_bytes(const struct scan *s, const uint8_t *p)
 			p += 2;
 			continue;
 		}
-		if ((v & 0xc0c0f0u) == 0x8080e0u && (v & 0x200fu) && (v & 0x200fu) != 0x200du && s->end - p >= 3) {
+		if ((v & 0xc0c0f0u) == 0x8080e0u && (v & 0x200fu) && (v & 0x200fu) != 0x200du &&
+		    s->end - p >= 3) {
 			p += 3;
 			continue;
 		}
@@ -365,7 +367,8 @@ static inline const uint8_t *skip_string(const struct scan *s, const uint8_t *p,
 bool pen_json_name_is(const uint8_t *p, const uint8_t *end, const char *part, size_t len);
 
 /* p: behind a member name's opening quote. Returns its closing quote; *ret_same: is it the part? */
-static inline const uint8_t *name(const struct scan *s, const uint8_t *p, const char *part, size_t len, bool *ret_same)
+static inline const uint8_t *name(const struct scan *s, const uint8_t *p, const char *part, size_t len,
+				  bool *ret_same)
 {
 	bool escaped = false;
 	const uint8_t *end = skip_string(s, p, &escaped);
@@ -383,7 +386,8 @@ static inline const uint8_t *name(const struct scan *s, const uint8_t *p, const 
  * p: where the pointer's value begins. 0 and the key, or a key code as in pen_json_find. -PEN_JSON_BAD:
  * there is no value, or it is malformed (only in unchecked texts).
  */
-int pen_json_take(const struct scan *s, const uint8_t *p, char *out, size_t out_cap, struct pen_json_key *ret);
+int pen_json_take(const struct scan *s, const uint8_t *p, char *out, size_t out_cap,
+		  struct pen_json_key *ret);
 
 #ifdef __cplusplus
 }

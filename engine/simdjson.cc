@@ -2,17 +2,20 @@
 /*
  * The fast strict check: simdjson's first stage, our second.
  *
- * The first stage finds, 64 bytes at a time, where every token begins, and refuses bytes that are not UTF-8, bare
- * control characters in strings, and strings that are not closed. What is left to judge is the order of tokens, the
- * inside of numbers and words, and the escapes; nothing is copied and no tree is made, which is why this is faster
- * than simdjson's DOM and takes 4 bytes a byte instead of 13. A tree would also refuse numbers it cannot hold.
+ * The first stage finds, 64 bytes at a time, where every token begins, and refuses bytes that are not
+ * UTF-8, bare control characters in strings, and strings that are not closed. What is left to judge is the
+ * order of tokens, the inside of numbers and words, and the escapes; nothing is copied and no tree is
+ * made, which is why this is faster than simdjson's DOM and takes 4 bytes a byte instead of 13. A tree
+ * would also refuse numbers it cannot hold.
  *
- * Backslashes are judged over the text as a whole, after the walk: outside of strings the walk has refused them.
+ * Backslashes are judged over the text as a whole, after the walk: outside of strings the walk has refused
+ * them.
  *
- * Whatever is refused here, for whatever reason, goes to the scalar validator, which has the last word and knows the
- * place. So only a wrong "yes" could do harm; the fuzzer compares the two.
+ * Whatever is refused here, for whatever reason, goes to the scalar validator, which has the last word and
+ * knows the place. So only a wrong "yes" could do harm; the fuzzer compares the two.
  *
- * The walk also notes where the key begins, as long as the pointer leads through objects; else pen_json_find looks.
+ * The walk also notes where the key begins, as long as the pointer leads through objects; else
+ * pen_json_find looks.
  *
  * The only C++ file. Nothing here throws, and the library's calls below are noexcept.
  */
