@@ -2,9 +2,10 @@
 /*
  * bench_gen - writes NDJSON to measure with: about 300 bytes a record, random 16-digit ids, nested objects, escapes
  *
- *	bench_gen FILE MIB [SEED]
+ *	bench_gen FILE MIB|RECORDSr [SEED]     so many MiB, or with an r behind it, so many records
  */
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,20 +29,25 @@ int main(int argc, char **argv)
 					     "intake", "draft", "tail",	   "surge",	 "valve",
 					     "wicket" };
 	uint64_t want, bytes = 0, n = 0;
+	bool by_records;
+	char *end;
 	FILE *f;
 
 	if (argc < 3) {
-		fprintf(stderr, "usage: bench_gen FILE MIB [SEED]\n");
+		fprintf(stderr, "usage: bench_gen FILE MIB|RECORDSr [SEED]\n");
 		return 2;
 	}
-	want = strtoull(argv[2], NULL, 10) << 20;
+	want = strtoull(argv[2], &end, 10);
+	by_records = *end == 'r';
+	if (!by_records)
+		want <<= 20;
 	state = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
 	f = fopen(argv[1], "we");
 	if (!f) {
 		perror(argv[1]);
 		return 1;
 	}
-	while (bytes < want) {
+	while ((by_records ? n : bytes) < want) {
 		uint64_t r = next(), q = next();
 		int k = fprintf(
 			f,
