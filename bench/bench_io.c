@@ -142,8 +142,8 @@ static uint64_t by_io(struct job *j, struct pen_io *io, bool files, uint64_t cou
 			struct pen_io_req *req = idle[--idle_count];
 			char *buf = j->buf + (size_t)(req - reqs) * BLOCK;
 
-			if (!(files ? pen_io_fetch(io, req, j->dir, j->path[next], buf, len) :
-				      pen_io_read(io, req, j->large, buf, len, (int64_t)(next * BLOCK))))
+			if (!(files ? pen_io_fetch(io, req, j->dir, j->path[next], buf, len)
+				    : pen_io_read(io, req, j->large, buf, len, (int64_t)(next * BLOCK))))
 				die("queueing");
 			next++;
 		}
@@ -201,7 +201,8 @@ static int by_size(const void *a, const void *b)
 
 static void contest(struct job *j, bool files)
 {
-	double took[CONTESTANTS][ROUNDS], ratio[ROUNDS], units = files ? j->files : (double)j->large_bytes / (1 << 20);
+	double took[CONTESTANTS][ROUNDS], ratio[ROUNDS],
+		units = files ? j->files : (double)j->large_bytes / (1 << 20);
 	bool cold = true;
 
 	for (int who = 0; who < CONTESTANTS; who++)
@@ -224,7 +225,10 @@ static void contest(struct job *j, bool files)
 		printf("{\"bench\":\"%s\",\"name\":\"%s\",\"%s\":%.0f,\"ratio_to_plain\":%.2f,\"cache\":\"%s\",\"rounds\":%d}\n",
 		       files ? "tree_fetch" : "file_read", name[who], files ? "files_per_s" : "mib_per_s",
 		       units / took[who][ROUNDS / 2], ratio[ROUNDS / 2],
-		       !files ? "warm" : cold ? "cold" : "pages", ROUNDS);
+		       !files ? "warm"
+		       : cold ? "cold"
+			      : "pages",
+		       ROUNDS);
 		if (who == PLAIN)
 			break;
 	}

@@ -37,7 +37,8 @@ static void doze(long ns)
 
 static int fail(const char *what, int code, const struct pen_failure *why)
 {
-	fprintf(stderr, "bench_store: %s: %s\n", what, why && why->text[0] ? why->text : pen_error_text(code));
+	fprintf(stderr, "bench_store: %s: %s\n", what,
+		why && why->text[0] ? why->text : pen_error_text(code));
 	return 1;
 }
 
@@ -159,7 +160,9 @@ static int foreign(struct pen_store *store)
 		if (!info.groups)
 			doze(POLL_NS);
 	} while (!info.groups && now_ns() < until);
-	rc = pen_engine_start(store, &(struct pen_engine_options){ .size = sizeof(struct pen_engine_options), .processors = 1 },
+	rc = pen_engine_start(store,
+			      &(struct pen_engine_options){ .size = sizeof(struct pen_engine_options),
+							    .processors = 1 },
 			      &engine, &why);
 	if (rc)
 		return fail("engine", rc, &why);
@@ -176,8 +179,8 @@ static int foreign(struct pen_store *store)
 	printf("]}\n");
 	qsort(sample, (size_t)n, sizeof *sample, by_size);
 	if (n)
-		fprintf(stderr, "bench_store: %d writes, median %.1f ms, most %.1f ms\n", n, (double)sample[n / 2] / 1e6,
-			(double)sample[n - 1] / 1e6);
+		fprintf(stderr, "bench_store: %d writes, median %.1f ms, most %.1f ms\n", n,
+			(double)sample[n / 2] / 1e6, (double)sample[n - 1] / 1e6);
 	free(sample);
 	return 0;
 }

@@ -34,15 +34,21 @@ build()
 # run NAME PROGRAM PLANT WANT: WANT is pass, race (the race checker's report) or check (the program's own)
 run()
 {
-	PEN_SECS=${PEN_SECS:-1} TSAN_OPTIONS="halt_on_error=1 exitcode=66 report_thread_leaks=0" \
-		timeout 20 "$out/$1" >"$out/$1.log" 2>&1
-	case $? in
-	0) got=pass ;;
-	66) got=race ;;
-	1) got=check ;;
-	124) got=hang ;;
-	*) got=other ;;
-	esac
+	# A planted bug shows when threads meet in the wrong moment: it gets a few tries. What must pass gets one.
+	for try in 1 2 3 4 5; do
+		PEN_SECS=${PEN_SECS:-1} TSAN_OPTIONS="halt_on_error=1 exitcode=66 report_thread_leaks=0" \
+			timeout 20 "$out/$1" >"$out/$1.log" 2>&1
+		case $? in
+		0) got=pass ;;
+		66) got=race ;;
+		1) got=check ;;
+		124) got=hang ;;
+		*) got=other ;;
+		esac
+		if [ $got != pass ] || [ "$4" = pass ]; then
+			break
+		fi
+	done
 	if [ $got = "$4" ]; then
 		echo "ok    $2 ${3:-as it is}: $got"
 	else
