@@ -4,10 +4,11 @@
  *
  *	bench_io DIR [FILES [MIB]]     makes FILES files of 4 KiB and one file of MIB MiB in DIR; 20,000 and 512
  *
- * Files: io_uring and the thread pool through ring/io.h against open, read, close in one thread, with the caches
- * dropped before each run (as root; else only the pages are, and the result says "pages"). Large file: both
- * backends against read in one thread, from the page cache. Contestants take turns in five rounds; one JSON line each:
- * the median, and its ratio to the plain loop of the same round. The sum of the first bytes is checked.
+ * Files: io_uring and the thread pool through ring/io.h against open, read, close in one thread, with the
+ * caches dropped before each run (as root; else only the pages are, and the result says "pages"). Large
+ * file: both backends against read in one thread, from the page cache. Contestants take turns in five
+ * rounds; one JSON line each: the median, and its ratio to the plain loop of the same round. The sum of the
+ * first bytes is checked.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -6,8 +6,8 @@
  *	bench_store write STORE     puts one small record after the other into the dataset `foreign` as long as the newest
  *	                            batch runs; prints how long each took from submit to durable
  *
- * watch prints "ready" once it has read the present number, so that the caller knows when to start the other side.
- * write waits for the batch to have a first commit before it measures.
+ * watch prints "ready" once it has read the present number, so that the caller knows when to start the
+ * other side. write waits for the batch to have a first commit before it measures.
  */
 #include <inttypes.h>
 #include <stdio.h>
