@@ -3,8 +3,8 @@
  * bench_store - looks at, and writes to, a store that another process fills
  *
  *	bench_store watch STORE     waits until the newest batch counts more items than now; prints when
- *	bench_store write STORE     puts one small record after the other into the dataset `foreign` as long as the newest
- *	                            batch runs; prints how long each took from submit to durable
+ *	bench_store write STORE     puts small records one by one into the dataset `foreign` while the newest batch
+ *	                            runs; prints how long each took from submit to durable
  *
  * watch prints "ready" once it has read the present number, so that the caller knows when to start the
  * other side. write waits for the batch to have a first commit before it measures.
