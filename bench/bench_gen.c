@@ -53,12 +53,13 @@ int main(int argc, char **argv)
 			f,
 			"{\"id\":\"%016" PRIx64 "\",\"at\":%" PRIu64
 			",\"from\":{\"id\":%u,\"name\":\"%s %s\",\"lat\":%.5f,"
-			"\"lon\":%.5f},\"tags\":[\"%s\",\"%s\",\"%s\"],\"level\":%.2f,\"open\":%s,\"next\":null,\"note\":\""
+			"\"lon\":%.5f},\"tags\":[\"%s\",\"%s\",\"%s\"],\"level\":%.2f,\"open\":%s,\"next\":null,"
+			"\"trace\":\"%016" PRIx64 "%016" PRIx64 "\",\"note\":\""
 			"%s %s %s %s %s %s %s %s\"}\n",
 			next(), 1700000000000 + n * 37, (unsigned)(q & 0xffffff), words[r & 15],
 			words[r >> 4 & 15], (double)(r >> 40) / 1e5, (double)(q >> 40) / 1e5,
 			words[r >> 8 & 15], words[r >> 12 & 15], words[r >> 16 & 15],
-			(double)(r % 1000000) / 100, q & 1 ? "true" : "false", words[q & 15],
+			(double)(r % 1000000) / 100, q & 1 ? "true" : "false", r, q, words[q & 15],
 			words[q >> 4 & 15], words[q >> 8 & 15], words[q >> 12 & 15], words[q >> 16 & 15],
 			words[q >> 20 & 15], words[q >> 24 & 15], words[q >> 28 & 15]);
 
