@@ -95,6 +95,7 @@ static void take_over(struct admission *a, uint64_t id, uint64_t seq_base, const
 	batch->from_items = st->fixed.applied.items;
 	batch->from = (struct pen_place){
 		.source = st->fixed.place_source,
+		.context = st->fixed.place_context,
 		.offset = st->fixed.place_offset,
 		.line = st->fixed.place_line,
 		.files = st->fixed.place_files,

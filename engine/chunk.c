@@ -6,7 +6,7 @@
 
 static size_t data_bytes(uint32_t chunk_bytes)
 {
-	return pen_round_up((size_t)chunk_bytes + PEN_JSON_PADDING, PEN_LINE_PAIR);
+	return pen_round_up((size_t)pen_max(chunk_bytes, PEN_CHUNK_ROOM_MIN) + PEN_JSON_PADDING, PEN_LINE_PAIR);
 }
 
 static size_t key_bytes(uint32_t chunk_bytes)
@@ -23,7 +23,7 @@ void pen_chunk_bind(struct pen_chunk *chunk, uint32_t tag, char *slot, uint32_t 
 {
 	chunk->tag = tag;
 	chunk->data = slot;
-	chunk->capacity = chunk_bytes;
+	chunk->capacity = chunk_bytes > PEN_CHUNK_ROOM_MIN ? chunk_bytes : PEN_CHUNK_ROOM_MIN;
 	chunk->keys = slot + data_bytes(chunk_bytes);
 	chunk->keys_cap = (uint32_t)key_bytes(chunk_bytes);
 	chunk->table = (struct pen_entry *)(void *)(chunk->keys + key_bytes(chunk_bytes));
@@ -37,6 +37,7 @@ void pen_chunk_reset(struct pen_chunk *chunk)
 		.tag = chunk->tag,
 		.data = slot,
 		.capacity = chunk->capacity,
+		.room = chunk->capacity,
 		.keys = chunk->keys,
 		.keys_cap = chunk->keys_cap,
 		.table = chunk->table,

@@ -8,7 +8,7 @@
  *
  * A slot of the arena is cut into three parts:
  *
- *	data    the input's bytes, and 64 readable bytes behind them (JSON needs them)
+ *	data    the input's bytes, behind them values made from them, and 64 readable bytes (JSON needs them)
  *	keys    paths, and keys that do not stand in the data
  *	table   puts from the front, flaws from the back; together never more than PEN_CHUNK_ITEMS
  *
@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "engine/json.h"
+#include "engine/split.h"
 #include "ring/base.h"
 #include "ring/hash.h"
 #include "store/format.h"
@@ -28,6 +29,7 @@
 #define PEN_CHUNK_BYTES (256u << 10) /* of data, by default */
 #define PEN_CHUNK_BYTES_MIN (1u << 10)
 #define PEN_CHUNK_BYTES_MAX (4u << 20)
+#define PEN_CHUNK_ROOM_MIN (64u << 10) /* of data, however small the chunks: for values made from records */
 #define PEN_CHUNK_ITEMS 4096u /* per chunk; the table is sized by it */
 /* Room in keys beyond one byte per byte of data: a path, and a made key of up to 16 bytes for each item. */
 #define PEN_CHUNK_PATHS ((8u << 10) + 16 * PEN_CHUNK_ITEMS)
@@ -78,6 +80,7 @@ enum pen_chunk_kind {
 /* Where a resumed run would go on: the first byte no item so far covers. */
 struct pen_place {
 	uint32_t source;
+	uint32_t context; /* split.h */
 	uint64_t offset;
 	uint64_t line;	/* lines before it */
 	uint64_t files; /* of a tree, up to and including path */
@@ -93,20 +96,22 @@ struct pen_chunk {
 
 	char *data;	     /* the slot's, or the jumbo buffer's */
 	uint32_t begin, end; /* the input's bytes in data */
-	uint32_t capacity;   /* of data, without the padding */
+	uint32_t capacity;   /* of the slot's data, without the padding; at least PEN_CHUNK_ROOM_MIN */
+	size_t room;	     /* bytes of data: for the text and, behind it, what is made of it */
 	char *keys;
 	uint32_t keys_used, keys_cap;
 	struct pen_entry *table;
 	uint32_t entry_count, flaw_count;
 
-	enum pen_format format;
-	uint32_t source;      /* number of its source */
+	struct pen_rules rules; /* how it was cut, and is taken apart */
+	uint32_t context;	/* where its text begins; split.h */
+	uint32_t source;	/* number of its source */
 	const char *path;     /* of its file in a tree (in keys), or NULL */
 	uint64_t base_offset; /* of data[begin] in its source */
 	uint64_t first_line;  /* lines before it in its source */
 	uint64_t first_item;  /* items before it in its batch */
 	uint32_t items;	      /* counted by the reader */
-	uint64_t bytes;	      /* of input it stands for */
+	uint64_t bytes;	      /* of input it stands for: of compressed sources, compressed ones */
 	struct pen_place after;
 
 	bool append; /* entries are in key order as they stand, by construction */

@@ -149,7 +149,8 @@ struct pen_chunk *pen_feed_get_chunk(struct pen_feed *feed)
 	pen_chunk_reset(chunk);
 	chunk->batch = feed->batch;
 	chunk->source = feed->source;
-	chunk->format = feed->format;
+	chunk->rules = feed->rules;
+	chunk->context = feed->context;
 	if (feed->in_tree && feed->state != FEED_PACK)
 		chunk->path = chunk->keys + pen_chunk_add_key(chunk, feed->name, strlen(feed->name) + 1);
 	return chunk;
@@ -240,6 +241,7 @@ struct pen_place pen_feed_place(const struct pen_feed *feed, uint64_t offset, ui
 {
 	return (struct pen_place){
 		.source = feed->source,
+		.context = feed->context,
 		.offset = offset,
 		.line = line,
 		.files = feed->tree_files,
@@ -253,7 +255,7 @@ void pen_feed_put(struct pen_feed *feed, struct pen_chunk *chunk)
 {
 	chunk->batch = feed->batch;
 	chunk->kind = PEN_CHUNK_PUTS;
-	chunk->format = PEN_FORMAT_PUTS;
+	chunk->rules.format = PEN_FORMAT_PUTS;
 	chunk->items = chunk->entry_count;
 	pen_feed_number(feed, chunk);
 	chunk->after = pen_feed_place(feed, feed->items, 0, NULL);
@@ -300,7 +302,7 @@ static bool step_break(struct pen_feed *feed)
 	uint32_t raw;
 
 	pen_feed_drop_jumbo(feed);
-	if (feed->chunk && feed->used > feed->sent && !pen_feed_send_whole_lines(feed))
+	if (feed->chunk && feed->used > feed->sent && !pen_feed_send_whole(feed))
 		return false;
 	chunk = feed->chunk ? feed->chunk : pen_feed_get_chunk(feed);
 	if (!chunk)
@@ -347,17 +349,25 @@ void pen_feed_close_file(struct pen_feed *feed)
 	feed->stream = feed->eof = false;
 	feed->carry_len = feed->used = feed->sent = 0;
 	feed->fresh_ns = 0;
-	feed->state = !feed->in_tree ? FEED_SOURCE : feed->format == PEN_FORMAT_FILES ? FEED_PACK : FEED_FILE;
+	feed->state = !feed->in_tree ? FEED_SOURCE : feed->rules.format == PEN_FORMAT_FILES ? FEED_PACK : FEED_FILE;
 }
 
-void pen_feed_begin_file(struct pen_feed *feed, uint64_t offset, uint64_t lines)
+void pen_feed_set_format(struct pen_feed *feed, enum pen_format format)
 {
-	feed->read_at = feed->cut_at = offset;
-	feed->lines = lines;
+	feed->rules.format = format;
+	feed->splitter = pen_splitter_of(format);
+}
+
+void pen_feed_begin_file(struct pen_feed *feed, const struct pen_place *from)
+{
+	feed->read_at = feed->cut_at = from ? from->offset : 0;
+	feed->lines = from ? from->line : 0;
+	feed->context = from ? from->context : 0;
+	feed->lead = feed->lead_lines = 0;
 	feed->eof = false;
 	feed->carry_len = feed->used = feed->sent = 0;
 	feed->jumbo_used = 0;
-	feed->state = feed->format == PEN_FORMAT_FILES ? FEED_WHOLE : FEED_RECORDS;
+	feed->state = feed->rules.format == PEN_FORMAT_FILES ? FEED_WHOLE : FEED_RECORDS;
 }
 
 bool pen_feed_read(struct pen_feed *feed, void *to, size_t len, int64_t offset)
@@ -374,7 +384,7 @@ static void open_stream(struct pen_feed *feed)
 	struct stat st;
 
 	feed->stream = true;
-	pen_feed_begin_file(feed, 0, 0);
+	pen_feed_begin_file(feed, NULL);
 	if (!fstat(feed->fd, &st) && S_ISFIFO(st.st_mode) && strcmp(feed->file.path, "-"))
 		feed->state = FEED_WRITER;
 }
@@ -402,14 +412,19 @@ static bool step_source(struct pen_feed *feed)
 	}
 	feed->source = feed->next_source++;
 	feed->file = batch->plan->sources[feed->source];
-	feed->format = feed->file.format;
+	feed->rules = (struct pen_rules){
+		.terminator = '\n',
+		.max_record = batch->plan->max_record,
+	};
+	pen_feed_set_format(feed, feed->file.format);
 	feed->in_tree = false;
 	feed->tree_files = 0;
 	feed->tree_paths = feed->tree_content = (struct pen_sum){ 0 };
 	feed->cut_at = feed->read_at = feed->lines = 0;
+	feed->context = 0;
 	snprintf(feed->name, sizeof feed->name, "%s", feed->file.path);
 	here = feed->source == batch->from.source;
-	if (here && feed->format == PEN_FORMAT_FILES && feed->file.kind == PEN_SOURCE_FILE &&
+	if (here && feed->rules.format == PEN_FORMAT_FILES && feed->file.kind == PEN_SOURCE_FILE &&
 	    batch->from.offset)
 		return true; /* this one file was this one item, and is done */
 	rc = pen_source_open(&feed->file);
@@ -424,7 +439,7 @@ static bool step_source(struct pen_feed *feed)
 		break;
 	case PEN_SOURCE_FILE:
 		(void)posix_fadvise(feed->fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint */
-		pen_feed_begin_file(feed, here ? batch->from.offset : 0, here ? batch->from.line : 0);
+		pen_feed_begin_file(feed, here ? &batch->from : NULL);
 		(void)pen_feed_still_same(feed); /* changes the state when it is not */
 		break;
 	case PEN_SOURCE_TREE:
@@ -442,7 +457,7 @@ static bool step_source(struct pen_feed *feed)
 			return true;
 		}
 		feed->in_tree = true;
-		feed->state = feed->format == PEN_FORMAT_FILES ? FEED_PACK : FEED_FILE;
+		feed->state = feed->rules.format == PEN_FORMAT_FILES ? FEED_PACK : FEED_FILE;
 	}
 	return true;
 }

@@ -127,7 +127,7 @@ bool pen_feed_step_file(struct pen_feed *feed)
 	feed->file.ino = st.st_ino;
 	feed->file.size = (uint64_t)st.st_size;
 	feed->file.mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-	pen_feed_begin_file(feed, offset, offset ? feed->batch->from.line : 0);
+	pen_feed_begin_file(feed, offset ? &feed->batch->from : NULL);
 	return true;
 }
 
@@ -158,7 +158,7 @@ static struct pen_chunk *begin_pack(struct pen_feed *feed)
 	if (!pack)
 		return NULL;
 	pack->kind = PEN_CHUNK_FILES;
-	pack->format = PEN_FORMAT_FILES;
+	pack->rules.format = PEN_FORMAT_FILES;
 	pack->pending = 1;
 	pen_feed_number(feed, pack); /* its place in the order; items are counted as they come */
 	return pack;
@@ -227,7 +227,7 @@ static bool go_whole(struct pen_feed *feed)
 
 		feed->file.dev = fstat(fd, &st) ? 0 : st.st_dev;
 	}
-	pen_feed_begin_file(feed, 0, 0);
+	pen_feed_begin_file(feed, NULL);
 	(void)pen_feed_still_same(feed); /* changes the state when it is not */
 	return true;
 }
@@ -354,7 +354,7 @@ static void send_whole(struct pen_feed *feed, uint64_t raw, int code)
 		feed->holds_jumbo = false;
 	}
 	chunk->kind = code ? PEN_CHUNK_FLAW : PEN_CHUNK_FILES;
-	chunk->format = PEN_FORMAT_FILES;
+	chunk->rules.format = PEN_FORMAT_FILES;
 	chunk->end = (uint32_t)raw;
 	chunk->items = 1;
 	chunk->bytes = feed->file.size;

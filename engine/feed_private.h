@@ -56,7 +56,8 @@ struct pen_feed {
 
 	/* The source and file that are read. */
 	uint32_t next_source, source;
-	enum pen_format format;
+	struct pen_rules rules; /* of the open file; format auto: not told apart yet */
+	const struct pen_splitter *splitter;
 	int root, fd; /* the tree's directory; the open file */
 	struct pen_walk *walk;
 	bool in_tree, stream;
@@ -67,6 +68,9 @@ struct pen_feed {
 	uint64_t read_at;		   /* offset of the next byte to read */
 	uint64_t cut_at;		   /* offset of the first byte that is in no chunk yet */
 	uint64_t lines;			   /* before cut_at */
+	uint32_t context;		   /* at cut_at; split.h */
+	uint64_t lead;			   /* bytes behind cut_at that stand before the first record */
+	uint64_t lead_lines;		   /* lines in them */
 	bool eof;
 	uint64_t tree_files;
 	struct pen_sum tree_paths, tree_content;
@@ -78,10 +82,12 @@ struct pen_feed {
 	char *carry;
 	uint32_t carry_len;
 	uint32_t record_bytes; /* running average, decides how much is read for a chunk */
+	uint32_t room_bytes;   /* text that lately filled a chunk together with what is made of it */
 	uint64_t fresh_ns;     /* when the oldest unsent byte of a stream came; 0: none */
 
 	/* The jumbo record, and whole files. */
-	uint64_t jumbo_used, jumbo_total;
+	uint64_t jumbo_used;
+	struct pen_seek seek; /* for the jumbo record's end */
 	bool holds_jumbo;
 
 	/* A break that waits for a tag. */
@@ -113,8 +119,10 @@ void pen_feed_close_file(struct pen_feed *feed);
 bool pen_feed_still_same(struct pen_feed *feed);
 /* Queues the sequential read. False: no room now. */
 bool pen_feed_read(struct pen_feed *feed, void *to, size_t len, int64_t offset);
-/* Ready to read the file in feed->fd from an offset on. */
-void pen_feed_begin_file(struct pen_feed *feed, uint64_t offset, uint64_t lines);
+/* Ready to read the file in feed->fd from a place on (NULL: from its beginning). */
+void pen_feed_begin_file(struct pen_feed *feed, const struct pen_place *from);
+/* What the open file holds is known. */
+void pen_feed_set_format(struct pen_feed *feed, enum pen_format format);
 
 bool pen_feed_step_records(struct pen_feed *feed);
 bool pen_feed_step_jumbo(struct pen_feed *feed);
@@ -122,7 +130,7 @@ void pen_feed_done_records(struct pen_feed *feed, int64_t got, size_t wanted);
 void pen_feed_done_jumbo(struct pen_feed *feed, int64_t got, size_t wanted);
 void pen_feed_done_skip(struct pen_feed *feed, int64_t got, size_t wanted);
 /* Sends the whole records that the chunk in hand holds; the rest stays. False: no tag. */
-bool pen_feed_send_whole_lines(struct pen_feed *feed);
+bool pen_feed_send_whole(struct pen_feed *feed);
 
 bool pen_feed_step_file(struct pen_feed *feed);
 bool pen_feed_step_pack(struct pen_feed *feed);

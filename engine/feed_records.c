@@ -1,23 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Records of a file or stream: read, cut, send. A chunk in hand holds [sent, used) not yet passed on;
- * cut_at is the offset of data[sent] in the source.
+ * cut_at is the offset of data[sent] in the source, and context what its format must know there. Where records end
+ * is split.h's to say.
  *
- * A record that does not fit a chunk is gathered in the jumbo buffer (JUMBO) until its end shows; one that
+ * What stands before the first record (a byte order mark, a table's header) is passed over with the records behind
+ * it. A record that does not fit a chunk is gathered in the jumbo buffer (JUMBO) until its end shows; one that
  * grows beyond max_record is passed over (SKIP) and becomes a reject with its first bytes.
  */
 #include <errno.h>
 
 #include "engine/feed_private.h"
-#include "engine/split.h"
 #include "ring/assert.h"
 
 #define FILL_MIN 4096u
-
-static bool skips_blank(const struct pen_feed *feed)
-{
-	return feed->format != PEN_FORMAT_LINES;
-}
 
 static uint32_t item_limit(const struct pen_feed *feed)
 {
@@ -33,55 +29,75 @@ static uint32_t byte_limit(const struct pen_feed *feed)
 	return n ? (uint32_t)pen_min(n, feed->engine->chunk_bytes) : feed->engine->chunk_bytes;
 }
 
-/* How far to fill a chunk: not much beyond what its items can be, or the rest is copied in vain. */
+/* How far to fill a chunk: not much beyond what it can take, or the rest is copied in vain. */
 static uint32_t fill_target(const struct pen_feed *feed)
 {
 	uint64_t likely = (uint64_t)feed->record_bytes * item_limit(feed);
 
+	if (feed->room_bytes)
+		likely = pen_min(likely, feed->room_bytes);
 	return (uint32_t)pen_min(byte_limit(feed), pen_max(likely, FILL_MIN));
-}
-
-static bool has_mark(const char *text, uint64_t len)
-{
-	return len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3);
-}
-
-/* Bytes at the front of data[sent] that are a byte order mark: no part of the first record. */
-static uint32_t mark_bytes(const struct pen_feed *feed, const char *data, uint64_t len)
-{
-	return feed->cut_at == 0 && has_mark(data, len) ? 3 : 0;
 }
 
 /* A stream has no name to tell its format by: its first bytes do. */
 static void settle_format(struct pen_feed *feed)
 {
 	const char *at = feed->chunk->data + feed->sent, *end = feed->chunk->data + feed->used;
+	enum pen_format format = PEN_FORMAT_LINES;
 
-	if (feed->format != PEN_FORMAT_AUTO)
+	if (feed->rules.format != PEN_FORMAT_AUTO)
 		return;
-	if (has_mark(at, (uint64_t)(end - at)))
+	if (end - at >= 3 && !memcmp(at, "\xef\xbb\xbf", 3))
 		at += 3;
 	while (at < end && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n'))
 		at++;
-	feed->format = PEN_FORMAT_LINES;
 	if (at == end || *at == '{' || *at == '[' || feed->batch->plan->key_kind == PEN_KEY_POINTER)
-		feed->format = PEN_FORMAT_NDJSON;
+		format = PEN_FORMAT_NDJSON;
+	pen_feed_set_format(feed, format);
 }
 
-/* Sends data[begin .. begin + cut.len) of the chunk; mark bytes before it are passed over with it. */
-static void send_records(struct pen_feed *feed, struct pen_chunk *chunk, uint32_t begin, uint32_t mark,
-			 struct pen_cut cut)
+/* Bytes at the front of the text that stand before the first record. */
+static uint32_t lead_bytes(const struct pen_feed *feed, const char *text, uint32_t len)
+{
+	if (feed->lead)
+		return (uint32_t)pen_min(feed->lead, len);
+	if (feed->cut_at || feed->rules.csv || feed->rules.format == PEN_FORMAT_FRAMES)
+		return 0;
+	return len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0;
+}
+
+static void cut_text(struct pen_feed *feed, const struct pen_chunk *chunk, const char *text, uint32_t len,
+		     bool whole, struct pen_cut *ret)
+{
+	struct pen_limits limits = {
+		.items = item_limit(feed),
+		.room = (size_t)(chunk->room - (text - chunk->data)),
+	};
+
+	feed->splitter->cut(&feed->rules, feed->context, text, len, whole, &limits, ret);
+}
+
+/* Sends data[begin .. begin + cut.len) of the chunk; lead bytes before it are passed over with it. */
+static void send_records(struct pen_feed *feed, struct pen_chunk *chunk, uint32_t begin, uint32_t lead,
+			 const struct pen_cut *cut)
 {
 	chunk->kind = PEN_CHUNK_RECORDS;
-	chunk->format = feed->format;
+	chunk->rules = feed->rules;
+	chunk->context = feed->context;
 	chunk->begin = begin;
-	chunk->end = begin + (uint32_t)cut.len;
-	chunk->items = cut.items;
-	chunk->base_offset = feed->cut_at + mark;
+	chunk->end = begin + (uint32_t)cut->len;
+	chunk->items = cut->items;
+	if (feed->lead) {
+		feed->lead -= lead;
+		if (!feed->lead)
+			feed->lines += feed->lead_lines;
+	}
+	chunk->base_offset = feed->cut_at + lead;
 	chunk->first_line = feed->lines;
-	chunk->bytes = mark + cut.len;
-	feed->lines += cut.lines;
-	feed->cut_at += mark + cut.len;
+	chunk->bytes = lead + cut->len;
+	feed->lines += cut->lines;
+	feed->cut_at += lead + cut->len;
+	feed->context = cut->context;
 	chunk->after = pen_feed_place(feed, feed->cut_at, feed->lines, chunk->path);
 	pen_feed_number(feed, chunk);
 	pen_feed_send(feed->engine, chunk);
@@ -98,34 +114,55 @@ static void keep_rest(struct pen_feed *feed, const char *rest, size_t len)
 	feed->fresh_ns = 0;
 }
 
+/* Learns how much is worth reading for a chunk. */
+static void learn(struct pen_feed *feed, const struct pen_cut *cut, uint32_t left)
+{
+	if (!cut->items)
+		return;
+	feed->record_bytes = (uint32_t)((feed->record_bytes + 3 * (cut->len / cut->items + 1)) / 4);
+	if (cut->items < item_limit(feed) && left > feed->record_bytes * 2)
+		feed->room_bytes = (uint32_t)(cut->len + cut->len / 16);
+	else if (feed->room_bytes)
+		feed->room_bytes += feed->room_bytes / 16;
+}
+
+/* No record is whole: read on, or find a larger place for it. */
+static void grow(struct pen_feed *feed, const char *text, uint32_t len)
+{
+	if (!feed->eof && feed->used < byte_limit(feed)) {
+		feed->record_bytes = (uint32_t)pen_min(UINT32_MAX / 2, 2ull * feed->record_bytes + 1);
+		if (feed->room_bytes)
+			feed->room_bytes *= 2;
+	} else if (!feed->sent) {
+		feed->state = FEED_JUMBO;
+	} else {
+		struct pen_chunk *chunk = feed->chunk;
+
+		keep_rest(feed, text, len);
+		pen_feed_put_chunk(feed, chunk);
+	}
+}
+
 /* Cuts what the chunk holds and sends it. */
 static void cut_chunk(struct pen_feed *feed)
 {
 	struct pen_chunk *chunk = feed->chunk;
-	const char *data = chunk->data + feed->sent;
-	uint32_t len = feed->used - feed->sent, mark, begin;
+	const char *text = chunk->data + feed->sent;
+	uint32_t len = feed->used - feed->sent, lead, begin;
 	struct pen_cut cut;
 
 	settle_format(feed);
-	mark = mark_bytes(feed, data, len);
-	cut = pen_split_cut(data + mark, len - mark, skips_blank(feed), feed->eof, item_limit(feed));
-	if (!cut.len && !feed->eof) {
-		if (feed->used < byte_limit(feed)) /* room for more of this record */
-			feed->record_bytes = (uint32_t)pen_min(UINT32_MAX / 2, 2ull * feed->record_bytes + 1);
-		else if (!feed->sent)
-			feed->state = FEED_JUMBO;
-		else {
-			keep_rest(feed, data, len);
-			pen_feed_put_chunk(feed, chunk);
-		}
+	lead = lead_bytes(feed, text, len);
+	cut_text(feed, chunk, text + lead, len - lead, feed->eof, &cut);
+	if (!cut.len && lead < len && (!lead || feed->used < byte_limit(feed))) {
+		grow(feed, text, len);
 		return;
 	}
-	begin = feed->sent + mark;
-	keep_rest(feed, data + mark + cut.len, len - mark - cut.len);
-	if (cut.items)
-		feed->record_bytes = (uint32_t)((feed->record_bytes + 3 * (cut.len / cut.items + 1)) / 4);
-	if (cut.len || mark)
-		send_records(feed, chunk, begin, mark, cut);
+	begin = feed->sent + lead;
+	learn(feed, &cut, len - lead - (uint32_t)cut.len);
+	keep_rest(feed, text + lead + cut.len, len - lead - cut.len);
+	if (cut.len || lead)
+		send_records(feed, chunk, begin, lead, &cut);
 	else
 		pen_feed_put_chunk(feed, chunk);
 	if (feed->eof && !feed->carry_len)
@@ -185,58 +222,142 @@ void pen_feed_done_records(struct pen_feed *feed, int64_t got, size_t wanted)
 	cut_chunk(feed);
 }
 
-void pen_feed_flush(struct pen_feed *feed)
+/* Sends as a copy the whole records that the chunk in hand begins with. 1; 0: there are none; -EAGAIN: no tag. */
+static int send_copy(struct pen_feed *feed)
 {
-	const char *data;
+	const char *text = feed->chunk->data + feed->sent;
+	uint32_t len = feed->used - feed->sent, lead;
 	struct pen_chunk *copy;
 	struct pen_cut cut;
-	uint32_t mark;
 
+	settle_format(feed);
+	lead = lead_bytes(feed, text, len);
+	copy = pen_feed_get_chunk(feed);
+	if (!copy)
+		return -EAGAIN;
+	/* Cut as it will lie in the copy, whose room begins at its front. */
+	memcpy(copy->data, text + lead, len - lead);
+	cut_text(feed, copy, copy->data, len - lead, false, &cut);
+	if (!cut.len) {
+		pen_feed_put_chunk(feed, copy);
+		return 0;
+	}
+	feed->sent += lead + (uint32_t)cut.len;
+	send_records(feed, copy, 0, lead, &cut);
+	return 1;
+}
+
+void pen_feed_flush(struct pen_feed *feed)
+{
 	if (!feed->busy || !feed->stream || feed->state != FEED_RECORDS || !feed->fresh_ns)
 		return;
 	if (pen_mono_ns(feed->engine->clock) - feed->fresh_ns < PEN_FEED_IDLE_NS)
 		return;
-	settle_format(feed);
-	data = feed->chunk->data + feed->sent;
-	mark = mark_bytes(feed, data, feed->used - feed->sent);
-	cut = pen_split_cut(data + mark, feed->used - feed->sent - mark, skips_blank(feed), false,
-			    item_limit(feed));
-	if (!cut.len) {
-		feed->fresh_ns = 0;
-		return;
-	}
-	copy = pen_feed_get_chunk(feed);
-	if (!copy)
-		return;
 	/* The read in flight goes on writing behind `used`, so the whole records leave as a copy. */
-	memcpy(copy->data, data + mark, cut.len);
-	feed->sent += mark + (uint32_t)cut.len;
-	feed->fresh_ns = 0;
-	send_records(feed, copy, 0, mark, cut);
+	if (send_copy(feed) >= 0)
+		feed->fresh_ns = 0;
 }
 
-bool pen_feed_send_whole_lines(struct pen_feed *feed)
+bool pen_feed_send_whole(struct pen_feed *feed)
 {
-	for (;;) {
-		const char *data = feed->chunk->data + feed->sent;
-		uint32_t len = feed->used - feed->sent, mark = mark_bytes(feed, data, len);
-		struct pen_chunk *copy;
-		struct pen_cut cut;
+	int rc;
 
-		settle_format(feed);
-		cut = pen_split_cut(data + mark, len - mark, skips_blank(feed), false, item_limit(feed));
-		if (!cut.len)
-			return true;
-		copy = pen_feed_get_chunk(feed);
-		if (!copy)
-			return false;
-		memcpy(copy->data, data + mark, cut.len);
-		feed->sent += mark + (uint32_t)cut.len;
-		send_records(feed, copy, 0, mark, cut);
-	}
+	while ((rc = send_copy(feed)) > 0)
+		;
+	return !rc;
 }
 
 /* ---- records larger than a chunk ------------------------------------------------------------ */
+
+/* The record that began at cut_at, which the scan knows by now, is too large. Its first bytes lie in the chunk. */
+static void send_too_large(struct pen_feed *feed, struct pen_chunk *chunk)
+{
+	const struct pen_seek *seek = &feed->seek;
+	uint32_t lead = (uint32_t)pen_min(seek->lead, feed->engine->chunk_bytes);
+	struct pen_flaw *flaw;
+
+	chunk->kind = PEN_CHUNK_FLAW;
+	chunk->begin = lead;
+	chunk->end = lead + (uint32_t)pen_min(pen_min(PEN_RAW_MAX, feed->engine->chunk_bytes - lead), seek->bare);
+	chunk->items = 1;
+	chunk->bytes = seek->seen;
+	chunk->base_offset = feed->cut_at + seek->lead;
+	chunk->first_line = feed->lines;
+	feed->cut_at += seek->seen;
+	feed->lines += seek->lines;
+	feed->context = seek->context;
+	chunk->after = pen_feed_place(feed, feed->cut_at, feed->lines, chunk->path);
+	pen_feed_number(feed, chunk);
+	flaw = pen_chunk_add_flaw(chunk, 0, 0, -PEN_RECORD_LARGE);
+	flaw->at = chunk->begin;
+	flaw->len = chunk->end - chunk->begin;
+	flaw->total = seek->bare;
+	pen_feed_send(feed->engine, chunk);
+}
+
+/* The jumbo buffer becomes the chunk's; the committer gives it back with the tag. */
+static void send_jumbo(struct pen_feed *feed, struct pen_chunk *chunk, uint64_t len, bool whole)
+{
+	char *base = feed->engine->jumbo.base;
+	struct pen_limits one = { .items = 1, .room = SIZE_MAX };
+	struct pen_cut cut;
+
+	feed->splitter->cut(&feed->rules, feed->context, base, len, whole, &one, &cut);
+	pen_assert(cut.len == len && cut.items <= 1); /* the scan follows the same rule */
+	feed->holds_jumbo = false;
+	chunk->data = base;
+	chunk->room = feed->engine->jumbo.bytes;
+	chunk->jumbo = true;
+	send_records(feed, chunk, 0, 0, &cut);
+}
+
+/* The record ends behind `len` bytes of the jumbo buffer. whole: there it ends with the source. */
+static void end_jumbo(struct pen_feed *feed, uint64_t len, bool whole)
+{
+	struct pen_chunk *chunk = feed->chunk;
+	char *base = feed->engine->jumbo.base;
+
+	keep_rest(feed, base + len, feed->jumbo_used - len);
+	feed->state = FEED_RECORDS;
+	if (feed->seek.bare > feed->batch->plan->max_record) {
+		pen_feed_drop_jumbo(feed);
+		send_too_large(feed, chunk);
+	} else {
+		send_jumbo(feed, chunk, len, whole);
+	}
+	if (feed->eof && !feed->carry_len)
+		pen_feed_close_file(feed);
+}
+
+/* The source ended, and so does its last record. */
+static void end_seek(struct pen_seek *seek)
+{
+	seek->bare = seek->seen - pen_min(seek->lead, seek->seen);
+	seek->lines += 1;
+}
+
+/* Looks at bytes that were just added to the jumbo buffer. */
+static void look_jumbo(struct pen_feed *feed, uint64_t got)
+{
+	char *base = feed->engine->jumbo.base;
+	size_t n;
+
+	if (feed->splitter->seek(&feed->seek, base + feed->jumbo_used, got, &n)) {
+		uint64_t len = feed->jumbo_used + n;
+
+		feed->jumbo_used += got;
+		end_jumbo(feed, len, false);
+		return;
+	}
+	feed->jumbo_used += got;
+	if (feed->eof) {
+		end_seek(&feed->seek);
+		end_jumbo(feed, feed->jumbo_used, true);
+	} else if (feed->seek.seen - pen_min(feed->seek.lead, feed->seek.seen) >
+		   feed->batch->plan->max_record + 2) { /* a terminator is no part of it */
+		feed->state = FEED_SKIP; /* its beginning still lies in the chunk's own slot */
+	}
+}
 
 bool pen_feed_step_jumbo(struct pen_feed *feed)
 {
@@ -244,7 +365,10 @@ bool pen_feed_step_jumbo(struct pen_feed *feed)
 		if (!pen_feed_take_jumbo(feed))
 			return feed->state == FEED_BREAK;
 		memcpy(feed->engine->jumbo.base, feed->chunk->data, feed->used);
-		feed->jumbo_used = feed->used;
+		feed->jumbo_used = 0;
+		feed->seek = (struct pen_seek){ .rules = &feed->rules, .context = feed->context };
+		look_jumbo(feed, feed->used);
+		return true;
 	}
 	if (feed->state == FEED_SKIP)
 		feed->jumbo_used = 0; /* read over and over into its front */
@@ -252,92 +376,32 @@ bool pen_feed_step_jumbo(struct pen_feed *feed)
 			     feed->stream ? PEN_IO_STREAM : (int64_t)feed->read_at);
 }
 
-/* The record that began at cut_at was too large; total is its length, with_end what it takes of the source. */
-static void send_too_large(struct pen_feed *feed, struct pen_chunk *chunk, uint64_t total, uint64_t with_end)
-{
-	struct pen_flaw *flaw;
-
-	chunk->kind = PEN_CHUNK_FLAW;
-	chunk->end = (uint32_t)pen_min(pen_min(PEN_RAW_MAX, chunk->capacity), total);
-	chunk->items = 1;
-	chunk->bytes = with_end;
-	chunk->base_offset = feed->cut_at;
-	chunk->first_line = feed->lines;
-	feed->cut_at += with_end;
-	feed->lines++;
-	chunk->after = pen_feed_place(feed, feed->cut_at, feed->lines, chunk->path);
-	pen_feed_number(feed, chunk);
-	flaw = pen_chunk_add_flaw(chunk, 0, 0, -PEN_RECORD_LARGE);
-	flaw->len = chunk->end;
-	flaw->total = total;
-	pen_feed_send(feed->engine, chunk);
-}
-
-/* The record's end is known: [mark, len) of the jumbo buffer with its terminator. Sends it, keeps the rest. */
-static void end_jumbo(struct pen_feed *feed, uint64_t len, bool terminated)
-{
-	struct pen_chunk *chunk = feed->chunk;
-	char *base = feed->engine->jumbo.base;
-	uint32_t mark = mark_bytes(feed, base, len);
-	uint64_t bare = len - mark - terminated;
-
-	if (terminated && bare && base[len - 2] == '\r')
-		bare--;
-	keep_rest(feed, base + len, feed->jumbo_used - len);
-	feed->state = FEED_RECORDS;
-	if (bare > feed->batch->plan->max_record) {
-		pen_feed_drop_jumbo(feed);
-		send_too_large(feed, chunk, bare, len);
-	} else {
-		struct pen_cut cut = pen_split_cut(base + mark, len - mark, skips_blank(feed), true, 1);
-
-		/* The buffer is the chunk's now; the committer gives it back with the tag. */
-		feed->holds_jumbo = false;
-		chunk->data = base;
-		chunk->jumbo = true;
-		send_records(feed, chunk, mark, mark, cut);
-	}
-	if (feed->eof && !feed->carry_len)
-		pen_feed_close_file(feed);
-}
-
 void pen_feed_done_jumbo(struct pen_feed *feed, int64_t got, size_t wanted)
 {
-	char *base = feed->engine->jumbo.base, *fresh = base + feed->jumbo_used, *lf;
-
-	if (!account(feed, got, wanted))
-		return;
-	lf = memchr(fresh, '\n', (size_t)got);
-	feed->jumbo_used += (uint64_t)got;
-	if (lf || feed->eof) {
-		end_jumbo(feed, lf ? (uint64_t)(lf - base) + 1 : feed->jumbo_used, lf);
-	} else if (feed->jumbo_used > feed->batch->plan->max_record + 5) { /* mark and terminator */
-		feed->jumbo_total = feed->jumbo_used; /* its beginning still lies in the chunk's own slot */
-		feed->state = FEED_SKIP;
-	}
+	if (account(feed, got, wanted))
+		look_jumbo(feed, (uint64_t)got);
 }
 
 void pen_feed_done_skip(struct pen_feed *feed, int64_t got, size_t wanted)
 {
 	struct pen_chunk *chunk = feed->chunk;
-	char *base = feed->engine->jumbo.base, *lf;
-	uint64_t with_end, bare;
+	char *base = feed->engine->jumbo.base;
+	size_t n = (size_t)pen_max(got, 0);
+	bool found;
 
 	if (!account(feed, got, wanted))
 		return;
-	lf = memchr(base, '\n', (size_t)got);
-	if (!lf && !feed->eof) {
-		feed->jumbo_total += (uint64_t)got;
+	found = feed->splitter->seek(&feed->seek, base, (size_t)got, &n);
+	if (!found && !feed->eof)
 		return;
+	if (!found) {
+		end_seek(&feed->seek);
+		n = (size_t)got;
 	}
-	with_end = feed->jumbo_total + (lf ? (uint64_t)(lf - base) + 1 : (uint64_t)got);
-	bare = with_end - (lf != NULL);
-	if (lf && lf > base && lf[-1] == '\r')
-		bare--;
-	keep_rest(feed, lf ? lf + 1 : base, lf ? (size_t)(base + got - lf - 1) : 0);
+	keep_rest(feed, base + n, (size_t)got - n);
 	pen_feed_drop_jumbo(feed);
 	feed->state = FEED_RECORDS;
-	send_too_large(feed, chunk, bare, with_end);
+	send_too_large(feed, chunk);
 	if (feed->eof && !feed->carry_len)
 		pen_feed_close_file(feed);
 }

@@ -297,7 +297,7 @@ static void place_row(const struct pen_chunk *chunk, uint32_t at, uint32_t line,
 
 	row->source = chunk->source;
 	row->path = tree ? chunk->path : NULL;
-	if (chunk->format == PEN_FORMAT_FILES) {
+	if (chunk->rules.format == PEN_FORMAT_FILES) {
 		if (tree && chunk->kind == PEN_CHUNK_FILES)
 			row->path = chunk->keys + line;
 	} else if (chunk->kind != PEN_CHUNK_PUTS) {
@@ -380,6 +380,7 @@ static int put_rows(struct apply *a)
 static void move_place(struct pen_standing *st, const struct pen_place *after)
 {
 	st->fixed.place_source = after->source;
+	st->fixed.place_context = after->context;
 	st->fixed.place_offset = after->offset;
 	st->fixed.place_line = after->line;
 	st->fixed.place_files = after->files;

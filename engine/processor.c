@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #include "engine/engine.h"
-#include "engine/split.h"
 #include "ring/assert.h"
 #include "ring/error.h"
 
@@ -18,6 +17,7 @@ struct work {
 	struct pen_chunk *chunk;
 	const struct pen_batch *batch;
 	const struct pen_plan *plan;
+	struct pen_record record; /* the one in hand, in data */
 };
 
 static uint64_t key_prefix(const void *key, size_t len)
@@ -55,7 +55,7 @@ static uint32_t keep_key(struct work *w, const void *data, size_t len)
 /* @offset: where the record begins; with several sources, which one comes first. */
 static void key_offset(struct work *w, struct pen_entry *e)
 {
-	uint64_t offset = w->chunk->base_offset + (e->at - w->chunk->begin);
+	uint64_t offset = w->chunk->base_offset + (uint64_t)(w->record.at - w->chunk->data) - w->chunk->begin;
 	uint8_t key[12];
 
 	if (w->plan->source_count == 1) {
@@ -107,7 +107,9 @@ static int check_json(struct work *w, struct pen_entry *e, struct pen_json_flaw 
 /* Gives the entry its key. 0 or a code. */
 static int make_key(struct work *w, struct pen_entry *e, struct pen_json_flaw *ret_flaw)
 {
-	bool json = w->chunk->format == PEN_FORMAT_NDJSON || w->plan->key_kind == PEN_KEY_POINTER;
+	enum pen_format format = w->chunk->rules.format;
+	bool json = format == PEN_FORMAT_NDJSON || format == PEN_FORMAT_JSON ||
+		    w->plan->key_kind == PEN_KEY_POINTER;
 	int rc = json ? check_json(w, e, ret_flaw) : 0;
 
 	if (rc)
@@ -149,7 +151,9 @@ static void settle(struct work *w, struct pen_entry *e)
 	struct pen_flaw *flaw;
 	uint8_t buf[8];
 	const void *key;
-	int rc = e->len > w->plan->max_record ? -PEN_RECORD_LARGE : make_key(w, e, &place);
+	int rc = w->record.code			      ? w->record.code :
+		 w->record.len > w->plan->max_record ? -PEN_RECORD_LARGE :
+						      make_key(w, e, &place);
 
 	if (!rc) {
 		w->chunk->entry_count++;
@@ -159,9 +163,10 @@ static void settle(struct work *w, struct pen_entry *e)
 		return;
 	}
 	flaw = pen_chunk_add_flaw(w->chunk, was.item, was.line, rc);
-	flaw->at = was.at;
-	flaw->len = (uint32_t)pen_min(was.len, PEN_RAW_MAX);
-	flaw->total = was.len;
+	flaw->at = (uint32_t)(w->record.at - w->chunk->data);
+	flaw->len = (uint32_t)pen_min(w->record.len, PEN_RAW_MAX);
+	flaw->total = w->record.len;
+	flaw->column = w->record.column;
 	if (place.code) {
 		flaw->column = (uint32_t)place.at + 1;
 		flaw->detail = place.detail;
@@ -171,23 +176,23 @@ static void settle(struct work *w, struct pen_entry *e)
 static void records(struct work *w)
 {
 	struct pen_chunk *chunk = w->chunk;
+	const struct pen_splitter *splitter = pen_splitter_of(chunk->rules.format);
 	struct pen_split split = {
+		.rules = &chunk->rules,
 		.at = chunk->data + chunk->begin,
 		.end = chunk->data + chunk->end,
-		.skip_blank = chunk->format != PEN_FORMAT_LINES,
+		.context = chunk->context,
 	};
-	const char *text;
-	size_t len;
-	uint32_t line, item = 0;
+	uint32_t item = 0;
 
-	while (pen_split_next(&split, &text, &len, &line)) {
+	while (splitter->next(&split, &w->record)) {
 		struct pen_entry *e = &chunk->table[chunk->entry_count];
 
 		*e = (struct pen_entry){
-			.at = (uint32_t)(text - chunk->data),
-			.len = (uint32_t)len,
+			.at = (uint32_t)(w->record.at - chunk->data),
+			.len = (uint32_t)w->record.len,
 			.item = item++,
-			.line = line,
+			.line = w->record.line,
 		};
 		settle(w, e);
 	}
@@ -210,6 +215,7 @@ static void entries(struct work *w)
 			continue;
 		}
 		*e = given;
+		w->record = (struct pen_record){ .at = chunk->data + e->at, .len = e->len, .line = e->line };
 		settle(w, e);
 	}
 }

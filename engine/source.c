@@ -352,11 +352,12 @@ static bool looks_whole(const char *line, size_t len, struct pen_json_flaw *flaw
 static int sniff(const struct pen_plan *plan, struct pen_source *source, const char *text, size_t len,
 		 struct pen_failure *why)
 {
+	const struct pen_rules rules = { .format = PEN_FORMAT_NDJSON, .terminator = '\n' };
 	struct pen_split split;
+	struct pen_record record;
 	struct pen_json_flaw flaw;
 	const char *line;
 	size_t n;
-	uint32_t number;
 
 	if (plan->compression == PEN_COMPRESSION_AUTO && plan->format != PEN_FORMAT_FILES &&
 	    ((len > 2 && !memcmp(text, "\x1f\x8b", 2)) || (len > 4 && !memcmp(text, "\x28\xb5\x2f\xfd", 4))))
@@ -377,10 +378,12 @@ static int sniff(const struct pen_plan *plan, struct pen_source *source, const c
 		text += 3;
 		len -= 3;
 	}
-	split = (struct pen_split){ .at = text, .end = text + len, .skip_blank = true };
+	split = (struct pen_split){ .rules = &rules, .at = text, .end = text + len };
 	source->format = PEN_FORMAT_NDJSON;
-	if (!pen_split_next(&split, &line, &n, &number) || plan->key_kind == PEN_KEY_POINTER)
+	if (!pen_split_lines.next(&split, &record) || plan->key_kind == PEN_KEY_POINTER)
 		return 0;
+	line = record.at;
+	n = record.len;
 	while (n && (*line == ' ' || *line == '\t')) {
 		line++;
 		n--;

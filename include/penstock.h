@@ -138,12 +138,32 @@ enum pen_format {
 	PEN_FORMAT_LINES,
 	PEN_FORMAT_FILES, /* one file is one item */
 	PEN_FORMAT_PUTS,  /* records a program puts; not a source format */
+	PEN_FORMAT_JSON,  /* JSON documents; the elements of arrays are the items */
+	PEN_FORMAT_CSV,
+	PEN_FORMAT_TSV,	  /* CSV whose delimiter is a tab */
+	PEN_FORMAT_FRAMES, /* each record behind its length */
+	PEN_FORMAT_COUNT,  /* not a format */
 };
 const char *pen_format_name(enum pen_format format);
 
+/* How a frame says its length. */
+enum pen_frame { PEN_FRAME_U32BE = 0, PEN_FRAME_U32LE, PEN_FRAME_U16BE, PEN_FRAME_LEB128 };
+
+/* How text is encoded; what is not UTF-8 is turned into it before anything else looks at it. */
+enum pen_encoding {
+	PEN_ENCODING_AUTO = 0, /* by the byte order mark, else UTF-8 */
+	PEN_ENCODING_UTF8,
+	PEN_ENCODING_UTF16LE,
+	PEN_ENCODING_UTF16BE,
+	PEN_ENCODING_LATIN1,
+	PEN_ENCODING_WINDOWS1252,
+};
+
 enum pen_compression {
-	PEN_COMPRESSION_AUTO = 0, /* by magic bytes; what this version cannot read is refused */
+	PEN_COMPRESSION_AUTO = 0, /* by magic bytes */
 	PEN_COMPRESSION_NONE,	  /* the bytes as they are */
+	PEN_COMPRESSION_GZIP,
+	PEN_COMPRESSION_ZSTD,
 };
 
 enum pen_key {
@@ -165,6 +185,18 @@ enum pen_validate { PEN_VALIDATE_STRICT = 0, PEN_VALIDATE_FAST };
  *   RELAXED  when the commit returned; the last groups (up to 5 s), never consistency.
  */
 enum pen_durability { PEN_DURABLE_COMMIT = 0, PEN_DURABLE_GROUP, PEN_DURABLE_RELAXED };
+
+/* What a record of a table becomes. */
+enum pen_value {
+	PEN_VALUE_AUTO = 0, /* csv, tsv: json; else raw */
+	PEN_VALUE_RAW,	    /* its bytes */
+	PEN_VALUE_JSON,	    /* an object of strings, a member a column */
+};
+enum pen_header { PEN_HEADER_AUTO = 0, PEN_HEADER_YES, PEN_HEADER_NO, PEN_HEADER_NAMES };
+#define PEN_CSV_NONE (-1) /* for quote and escape: there is none */
+
+/* What happens to a source file when its batch is complete and durable. */
+enum pen_on_success { PEN_SUCCESS_KEEP = 0, PEN_SUCCESS_DELETE, PEN_SUCCESS_MOVE };
 
 #define PEN_RATIO_ONE 1000000u /* max_rejects_ratio is in millionths: 5 % = 50000 */
 
@@ -196,6 +228,28 @@ struct pen_run {
 	const char *const *labels;   /* "key=value" strings */
 	size_t label_count;
 	const char *idempotency_key; /* identity for puts and streams; NULL: none */
+
+	/* Tables (csv, tsv); 0 means: find out. */
+	int delimiter;		     /* a byte */
+	int quote;		     /* a byte, or PEN_CSV_NONE */
+	int escape;		     /* a byte (the quote itself: doubled quotes), or PEN_CSV_NONE */
+	enum pen_header header;
+	const char *header_names;    /* PEN_HEADER_NAMES: column names, separated by commas */
+	enum pen_value value;
+	enum pen_encoding encoding;
+	enum pen_frame frame;	     /* PEN_FORMAT_FRAMES */
+
+	/* Trees. Patterns are matched against the path below the root, `*` stops at '/', `**` does not. */
+	const char *const *include;  /* files that fit none of them are no items; count 0: all */
+	size_t include_count;
+	const char *const *exclude;  /* files and directories that fit one are passed over */
+	size_t exclude_count;
+	bool follow_symlinks;
+
+	const char *items;	     /* a list of items, one a line, instead of sources; "-": stdin */
+	bool items_nul;		     /* its items end with NUL */
+	enum pen_on_success on_success;
+	const char *move_to;	     /* PEN_SUCCESS_MOVE: a directory on the same file system */
 };
 
 #define PEN_SOURCES_MAX 65536u

@@ -51,7 +51,8 @@ const char *pen_format_name(enum pen_format format)
 {
 	static const char *const names[] = {
 		[PEN_FORMAT_AUTO] = "auto",   [PEN_FORMAT_NDJSON] = "ndjson", [PEN_FORMAT_LINES] = "lines",
-		[PEN_FORMAT_FILES] = "files", [PEN_FORMAT_PUTS] = "puts",
+		[PEN_FORMAT_FILES] = "files", [PEN_FORMAT_PUTS] = "puts",     [PEN_FORMAT_JSON] = "json",
+		[PEN_FORMAT_CSV] = "csv",     [PEN_FORMAT_TSV] = "tsv",	      [PEN_FORMAT_FRAMES] = "frames",
 	};
 	return name_at(names, PEN_COUNT(names), (unsigned)format);
 }

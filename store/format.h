@@ -103,7 +103,7 @@ struct pen_fmt_state {
 	uint32_t runner_pid; /* who wrote this, while running */
 	int32_t code;
 	uint8_t state, durability, resumed, uring;
-	uint32_t unused;
+	uint32_t place_context; /* what the format must know there (json: inside an array); 0 elsewhere */
 };
 
 /* A row of an item that was not simply committed. Behind it: key_len, path_len and raw_len bytes. */

@@ -116,7 +116,7 @@ int pen_ledger_decode_facts(const void *value, size_t len, uint64_t id, struct p
 	if (!facts)
 		return -PEN_MEMORY;
 	memcpy(&facts->fixed, value, sizeof(facts->fixed));
-	if (facts->fixed.id != id || facts->fixed.format > PEN_FORMAT_PUTS ||
+	if (facts->fixed.id != id || facts->fixed.format >= PEN_FORMAT_COUNT ||
 	    facts->fixed.key_kind > PEN_KEY_GIVEN || facts->fixed.on_duplicate > PEN_DUP_REJECT ||
 	    facts->fixed.validate > PEN_VALIDATE_FAST) {
 		free(facts);

@@ -375,7 +375,7 @@ Test(ledger, names_of_all_states)
 		cr_expect_str_neq(pen_state_name(i), "unknown");
 	for (int i = PEN_ITEM_COMMITTED; i <= PEN_ITEM_RETRYING; i++)
 		cr_expect_str_neq(pen_item_state_name(i), "unknown");
-	for (int i = PEN_FORMAT_AUTO; i <= PEN_FORMAT_PUTS; i++)
+	for (int i = PEN_FORMAT_AUTO; i < PEN_FORMAT_COUNT; i++)
 		cr_expect_str_neq(pen_format_name(i), "unknown");
 	cr_expect_str_eq(pen_state_name(PEN_INTERRUPTED), "interrupted");
 	cr_expect_str_eq(pen_state_name(0), "unknown");
