@@ -142,8 +142,6 @@ static void free_engine(struct pen_engine *e)
 		pen_json_close(e->processors[i].json);
 		pen_fanin_fini(&e->processors[i].in);
 	}
-	if (e->io)
-		pen_io_close(e->io);
 	pen_fanin_fini(&e->commit_in);
 	pen_lane_fini(&e->submitted);
 	pen_lane_fini(&e->returned);
@@ -155,6 +153,7 @@ static void free_engine(struct pen_engine *e)
 	pthread_mutex_destroy(&e->failures_lock);
 	pthread_mutex_destroy(&e->gauges_lock);
 	sem_destroy(&e->started);
+	sem_destroy(&e->quiet);
 	free(e->processors);
 	free(e->chunks);
 	free(e->sqes);
@@ -290,6 +289,7 @@ int pen_engine_start(struct pen_store *store, const struct pen_engine_options *o
 	pthread_mutex_init(&e->failures_lock, NULL);
 	pthread_mutex_init(&e->gauges_lock, NULL);
 	sem_init(&e->started, 0, 0);
+	sem_init(&e->quiet, 0, 0);
 	rc = make(e, &z);
 	if (rc)
 		rc = pen_fail(why, -PEN_MEMORY, ENOMEM, "no memory for %u chunks of %u bytes", z.tags,
@@ -318,10 +318,11 @@ void pen_engine_stop(struct pen_engine *engine)
 	pen_engine_drain(engine);
 	atomic_store_explicit(&engine->closing, true, memory_order_relaxed); /* as above */
 	pen_io_wake(engine->io);
-	pthread_join(engine->reader, NULL);
 	for (uint32_t i = 0; i < engine->processor_count; i++)
 		pthread_join(engine->processors[i].thread, NULL);
 	pthread_join(engine->committer, NULL);
+	sem_post(&engine->quiet);
+	pthread_join(engine->reader, NULL);
 	for (uint32_t i = 0; i < engine->entries; i++)
 		pen_plan_close(engine->sqes[i].plan);
 	if (engine->jumbo.base)

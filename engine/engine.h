@@ -134,6 +134,7 @@ struct pen_engine {
 	_Atomic bool closing; /* the stopping thread -> reader */
 	_Atomic int fatal;    /* committer -> everyone: the disk failed */
 	sem_t started;	      /* reader -> starting thread: io is open, or start_res says why not */
+	sem_t quiet;	      /* stopping thread -> reader: nobody is left who might wake io */
 	int start_res;
 	struct pen_failure start_why;
 

@@ -405,5 +405,9 @@ void *pen_reader_main(void *arg)
 	for (uint32_t i = 0; i < engine->processor_count; i++)
 		pen_fanin_close(&engine->processors[i].in, 0);
 	pen_fanin_close(&engine->commit_in, engine->processor_count);
+	/* io is closed by the thread that opened it, and the committer may wake it until its own end. */
+	while (sem_wait(&engine->quiet) && errno == EINTR)
+		;
+	pen_io_close(engine->io);
 	return NULL;
 }
