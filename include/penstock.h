@@ -187,7 +187,7 @@ enum pen_validate { PEN_VALIDATE_STRICT = 0, PEN_VALIDATE_FAST };
 enum pen_durability { PEN_DURABLE_COMMIT = 0, PEN_DURABLE_GROUP, PEN_DURABLE_RELAXED };
 
 /* What a record of a table becomes. */
-enum pen_value {
+enum pen_value_form {
 	PEN_VALUE_AUTO = 0, /* csv, tsv: json; else raw */
 	PEN_VALUE_RAW,	    /* its bytes */
 	PEN_VALUE_JSON,	    /* an object of strings, a member a column */
@@ -235,7 +235,7 @@ struct pen_run {
 	int escape;		     /* a byte (the quote itself: doubled quotes), or PEN_CSV_NONE */
 	enum pen_header header;
 	const char *header_names;    /* PEN_HEADER_NAMES: column names, separated by commas */
-	enum pen_value value;
+	enum pen_value_form value;
 	enum pen_encoding encoding;
 	enum pen_frame frame;	     /* PEN_FORMAT_FRAMES */
 
