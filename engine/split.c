@@ -16,9 +16,11 @@ const struct pen_splitter *pen_splitter_of(enum pen_format format)
 	case PEN_FORMAT_LINES:
 		return &pen_split_lines;
 	case PEN_FORMAT_JSON:
+		return &pen_split_json;
+	case PEN_FORMAT_FRAMES:
+		return &pen_split_frames;
 	case PEN_FORMAT_CSV:
 	case PEN_FORMAT_TSV:
-	case PEN_FORMAT_FRAMES:
 	case PEN_FORMAT_AUTO:
 	case PEN_FORMAT_FILES:
 	case PEN_FORMAT_PUTS:
@@ -66,8 +68,8 @@ static bool next_line(struct pen_split *split, struct pen_record *ret)
 	return false;
 }
 
-static void cut_lines(const struct pen_rules *rules, uint32_t context, const char *text, size_t len, bool whole,
-		      const struct pen_limits *limits, struct pen_cut *ret)
+static void cut_lines(const struct pen_rules *rules, uint32_t context, const char *text, size_t len,
+		      bool whole, const struct pen_limits *limits, struct pen_cut *ret)
 {
 	const char *at = text, *end = text + (len < limits->room ? len : limits->room);
 	bool all = whole && len <= limits->room;
