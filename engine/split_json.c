@@ -21,11 +21,8 @@
  */
 #include "engine/split.h"
 
+#include "engine/split_block.h"
 #include "include/penstock_error.h"
-
-#ifdef __x86_64__
-#include <immintrin.h>
-#endif
 
 enum context { BETWEEN = 0, OPENED, BEHIND_COMMA };
 /* In the context of a text that next has looked at: that it is empty by now says nothing. */
@@ -97,36 +94,6 @@ static const char *find_scalar(struct value *v, const char *at, const char *end)
 }
 
 #ifdef __x86_64__
-#define AVX2 __attribute__((target("avx2,pclmul,popcnt,bmi")))
-#define BLOCK 64u
-
-static bool has_avx2(void)
-{
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("pclmul") &&
-	       __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi");
-}
-
-struct block {
-	__m256i low, high;
-};
-
-AVX2 static inline struct block load(const char *at)
-{
-	return (struct block){
-		_mm256_loadu_si256((const __m256i *)(const void *)at),
-		_mm256_loadu_si256((const __m256i *)(const void *)(at + 32)),
-	};
-}
-
-AVX2 static inline uint64_t equal(struct block b, char c)
-{
-	__m256i same = _mm256_set1_epi8(c);
-	uint32_t low = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(b.low, same));
-	uint32_t high = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(b.high, same));
-
-	return low | (uint64_t)high << 32;
-}
-
 /* '[' and '{', ']' and '}' are one bit apart. */
 AVX2 static inline struct block fold(struct block b)
 {
@@ -193,7 +160,7 @@ AVX2 static const char *find_avx2(struct value *v, const char *at, const char *e
 {
 	for (; at < end; at += BLOCK) {
 		size_t n = (size_t)(end - at);
-		uint64_t here = n < BLOCK ? (1ull << n) - 1 : ~0ull, plain;
+		uint64_t here = bits_of(n), plain;
 		struct block text = load(at), folded = fold(text);
 		uint64_t lf = equal(text, '\n') & here;
 		uint64_t escaped = find_escaped(equal(text, '\\') & here, n, &v->escaped);
@@ -223,7 +190,7 @@ static const char *find_end(const struct pen_rules *rules, struct value *v, cons
 	if (v->kind == WORD)
 		return find_word(v, at, end);
 #ifdef __x86_64__
-	if (!rules->scalar && has_avx2())
+	if (has_avx2(rules))
 		return find_avx2(v, at, end);
 #else
 	(void)rules;
