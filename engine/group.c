@@ -146,9 +146,9 @@ static void trim(struct apply *a, struct pen_chunk *chunk)
 		at++;
 	at += at < chunk->end; /* its line feed */
 	chunk->items = a->cut_item + 1;
+	chunk->bytes -= chunk->end - at; /* what stood before the first record counts on */
 	chunk->end = at;
-	chunk->bytes = at - chunk->begin;
-	chunk->after.offset = chunk->base_offset + chunk->bytes;
+	chunk->after.offset = chunk->base_offset + (at - chunk->begin);
 	chunk->after.line = chunk->first_line + last->line + 1;
 }
 
