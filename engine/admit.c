@@ -93,6 +93,7 @@ static void take_over(struct admission *a, uint64_t id, uint64_t seq_base, const
 	batch->seq_base = seq_base;
 	batch->standing = *st;
 	batch->from_items = st->fixed.applied.items;
+	batch->passed = batch->passed_counted = pen_min(st->fixed.applied.bytes, a->plan->bytes_total);
 	batch->from = (struct pen_place){
 		.source = st->fixed.place_source,
 		.context = st->fixed.place_context,

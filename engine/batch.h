@@ -73,6 +73,8 @@ struct pen_batch {
 	uint32_t window_mask;
 	uint64_t next_seq; /* of the chunk to be committed next */
 	uint64_t first_ns, last_ns, began_ns;
+	uint64_t passed;	 /* bytes of the sources behind the last commit */
+	uint64_t passed_counted; /* behind what counts as committed */
 	uint32_t level_ticket;
 	int over;     /* negative: stopped by a threshold; later chunks are dropped */
 	int end_code; /* what its completion will say */

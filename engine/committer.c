@@ -148,7 +148,7 @@ static void publish(struct committer *c, struct pen_batch *batch, int reason)
 		[PEN_GAUGE_BYTES] = s->counted.bytes,
 		[PEN_GAUGE_ITEMS_TOTAL] = batch->plan->items_total,
 		[PEN_GAUGE_BYTES_TOTAL] = batch->plan->bytes_total,
-		[PEN_GAUGE_BYTES_PLACE] = s->counted.bytes,
+		[PEN_GAUGE_BYTES_PLACE] = batch->passed_counted,
 		[PEN_GAUGE_GROUPS] = s->groups,
 		[PEN_GAUGE_FIRST_NS] = batch->first_ns,
 		[PEN_GAUGE_LAST_NS] = batch->last_ns,
@@ -302,6 +302,7 @@ static int sync_if_due(struct committer *c, bool now)
 		if (!b || b->plan->durability != PEN_DURABLE_GROUP)
 			continue;
 		b->standing.fixed.counted = b->standing.fixed.applied;
+		b->passed_counted = b->passed;
 		b->last_ns = c->synced_ns;
 		publish(c, b, 0);
 	}
@@ -336,6 +337,9 @@ static void settle_group(struct committer *c, const struct pen_outcome *out)
 	bool end = false;
 
 	batch->standing = *out->standing;
+	batch->passed = pen_max(batch->passed, out->passed);
+	if (batch->standing.fixed.counted.items == batch->standing.fixed.applied.items)
+		batch->passed_counted = batch->passed;
 	batch->last_ns = pen_mono_ns(c->engine->clock);
 	if (!batch->first_ns)
 		batch->first_ns = batch->last_ns;

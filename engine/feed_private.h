@@ -9,10 +9,13 @@
 #ifndef PEN_ENGINE_FEED_PRIVATE_H
 #define PEN_ENGINE_FEED_PRIVATE_H
 
+#include "engine/decode.h"
 #include "engine/feed.h"
 #include "engine/walk.h"
 
 #define PEN_FEED_IDLE_NS (20 * PEN_NS_PER_MS)
+/* How long a silent stream may keep one waiting for enough of it to tell what it is. */
+#define PEN_FEED_LOOK_NS PEN_NS_PER_S
 
 enum feed_state {
 	FEED_SOURCE = 1, /* open the next source */
@@ -56,8 +59,16 @@ struct pen_feed {
 
 	/* The source and file that are read. */
 	uint32_t next_source, source;
+	uint32_t summed; /* sources whose sizes `passed` holds */
 	struct pen_rules rules; /* of the open file; format auto: not told apart yet */
 	const struct pen_splitter *splitter;
+	struct pen_csv *csv;	   /* the reference that keeps rules.csv */
+	bool looked;		   /* a stream: whether it must be decoded is known */
+	bool table_said;	   /* a dialect was named to people */
+	struct pen_decode *decode; /* the open file goes through it; NULL: read as it is */
+	bool waiting;		   /* for the decoder, which wakes the reader */
+	uint64_t packed;	   /* bytes of the file that the decoder has used up */
+	uint64_t passed;	   /* bytes of the sources before this one, and of the tree's files so far */
 	int root, fd; /* the tree's directory; the open file */
 	struct pen_walk *walk;
 	bool in_tree, stream;
@@ -121,8 +132,10 @@ bool pen_feed_still_same(struct pen_feed *feed);
 bool pen_feed_read(struct pen_feed *feed, void *to, size_t len, int64_t offset);
 /* Ready to read the file in feed->fd from a place on (NULL: from its beginning). */
 void pen_feed_begin_file(struct pen_feed *feed, const struct pen_place *from);
-/* What the open file holds is known. */
-void pen_feed_set_format(struct pen_feed *feed, enum pen_format format);
+/* What the open file holds is known. csv: takes over the reference; NULL where it is no table, or not told yet. */
+void pen_feed_set_format(struct pen_feed *feed, enum pen_format format, struct pen_csv *csv);
+/* From now on the open file's bytes come through a decoder, `prefix` first. False: the file is being broken off. */
+bool pen_feed_start_decode(struct pen_feed *feed, enum pen_compression compression, const void *prefix, size_t len);
 
 bool pen_feed_step_records(struct pen_feed *feed);
 bool pen_feed_step_jumbo(struct pen_feed *feed);

@@ -269,6 +269,8 @@ static void take_back(struct pen_engine *engine, struct pen_chunk *chunk)
 	default:
 		break;
 	}
+	pen_csv_unref(chunk->csv);
+	chunk->csv = NULL;
 	if (chunk->jumbo) {
 		(void)madvise(engine->jumbo.base, engine->jumbo.bytes, MADV_DONTNEED); /* advice */
 		engine->jumbo.used = false;

@@ -36,15 +36,19 @@ static int check_key(const char *key, enum pen_format format)
 			snprintf(advice, sizeof advice, "did you mean %s?", near);
 		return usage("there is no such key", advice);
 	}
-	if (*key != '/') {
+	if (format == PEN_FORMAT_CSV || format == PEN_FORMAT_TSV)
+		return *key ? 0 : usage("the key is empty", "name a column (id, #1)");
+	if (*key != '/' && format != PEN_FORMAT_AUTO) {
 		snprintf(advice, sizeof advice, "a JSON pointer begins with a slash: --key /%.60s", key);
-		return usage("column names need CSV, which is not in this version", advice);
+		return usage("a column's name needs --format csv or tsv", advice);
 	}
+	if (*key != '/')
+		return 0; /* a column, if the sources turn out to be tables */
 	if (!pointer_ok(key))
 		return usage("the JSON pointer is malformed: ~ must be followed by 0 or 1",
 			     "~0 stands for ~, ~1 for /");
 	if (format == PEN_FORMAT_LINES || format == PEN_FORMAT_FILES)
-		return usage("a JSON pointer needs --format ndjson: lines and files have no fields",
+		return usage("a JSON pointer needs --format ndjson or json: lines and files have no fields",
 			     "use --key @seq, @offset, @path or @content");
 	return 0;
 }
@@ -126,11 +130,61 @@ static int check(const struct pen_cmd *cmd, const struct pen_run *spec, bool *re
 	return rc ? rc : check_labels(cmd->args);
 }
 
+/* One byte, as people type it. */
+static bool byte_of(const char *text, int *ret)
+{
+	static const char *const names[] = { "\\t\t", "tab\t", "comma,", "semicolon;", "pipe|", "space " };
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		size_t n = strlen(names[i]) - 1;
+
+		if (strlen(text) == n && memcmp(text, names[i], n) == 0) {
+			*ret = names[i][n];
+			return true;
+		}
+	}
+	if (!*text || text[1] || *text == '\n' || *text == '\r' || (unsigned char)*text >= 0x80)
+		return false;
+	*ret = (unsigned char)*text;
+	return true;
+}
+
+static int make_dialect(const struct pen_cmd *cmd, struct pen_run *ret)
+{
+	const char *header = text_of(cmd, PEN_O_HEADER);
+	const char *delimiter = text_of(cmd, PEN_O_DELIMITER);
+	const char *quote = text_of(cmd, PEN_O_QUOTE);
+	const char *escape = text_of(cmd, PEN_O_ESCAPE);
+	int choice = header ? pen_option_choice(header, "auto|yes|no") : 0;
+
+	ret->header = choice < 0 ? PEN_HEADER_NAMES : (enum pen_header)choice;
+	ret->header_names = choice < 0 ? header : NULL;
+	if (delimiter && strcmp(delimiter, "auto") && !byte_of(delimiter, &ret->delimiter))
+		return usage("--delimiter takes one ASCII character", "like ';' or '\\t'");
+	if (quote && strcmp(quote, "none") == 0)
+		ret->quote = PEN_CSV_NONE;
+	else if (quote && !byte_of(quote, &ret->quote))
+		return usage("--quote takes one ASCII character, or none", "");
+	if (escape && strcmp(escape, "none") == 0)
+		ret->escape = PEN_CSV_NONE;
+	else if (escape && strcmp(escape, "auto") && !byte_of(escape, &ret->escape))
+		return usage("--escape takes one ASCII character, or none", "like '\\' or the quote itself");
+	if (ret->delimiter && (ret->delimiter == ret->quote || ret->delimiter == ret->escape))
+		return usage("the delimiter cannot be the quote or the escape too", "");
+	return 0;
+}
+
 static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 {
 	/* In the order of the choices in the option table. */
-	static const enum pen_format formats[] = { PEN_FORMAT_AUTO, PEN_FORMAT_NDJSON, PEN_FORMAT_LINES,
-						   PEN_FORMAT_FILES };
+	static const enum pen_format formats[] = {
+		PEN_FORMAT_AUTO,   PEN_FORMAT_NDJSON, PEN_FORMAT_JSON,	 PEN_FORMAT_CSV,
+		PEN_FORMAT_TSV,	   PEN_FORMAT_LINES,  PEN_FORMAT_FILES,	 PEN_FORMAT_FRAMES,
+		PEN_FORMAT_FRAMES, PEN_FORMAT_FRAMES, PEN_FORMAT_FRAMES,
+	};
+	static const enum pen_compression packings[] = { PEN_COMPRESSION_AUTO, PEN_COMPRESSION_NONE,
+							 PEN_COMPRESSION_GZIP, PEN_COMPRESSION_ZSTD };
+	uint64_t format = pen_cmd_value(cmd, PEN_O_FORMAT)->n;
 	static const enum pen_duplicate duplicates[] = { PEN_DUP_REPLACE, PEN_DUP_KEEP, PEN_DUP_REJECT };
 	static const enum pen_durability levels[] = { PEN_DURABLE_COMMIT, PEN_DURABLE_GROUP,
 						      PEN_DURABLE_RELAXED };
@@ -141,9 +195,11 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 		.sources = cmd->args->words,
 		.source_count = cmd->args->word_count,
 		.into = text_of(cmd, PEN_O_INTO),
-		.format = formats[pen_cmd_value(cmd, PEN_O_FORMAT)->n],
-		.compression = pen_cmd_value(cmd, PEN_O_COMPRESSION)->n ? PEN_COMPRESSION_NONE
-									: PEN_COMPRESSION_AUTO,
+		.format = formats[format],
+		.frame = format >= 7 ? (enum pen_frame)(format - 7) : PEN_FRAME_U32BE,
+		.compression = packings[pen_cmd_value(cmd, PEN_O_COMPRESSION)->n],
+		.encoding = (enum pen_encoding)pen_cmd_value(cmd, PEN_O_ENCODING)->n,
+		.value = (enum pen_value_form)pen_cmd_value(cmd, PEN_O_VALUE)->n,
 		.key = text_of(cmd, PEN_O_KEY),
 		.on_duplicate = duplicates[pen_cmd_value(cmd, PEN_O_ON_DUPLICATE)->n],
 		.validate = pen_cmd_value(cmd, PEN_O_VALIDATE)->n ? PEN_VALIDATE_FAST : PEN_VALIDATE_STRICT,
@@ -167,6 +223,9 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 
 int pen_spec_make(const struct pen_cmd *cmd, struct pen_run *ret, bool *ret_stream)
 {
+	int rc;
+
 	make_spec(cmd, ret);
-	return check(cmd, ret, ret_stream);
+	rc = make_dialect(cmd, ret);
+	return rc ? rc : check(cmd, ret, ret_stream);
 }
