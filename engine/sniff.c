@@ -132,6 +132,8 @@ enum pen_format pen_sniff_format(const struct pen_sniff *s)
 		return json(s, &first, at, end);
 	if (table(s, &format))
 		return format;
+	if (s->column)
+		return PEN_FORMAT_CSV;
 	if (s->fields || is_named(s->name, ".ndjson") || is_named(s->name, ".jsonl"))
 		return PEN_FORMAT_NDJSON;
 	return first.whole && pen_json_valid(first.at, first.len, &flaw) ? PEN_FORMAT_NDJSON : PEN_FORMAT_LINES;

@@ -30,6 +30,7 @@ struct pen_sniff {
 	size_t len;
 	bool whole;  /* the text is all there is */
 	bool fields; /* the key is a field, so records must have some */
+	bool column; /* it is a column, so that what is no JSON is a table, fit or not */
 };
 
 /* Never auto. */

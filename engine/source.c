@@ -391,6 +391,7 @@ int pen_plan_sniff(const struct pen_plan *plan, const char *name, const char *te
 		.len = len,
 		.whole = whole,
 		.fields = plan->key_kind == PEN_KEY_POINTER,
+		.column = plan->column,
 	};
 	struct pen_csv_options opt = plan->table;
 
