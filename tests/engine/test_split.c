@@ -6,6 +6,7 @@
  * that would go on with any record.
  */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -434,4 +435,298 @@ Test(split, a_wrong_record_is_noticed)
 		cr_expect(flaws > 5 || pen_splitter_of(subjects[i].rules.format) == &pen_split_lines,
 			  "%s: %zu flaws", subjects[i].name, flaws);
 	}
+}
+
+/* ---- what each format means ---------------------------------------------------------------------- */
+
+struct expected {
+	const char *text;
+	size_t len;
+	const char
+		*records; /* in angle brackets, behind each the lines before it and what is wrong with it */
+};
+
+static const char *name_of(int code)
+{
+	switch (code) {
+	case 0:
+		return "";
+	case -PEN_JSON_CUT:
+	case -PEN_FRAME_CUT:
+		return "cut";
+	case -PEN_JSON_BAD:
+		return "bad";
+	case -PEN_RECORD_LARGE:
+		return "large";
+	default:
+		return "?";
+	}
+}
+
+static void expect_records(const struct pen_rules *rules, const struct expected *expected, size_t count)
+{
+	static char said[8 * ROOM];
+
+	for (size_t i = 0; i < count; i++) {
+		size_t at = 0;
+
+		begin_source(&got, rules, expected[i].text, expected[i].len);
+		take_whole(&got);
+		said[0] = 0;
+		for (size_t k = 0; k < got.count; k++)
+			at += (size_t)snprintf(said + at, sizeof(said) - at, "<%.*s>%llu%s",
+					       (int)got.seen[k].len, expected[i].text + got.seen[k].at,
+					       (unsigned long long)got.seen[k].line,
+					       name_of(got.seen[k].code));
+		cr_expect_str_eq(said, expected[i].records, "'%s': %s instead of %s", expected[i].text, said,
+				 expected[i].records);
+	}
+}
+
+Test(split, lines_end_with_lf_or_crlf)
+{
+	static const struct pen_rules lines = { .format = PEN_FORMAT_LINES, .terminator = '\n' };
+	static const struct pen_rules list = { .format = PEN_FORMAT_LINES };
+	static const struct expected of_lines[] = {
+		{ TEXT(""), "" },
+		{ TEXT("a\nb\n"), "<a>0<b>1" },
+		{ TEXT("a\r\n b \r\r\nc"), "<a>0< b \r>1<c>2" },
+		{ TEXT("\n\r\n \n"), "<>0<>1< >2" },
+		{ TEXT("a\rb\n\r"), "<a\rb>0<\r>1" },
+	};
+	static const struct expected of_list[] = {
+		{ TEXT("a\nb\0c\r\0\0d"), "<a\nb>0<c\r>1<>2<d>3" },
+	};
+
+	expect_records(&lines, of_lines, COUNT(of_lines));
+	expect_records(&list, of_list, COUNT(of_list));
+}
+
+Test(split, blank_lines_are_no_items_of_ndjson)
+{
+	static const struct pen_rules ndjson = { .format = PEN_FORMAT_NDJSON, .terminator = '\n' };
+	static const struct expected of_ndjson[] = {
+		{ TEXT("\n{}\n\n \t\r\n[]\r\n"), "<{}>1<[]>4" },
+		{ TEXT(" 1 \n\v\n 2"), "< 1 >0<\v>1< 2>2" },
+		{ TEXT("1 2\n\r\n  "), "<1 2>0" },
+	};
+
+	expect_records(&ndjson, of_ndjson, COUNT(of_ndjson));
+}
+
+Test(split, elements_and_documents_are_items_of_json)
+{
+	static const struct pen_rules json = { .format = PEN_FORMAT_JSON };
+	static const struct expected whole[] = {
+		{ TEXT(""), "" },
+		{ TEXT(" \n[ ]\n[]"), "" },
+		{ TEXT("[{\"a\":1}, {\"a\":2}]"), "<{\"a\":1}>0<{\"a\":2}>0" },
+		{ TEXT("[\n  1 ,\n  \"a,]\" ,\n\n  [2, [3]]\n]\n"), "<1>1<\"a,]\">2<[2, [3]]>4" },
+		{ TEXT("[1,2][3]\n[4]"), "<1>0<2>0<3>0<4>1" },
+		{ TEXT("{\n \"a\": [1, {}]\n}\n{}{\"b\":\"}\"}"),
+		  "<{\n \"a\": [1, {}]\n}>0<{}>3<{\"b\":\"}\"}>3" },
+		{ TEXT("1 \"a b\"\"c\\\"\" true[4]5"), "<1>0<\"a b\">0<\"c\\\"\">0<true>0<4>0<5>0" },
+		{ TEXT("[\"\\\\\",\"\\\\\\\"]\",\"\\\"\"]"), "<\"\\\\\">0<\"\\\\\\\"]\">0<\"\\\"\">0" },
+		{ TEXT("[ {\"a\":\n1}\n, 2\n]3"), "<{\"a\":\n1}>0<2>2<3>3" },
+	};
+	static const struct expected broken[] = {
+		{ TEXT("[1,,2]"), "<1>0<>0bad<2>0" },
+		{ TEXT("[,]"), "<>0bad<>0bad" },
+		{ TEXT("[1,2, ]"), "<1>0<2>0<>0bad" },
+		{ TEXT("[1 2]"), "<1 2>0" },
+		{ TEXT("[1}{}"), "<1>0<{}>0" },
+		{ TEXT("],{}}} x,y[1]:"), "<],>0<{}>0<}>0<}>0<x,y>0<1>0<:>0" },
+		{ TEXT("[1,\nb\"a]\",2]"), "<1>0<b\"a]\">1<2>1" },
+	};
+	static const struct expected cut[] = {
+		{ TEXT("["), "<>0cut" },
+		{ TEXT("[1,2"), "<1>0<2>0cut" },
+		{ TEXT("[1,2\n"), "<1>0<2>0<>1cut" },
+		{ TEXT("[1,2,"), "<1>0<2>0<>0cut" },
+		{ TEXT("[1,2,\n"), "<1>0<2>0<>1cut" },
+		{ TEXT("[1,{\"a\":2}"), "<1>0<{\"a\":2}>0<>0cut" },
+		{ TEXT("[[1],[2]"), "<[1]>0<[2]>0<>0cut" },
+		{ TEXT("[\"a\""), "<\"a\">0<>0cut" },
+		{ TEXT("[\"a\\\""), "<\"a\\\">0cut" },
+		{ TEXT("[{\"a\": [1 "), "<{\"a\": [1 >0cut" },
+		{ TEXT("{\"a\":1"), "<{\"a\":1>0cut" },
+		{ TEXT("{} \"a"), "<{}>0<\"a>0cut" },
+		{ TEXT("12"), "<12>0" },
+		{ TEXT("[1]\ntru"), "<1>0<tru>1" },
+	};
+
+	expect_records(&json, whole, COUNT(whole));
+	expect_records(&json, broken, COUNT(broken));
+	expect_records(&json, cut, COUNT(cut));
+}
+
+/* A rule as simple as it can be said, one byte after the other, for arrays that are closed. */
+static size_t count_simply(const char *text, size_t len, uint32_t *ret_lines)
+{
+	size_t level = 0, items = 0;
+	bool inside = false, escaped = false;
+
+	*ret_lines = 0;
+	for (size_t i = 0; i < len; i++) {
+		char c = text[i];
+
+		*ret_lines += c == '\n';
+		if (c == '"' && !escaped)
+			inside = !inside;
+		escaped = c == '\\' && !escaped;
+		if (inside)
+			continue;
+		if (c == '[' || c == '{')
+			level++;
+		if (c == ']' || c == '}')
+			level--;
+		items += c == ',' && level == 1;
+	}
+	return items + 1;
+}
+
+Test(split, long_and_deep_elements)
+{
+	static const struct pen_rules json = { .format = PEN_FORMAT_JSON };
+	static const struct pen_limits none = { .items = UINT32_MAX, .room = SIZE_MAX };
+	static char text[20000];
+	static const char *const pieces[] = {
+		"{",
+		"}",
+		"[",
+		"]",
+		",",
+		"\"a,[\\\"\"",
+		"\"\\\\\"",
+		"\n",
+		" ",
+		"123",
+		"\"0123456789012345678901234567890123456789012345678901234567890\\\\\\\"\""
+	};
+
+	for (int n = 0; n < 400; n++) {
+		size_t len = 0, level = 1;
+		uint32_t lines;
+		struct pen_cut cut;
+
+		text[len++] = '[';
+		while (len < 8000) {
+			const char *piece = pieces[next_random() % COUNT(pieces)];
+
+			if ((*piece == '}' || *piece == ']') && --level < 1) {
+				level = 1;
+				continue;
+			}
+			level += *piece == '{' || *piece == '[';
+			memcpy(text + len, piece, strlen(piece));
+			len += strlen(piece);
+		}
+		for (text[len++] = '0'; level; level--)
+			text[len++] = ']';
+		pen_split_json.cut(&json, 0, place(0, text, len), len, false, &none, &cut);
+		cr_assert_eq(cut.len, len);
+		cr_assert_eq(cut.items, count_simply(text, len, &lines));
+		cr_assert_eq(cut.lines, lines);
+		cr_assert_eq(cut.context, 0);
+	}
+	/* Far more levels than JSON may have, and back. */
+	memset(text, '[', 10000);
+	memset(text + 10000, ']', 10000);
+	begin_source(&got, &json, text, 20000);
+	take_whole(&got);
+	cr_assert(got.count == 1 && got.seen[0].len == 19998 && !got.seen[0].code);
+	begin_source(&got, &json, text, 10000);
+	take_whole(&got);
+	cr_assert(got.count == 1 && got.seen[0].len == 9999 && got.seen[0].code == -PEN_JSON_CUT);
+}
+
+Test(split, frames_stand_behind_their_length)
+{
+	static const struct pen_rules be = { .format = PEN_FORMAT_FRAMES, .max_record = 5 };
+	static const struct pen_rules le = { .format = PEN_FORMAT_FRAMES,
+					     .frame = PEN_FRAME_U32LE,
+					     .max_record = 5 };
+	static const struct pen_rules be16 = { .format = PEN_FORMAT_FRAMES,
+					       .frame = PEN_FRAME_U16BE,
+					       .max_record = 300 };
+	static const struct expected of_be[] = {
+		{ TEXT(""), "" },
+		{ TEXT("\0\0\0\1a\0\0\0\0\0\0\0\2bc"), "<a>0<>0<bc>0" },
+		{ TEXT("\0\0\0\6abcdef\0\0\0\1g"), "<abcdef>0large<g>0" },
+		{ TEXT("\0\0\0\3\n\n\n\0\0\0\2b"), "<\n\n\n>0<b>0cut" },
+		{ TEXT("\0\0\0\1a\0\0\0\1"), "<a>0<>0cut" },
+		{ TEXT("\0\0\0\1a__"), "<a>0<__>0cut" },
+		{ TEXT("\xff\xff\xff\xff"
+		       "abc"),
+		  "<abc>0cut" },
+	};
+	static const struct expected of_le[] = {
+		{ TEXT("\1\0\0\0a\0\0\0\0\2\0\0\0bc"), "<a>0<>0<bc>0" },
+		{ TEXT("\0\0\0\1abc"), "<abc>0cut" },
+	};
+	static const struct expected of_be16[] = {
+		{ TEXT("\0\1a\0\0\0\2bc"), "<a>0<>0<bc>0" },
+		{ TEXT("\1\0abc"), "<abc>0cut" },
+		{ TEXT("\0\1a_"), "<a>0<_>0cut" },
+	};
+
+	expect_records(&be, of_be, COUNT(of_be));
+	expect_records(&le, of_le, COUNT(of_le));
+	expect_records(&be16, of_be16, COUNT(of_be16));
+}
+
+Test(split, leb128_has_at_most_64_bits)
+{
+	static const struct pen_rules leb128 = { .format = PEN_FORMAT_FRAMES,
+						 .frame = PEN_FRAME_LEB128,
+						 .max_record = 5 };
+	static const struct expected frames[] = {
+		{ TEXT("\1a\0\2bc"), "<a>0<>0<bc>0" },
+		{ TEXT("\x81\0a\x80\x80\x80\x80\x80\x80\x80\x80\x80\0\1b"), "<a>0<>0<b>0" },
+		{ TEXT("\6abcdef\1g"), "<abcdef>0large<g>0" },
+		{ TEXT("\x80\1abc"), "<abc>0cut" },
+		{ TEXT("\1a\xff"), "<a>0<\xff>0cut" },
+		/* 2^64 - 1 is a length, if not one that is there; 2^64 is none, nor is anything of 11 bytes. */
+		{ TEXT("\xff\xff\xff\xff\xff\xff\xff\xff\xff\1abc"), "<abc>0cut" },
+		{ TEXT("\1a\x80\x80\x80\x80\x80\x80\x80\x80\x80\2bc\1d"),
+		  "<a>0<\x80\x80\x80\x80\x80\x80\x80\x80\x80\2bc\1d>0cut" },
+		{ TEXT("\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\0a"),
+		  "<\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80>0cut" },
+	};
+
+	expect_records(&leb128, frames, COUNT(frames));
+}
+
+/* A length is passed over, piece by piece, without being believed: no sum of it overflows. */
+Test(split, seek_passes_over_any_length)
+{
+	static const struct pen_rules be = { .format = PEN_FORMAT_FRAMES, .max_record = 5 };
+	static const struct pen_rules leb128 = { .format = PEN_FORMAT_FRAMES, .frame = PEN_FRAME_LEB128 };
+	struct pen_seek seek = { .rules = &be };
+	const char *text = place(0, TEXT("\0\1\0\0........................"));
+	size_t len;
+
+	cr_assert_not(pen_split_frames.seek(&seek, text, 3, &len));
+	cr_assert_not(pen_split_frames.seek(&seek, text + 3, 5, &len));
+	cr_assert_eq(seek.lead, 4);
+	cr_assert_eq(seek.code, -PEN_FRAME_CUT);
+	for (size_t left = 65536 - 4; left > 20; left -= 20)
+		cr_assert_not(pen_split_frames.seek(&seek, text + 4, 20, &len), "%zu", left);
+	cr_assert(pen_split_frames.seek(&seek, text + 4, 20, &len));
+	cr_assert_eq(len, (65536 - 4) % 20);
+	cr_assert(seek.bare == 65536 && seek.seen == 65540 && seek.code == 0);
+
+	seek = (struct pen_seek){ .rules = &leb128 };
+	text = place(0, TEXT("\xff\xff\xff\xff\xff\xff\xff\xff\xff\1........................"));
+	cr_assert_not(pen_split_frames.seek(&seek, text, 30, &len));
+	cr_assert(seek.lead == 10 && seek.seen == 30 && seek.code == -PEN_FRAME_CUT);
+}
+
+Test(split, every_format_that_is_cut_has_its_splitter)
+{
+	cr_expect_eq(pen_splitter_of(PEN_FORMAT_LINES), &pen_split_lines);
+	cr_expect_eq(pen_splitter_of(PEN_FORMAT_NDJSON), &pen_split_lines);
+	cr_expect_eq(pen_splitter_of(PEN_FORMAT_JSON), &pen_split_json);
+	cr_expect_eq(pen_splitter_of(PEN_FORMAT_FRAMES), &pen_split_frames);
+	cr_expect_null(pen_splitter_of(PEN_FORMAT_FILES));
 }
