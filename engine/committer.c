@@ -167,12 +167,14 @@ static void publish(struct committer *c, struct pen_batch *batch, int reason)
 static void nap(struct committer *c, uint64_t ns)
 {
 	/* In slices, so that a drain is seen soon. */
-	for (uint64_t slept = 0; slept < ns; slept += 50 * PEN_NS_PER_MS) {
-		struct timespec t = { .tv_nsec = 50 * (long)PEN_NS_PER_MS };
+	while (ns) {
+		uint64_t slice = pen_min(ns, 50 * PEN_NS_PER_MS);
+		struct timespec t = { .tv_nsec = (long)slice };
 
 		if (atomic_load_explicit(&c->engine->drain, memory_order_relaxed)) /* only shortens the nap */
 			return;
 		nanosleep(&t, NULL);
+		ns -= slice;
 	}
 }
 

@@ -512,6 +512,12 @@ static int look(struct pen_plan *plan, struct pen_source *source, const _Atomic 
 			source->size = (uint64_t)st.st_size;
 		return 0;
 	}
+	/* A FIFO is opened when it is read: a writer that waits for it would find its reader gone again. */
+	if (!stat(source->path, &st) && S_ISFIFO(st.st_mode) && !eaccess(source->path, R_OK)) {
+		source->kind = PEN_SOURCE_STREAM;
+		source->format = plan->format;
+		return 0;
+	}
 	fd = pen_source_open(source);
 	if (fd < 0 || fstat(fd, &st)) {
 		rc = fd < 0 ? -fd : errno;
