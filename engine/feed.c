@@ -273,6 +273,8 @@ int pen_feed_break_code(int error)
 	case EPERM:
 	case ELOOP:
 		return -PEN_SOURCE_DENIED;
+	case EXDEV:
+		return -PEN_LINK_OUTSIDE;
 	default:
 		return -PEN_SOURCE_BROKE;
 	}
@@ -450,7 +452,7 @@ static bool step_source(struct pen_feed *feed)
 		pen_walk_close(feed->walk);
 		feed->walk = NULL;
 		feed->has_ahead = false;
-		rc = pen_walk_open(feed->root, &feed->walk);
+		rc = pen_walk_open(feed->root, &batch->plan->tree, &feed->walk);
 		feed->checked = !here || !batch->resumed;
 		if (rc) {
 			pen_feed_break(feed, pen_feed_break_code(rc), rc);

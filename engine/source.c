@@ -140,6 +140,13 @@ static int copy_sources(struct pen_plan *plan, const struct pen_run *run, struct
 	return 0;
 }
 
+static int copy_tree(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
+{
+	plan->tree.filter = &plan->filter;
+	plan->tree.follow = run->follow_symlinks;
+	return pen_filter_init(&plan->filter, run, why);
+}
+
 static int check_run(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
 {
 	int rc = pen_dataset_name_check(plan->into);
@@ -204,6 +211,8 @@ int pen_plan_open(const struct pen_run *run, bool puts, struct pen_plan **ret, s
 	rc = -ENOMEM;
 	if (plan->into && plan->key && plan->owner && plan->correlation_id && plan->idempotency_key)
 		rc = join_labels(plan, run, why);
+	if (!rc)
+		rc = copy_tree(plan, run, why);
 	if (!rc && puts && !run->key)
 		plan->key_kind = PEN_KEY_GIVEN;
 	if (!rc)
@@ -230,6 +239,7 @@ void pen_plan_close(struct pen_plan *plan)
 	for (uint32_t i = 0; i < plan->source_count; i++)
 		free(plan->sources[i].path);
 	free(plan->sources);
+	pen_filter_fini(&plan->filter);
 	pen_pointer_fini(&plan->pointer);
 	free(plan->into);
 	free(plan->key);
@@ -447,7 +457,7 @@ static int look_tree(struct pen_plan *plan, struct pen_source *source, int fd, c
 {
 	struct pen_walk *walk = NULL;
 	struct pen_walk_file file;
-	int rc = pen_walk_open(fd, &walk);
+	int rc = pen_walk_open(fd, &plan->tree, &walk);
 
 	if (rc)
 		return pen_fail(why, rc == -ENOMEM ? rc : -PEN_SOURCE_OPEN, -rc, "'%s' cannot be listed: %s",
@@ -541,6 +551,18 @@ static int check_source(const struct pen_plan *plan, const struct pen_source *so
 	return 0;
 }
 
+/* A filter that meets no directory would leave nothing out, against what was asked. */
+static int check_filter(const struct pen_plan *plan, struct pen_failure *why)
+{
+	if (plan->puts || (!plan->filter.include_count && !plan->filter.exclude_count))
+		return 0;
+	for (uint32_t i = 0; i < plan->source_count; i++)
+		if (plan->sources[i].kind == PEN_SOURCE_TREE)
+			return 0;
+	return pen_fail(why, -PEN_USAGE, 0,
+			"--include and --exclude choose among the files of a directory, and no source is one");
+}
+
 /* Appends a length-prefixed string to a growing buffer, so that no two lists of strings look alike. */
 static bool put_string(FILE *f, const char *text)
 {
@@ -571,6 +593,8 @@ static int identify(struct pen_plan *plan, struct pen_failure *why)
 	     put_string(f, plan->key) && put_string(f, plan->owner) && put_string(f, plan->idempotency_key);
 	for (uint32_t i = 0; i < plan->source_count && ok; i++)
 		ok = put_string(f, realpath(plan->sources[i].path, path) ? path : plan->sources[i].path);
+	ok = ok && pen_filter_sign(&plan->filter, f) &&
+	     (!plan->tree.follow || put_string(f, "follow"));
 	if (fclose(f) || !ok) {
 		free(buf);
 		return pen_fail(why, -ENOMEM, ENOMEM, "no memory for the batch's identity");
@@ -609,6 +633,9 @@ int pen_plan_look(struct pen_plan *plan, const _Atomic bool *stop, struct pen_fa
 		plan->bytes_total += source->size;
 		plan->items_total += source->kind == PEN_SOURCE_TREE ? source->files : 1;
 	}
+	if (rc)
+		return rc;
+	rc = check_filter(plan, why);
 	if (rc)
 		return rc;
 	if (streams && (plan->puts || plan->source_count > 1 || !plan->sources[0].size))

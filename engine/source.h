@@ -18,7 +18,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/glob.h"
 #include "engine/json.h"
+#include "engine/walk.h"
 #include "ring/hash.h"
 #include "store/format.h"
 
@@ -55,6 +57,8 @@ struct pen_plan {
 	uint64_t chunk_bytes;
 	bool fresh;
 	bool puts;     /* opened by the program: no sources */
+	struct pen_filter filter;
+	struct pen_walk_options tree; /* how directories are walked */
 	char **wanted; /* sources as given, before they are looked at */
 	size_t wanted_count;
 
