@@ -415,7 +415,7 @@ static bool step_source(struct pen_feed *feed)
 	feed->source = feed->next_source++;
 	feed->file = batch->plan->sources[feed->source];
 	feed->rules = (struct pen_rules){
-		.terminator = '\n',
+		.terminator = batch->plan->terminator,
 		.max_record = batch->plan->max_record,
 	};
 	pen_feed_set_format(feed, feed->file.format);

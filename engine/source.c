@@ -121,6 +121,26 @@ static int join_labels(struct pen_plan *plan, const struct pen_run *run, struct 
 	return 0;
 }
 
+/* A list of items is a source like others, but for its name, which is taken as it stands, and its terminator. */
+static int copy_items(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
+{
+	if (run->source_count)
+		return pen_fail(why, -PEN_USAGE, 0, "a list of items stands instead of sources, not beside them");
+	if (!*run->items)
+		return pen_fail(why, -PEN_USAGE, 0, "the name of the list of items is empty");
+	if (run->format == PEN_FORMAT_AUTO)
+		plan->format = plan->key_kind == PEN_KEY_POINTER ? PEN_FORMAT_NDJSON : PEN_FORMAT_LINES;
+	else if (run->format != PEN_FORMAT_NDJSON && run->format != PEN_FORMAT_LINES)
+		return pen_fail(why, -PEN_USAGE, 0, "a list of items holds lines: its format is ndjson or lines");
+	plan->items = true;
+	plan->terminator = run->items_nul ? 0 : '\n';
+	plan->wanted = calloc(1, sizeof *plan->wanted);
+	if (!plan->wanted || !(plan->wanted[0] = strdup(run->items)))
+		return -ENOMEM;
+	plan->wanted_count = 1;
+	return 0;
+}
+
 static int copy_sources(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
 {
 	if (!run->source_count || run->source_count > PEN_SOURCES_MAX)
@@ -203,6 +223,7 @@ int pen_plan_open(const struct pen_run *run, bool puts, struct pen_plan **ret, s
 	plan->chunk_bytes = run->chunk_bytes;
 	plan->pause_ms = run->pause_ms;
 	plan->fresh = run->fresh;
+	plan->terminator = '\n';
 	plan->into = strdup(run->into ? run->into : "default");
 	plan->key = strdup(run->key ? run->key : puts ? "@given" : "@seq");
 	plan->owner = owner_name(run->owner);
@@ -218,7 +239,7 @@ int pen_plan_open(const struct pen_run *run, bool puts, struct pen_plan **ret, s
 	if (!rc)
 		rc = puts && !run->key ? pen_dataset_name_check(plan->into) : check_run(plan, run, why);
 	if (!rc && !puts)
-		rc = copy_sources(plan, run, why);
+		rc = run->items ? copy_items(plan, run, why) : copy_sources(plan, run, why);
 	if (rc) {
 		if (rc == -ENOMEM)
 			pen_fail(why, rc, ENOMEM, "no memory for a plan");
@@ -504,6 +525,8 @@ static int look(struct pen_plan *plan, struct pen_source *source, const _Atomic 
 	}
 	if (S_ISREG(st.st_mode)) {
 		rc = look_file(plan, source, fd, &st, &sum, why);
+	} else if (S_ISDIR(st.st_mode) && plan->items) {
+		rc = pen_fail(why, -PEN_USAGE, 0, "'%s' is a directory, not a list of items", source->path);
 	} else if (S_ISDIR(st.st_mode)) {
 		part = 1;
 		source->dev = st.st_dev;
@@ -615,7 +638,9 @@ int pen_plan_look(struct pen_plan *plan, const _Atomic bool *stop, struct pen_fa
 	for (size_t i = 0; i < plan->wanted_count && !rc; i++) {
 		const char *want = plan->wanted[i];
 
-		if (want[0] == '@' && want[1])
+		if (plan->items)
+			rc = add_source(plan, want, why);
+		else if (want[0] == '@' && want[1])
 			rc = add_list(plan, want + 1, why);
 		else
 			rc = add_glob(plan, want, why);

@@ -59,6 +59,8 @@ struct pen_plan {
 	bool puts;     /* opened by the program: no sources */
 	struct pen_filter filter;
 	struct pen_walk_options tree; /* how directories are walked */
+	bool items;		      /* the one source is a list of items */
+	char terminator;	      /* of lines */
 	char **wanted; /* sources as given, before they are looked at */
 	size_t wanted_count;
 

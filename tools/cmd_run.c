@@ -108,7 +108,14 @@ static int check_labels(const struct pen_args *args)
 
 static int check_sources(const struct pen_args *args, bool *ret_stream)
 {
-	*ret_stream = false;
+	const struct pen_value *items = &args->value[PEN_O_ITEMS];
+
+	if (items->set && (args->word_count || !*items->text))
+		return usage("--items takes a file, and stands instead of sources",
+			     "a second list, or sources beside it, are a second run");
+	if (args->value[PEN_O_NULL].set && !items->set)
+		return usage("-0 is about --items", "like find . -print0 | penstock run --items - -0");
+	*ret_stream = items->set && strcmp(items->text, "-") == 0;
 	for (size_t i = 0; i < args->word_count; i++) {
 		if (args->words[i][0] == '\0')
 			return usage("a source's name is empty", "");
@@ -185,6 +192,8 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 		.include_count = cmd->args->lists[PEN_O_INCLUDE - PEN_O_LABEL].count,
 		.exclude = cmd->args->lists[PEN_O_EXCLUDE - PEN_O_LABEL].at,
 		.exclude_count = cmd->args->lists[PEN_O_EXCLUDE - PEN_O_LABEL].count,
+		.items = text_of(cmd, PEN_O_ITEMS),
+		.items_nul = pen_cmd_set(cmd, PEN_O_NULL),
 		.follow_symlinks = pen_cmd_set(cmd, PEN_O_FOLLOW_SYMLINKS),
 		.idempotency_key = text_of(cmd, PEN_O_IDEMPOTENCY_KEY),
 	};
@@ -240,12 +249,13 @@ static int start(const struct pen_cmd *cmd, struct pen_store *store, struct pen_
 
 static void name_of(const struct pen_args *args, char *out, size_t cap)
 {
-	const char *slash = strrchr(args->words[0], '/');
+	const char *first = args->word_count ? args->words[0] : args->value[PEN_O_ITEMS].text;
+	const char *slash = strrchr(first, '/');
 
 	if (args->word_count > 1)
 		snprintf(out, cap, "%zu sources", args->word_count);
 	else
-		snprintf(out, cap, "%s", slash && slash[1] ? slash + 1 : args->words[0]);
+		snprintf(out, cap, "%s", slash && slash[1] ? slash + 1 : first);
 }
 
 /* Waits for the completion and shows how it goes. 0, or the code the engine gave up with. */

@@ -417,7 +417,8 @@ static int check_words(struct pen_args *args)
 {
 	const struct pen_command *command = args->command;
 
-	if (args->word_count < command->words_min) {
+	/* A list of items stands for the sources. */
+	if (args->word_count < command->words_min && !args->value[PEN_O_ITEMS].set) {
 		snprintf(args->advice, sizeof args->advice, "see `penstock %s --help`", command->name);
 		return refuse(args, -PEN_USAGE, "usage: penstock %s %s", command->name, command->words);
 	}
@@ -442,7 +443,8 @@ int pen_option_parse(struct pen_args *args, int argc, char **argv)
 		return refuse(args, -PEN_MEMORY, "not enough memory for %d arguments", argc);
 	for (int i = 1; i < argc && rc == 0; i++) {
 		const char *word = argv[i];
-		bool negative = word[0] == '-' && word[1] >= '0' && word[1] <= '9';
+		bool negative = word[0] == '-' && word[1] >= '0' && word[1] <= '9' &&
+				!(word[2] == '\0' && find(args->command, NULL, 0, word[1]));
 
 		if (options && strcmp(word, "--") == 0) {
 			options = false;
