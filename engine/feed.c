@@ -17,7 +17,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -67,6 +66,7 @@ void pen_feed_close(struct pen_feed *feed)
 		return;
 	pen_assert(!feed->busy && !feed->fetches_out);
 	pen_walk_close(feed->walk);
+	pen_feed_forget_passed(feed);
 	if (feed->fd >= 0)
 		close(feed->fd);
 	if (feed->root >= 0)
@@ -320,7 +320,7 @@ static bool step_break(struct pen_feed *feed)
 	chunk->first_line = feed->lines;
 	/* A whole source that broke is passed over for good: the checkpoint stands behind its end. */
 	chunk->after = pen_feed_place(
-		feed, feed->in_tree ? UINT64_MAX : pen_max(pen_max(feed->read_at, feed->file.size), 1),
+		feed, feed->in_tree || feed->passed ? UINT64_MAX : pen_max(pen_max(feed->read_at, feed->file.size), 1),
 		feed->lines, chunk->path);
 	pen_feed_number(feed, chunk);
 	flaw = pen_chunk_add_flaw(chunk, 0, 0, feed->break_code);
@@ -381,27 +381,6 @@ bool pen_feed_read(struct pen_feed *feed, void *to, size_t len, int64_t offset)
 	return true;
 }
 
-static void open_stream(struct pen_feed *feed)
-{
-	struct stat st;
-
-	feed->stream = true;
-	pen_feed_begin_file(feed, NULL);
-	if (!fstat(feed->fd, &st) && S_ISFIFO(st.st_mode) && strcmp(feed->file.path, "-"))
-		feed->state = FEED_WRITER;
-}
-
-/* A FIFO that was opened without waiting reads as ended until its first writer came. */
-static bool step_writer(struct pen_feed *feed)
-{
-	struct pollfd p = { .fd = feed->fd, .events = POLLIN };
-
-	if (poll(&p, 1, 0) <= 0)
-		return false;
-	feed->state = FEED_RECORDS;
-	return true;
-}
-
 static bool step_source(struct pen_feed *feed)
 {
 	const struct pen_batch *batch = feed->batch;
@@ -437,7 +416,7 @@ static bool step_source(struct pen_feed *feed)
 	feed->fd = rc;
 	switch (feed->file.kind) {
 	case PEN_SOURCE_STREAM:
-		open_stream(feed);
+		pen_feed_open_stream(feed, here && batch->resumed ? &batch->from : NULL);
 		break;
 	case PEN_SOURCE_FILE:
 		(void)posix_fadvise(feed->fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint */
@@ -507,7 +486,9 @@ bool pen_feed_step(struct pen_feed *feed)
 	case FEED_FILE:
 		return pen_feed_step_file(feed);
 	case FEED_WRITER:
-		return step_writer(feed);
+		return pen_feed_step_writer(feed);
+	case FEED_PREFIX:
+		return pen_feed_step_prefix(feed);
 	case FEED_RECORDS:
 		return pen_feed_step_records(feed);
 	case FEED_JUMBO:
@@ -537,6 +518,9 @@ void pen_feed_done(struct pen_feed *feed, struct pen_io_req *req)
 	if (req->res == -ECANCELED || feed->stopping)
 		return; /* step asks again, or ends */
 	switch (feed->state) {
+	case FEED_PREFIX:
+		pen_feed_done_prefix(feed, req->res);
+		break;
 	case FEED_RECORDS:
 		pen_feed_done_records(feed, req->res, req->len);
 		break;

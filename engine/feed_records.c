@@ -40,7 +40,7 @@ static uint32_t fill_target(const struct pen_feed *feed)
 }
 
 /* A stream has no name to tell its format by: its first bytes do. */
-static void settle_format(struct pen_feed *feed)
+void pen_feed_settle_format(struct pen_feed *feed)
 {
 	const char *at = feed->chunk->data + feed->sent, *end = feed->chunk->data + feed->used;
 	enum pen_format format = PEN_FORMAT_LINES;
@@ -151,7 +151,7 @@ static void cut_chunk(struct pen_feed *feed)
 	uint32_t len = feed->used - feed->sent, lead, begin;
 	struct pen_cut cut;
 
-	settle_format(feed);
+	pen_feed_settle_format(feed);
 	lead = lead_bytes(feed, text, len);
 	cut_text(feed, chunk, text + lead, len - lead, feed->eof, &cut);
 	if (!cut.len && lead < len && (!lead || feed->used < byte_limit(feed))) {
@@ -160,6 +160,7 @@ static void cut_chunk(struct pen_feed *feed)
 	}
 	begin = feed->sent + lead;
 	learn(feed, &cut, len - lead - (uint32_t)cut.len);
+	pen_feed_pass_text(feed, text, lead, cut.len);
 	keep_rest(feed, text + lead + cut.len, len - lead - cut.len);
 	if (cut.len || lead)
 		send_records(feed, chunk, begin, lead, &cut);
@@ -230,7 +231,7 @@ static int send_copy(struct pen_feed *feed)
 	struct pen_chunk *copy;
 	struct pen_cut cut;
 
-	settle_format(feed);
+	pen_feed_settle_format(feed);
 	lead = lead_bytes(feed, text, len);
 	copy = pen_feed_get_chunk(feed);
 	if (!copy)
@@ -242,6 +243,7 @@ static int send_copy(struct pen_feed *feed)
 		pen_feed_put_chunk(feed, copy);
 		return 0;
 	}
+	pen_feed_pass_text(feed, text, lead, cut.len);
 	feed->sent += lead + (uint32_t)cut.len;
 	send_records(feed, copy, 0, lead, &cut);
 	return 1;
@@ -317,6 +319,7 @@ static void end_jumbo(struct pen_feed *feed, uint64_t len, bool whole)
 	struct pen_chunk *chunk = feed->chunk;
 	char *base = feed->engine->jumbo.base;
 
+	pen_feed_pass_text(feed, base, 0, len);
 	keep_rest(feed, base + len, feed->jumbo_used - len);
 	feed->state = FEED_RECORDS;
 	if (feed->seek.bare > feed->batch->plan->max_record) {
@@ -355,6 +358,7 @@ static void look_jumbo(struct pen_feed *feed, uint64_t got)
 		end_jumbo(feed, feed->jumbo_used, true);
 	} else if (feed->seek.seen - pen_min(feed->seek.lead, feed->seek.seen) >
 		   feed->batch->plan->max_record + 2) { /* a terminator is no part of it */
+		pen_feed_pass_text(feed, base, 0, feed->jumbo_used);
 		feed->state = FEED_SKIP; /* its beginning still lies in the chunk's own slot */
 	}
 }
@@ -392,6 +396,7 @@ void pen_feed_done_skip(struct pen_feed *feed, int64_t got, size_t wanted)
 	if (!account(feed, got, wanted))
 		return;
 	found = feed->splitter->seek(&feed->seek, base, (size_t)got, &n);
+	pen_feed_pass(feed, base, n);
 	if (!found && !feed->eof)
 		return;
 	if (!found) {

@@ -150,6 +150,8 @@ static void trim(struct apply *a, struct pen_chunk *chunk)
 	chunk->bytes = at - chunk->begin;
 	chunk->after.offset = chunk->base_offset + chunk->bytes;
 	chunk->after.line = chunk->first_line + last->line + 1;
+	if (!chunk->path) /* feed_stream.c: what is read again of a stream is known by it */
+		chunk->after.content = pen_hash128(chunk->data + chunk->begin, chunk->bytes);
 }
 
 /* ---- records ------------------------------------------------------------------------------- */

@@ -614,8 +614,10 @@ static int identify(struct pen_plan *plan, struct pen_failure *why)
 		return pen_fail(why, -ENOMEM, ENOMEM, "no memory for the batch's identity");
 	ok = fwrite(numbers, sizeof numbers, 1, f) == 1 && put_string(f, plan->into) &&
 	     put_string(f, plan->key) && put_string(f, plan->owner) && put_string(f, plan->idempotency_key);
+	/* A stream's name says nothing of what comes through it: its key does. */
 	for (uint32_t i = 0; i < plan->source_count && ok; i++)
-		ok = put_string(f, realpath(plan->sources[i].path, path) ? path : plan->sources[i].path);
+		ok = put_string(f, plan->sources[i].kind == PEN_SOURCE_STREAM	? "-" :
+				   realpath(plan->sources[i].path, path) ? path : plan->sources[i].path);
 	ok = ok && pen_filter_sign(&plan->filter, f) &&
 	     (!plan->tree.follow || put_string(f, "follow"));
 	if (fclose(f) || !ok) {
