@@ -17,7 +17,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -71,6 +70,7 @@ void pen_feed_close(struct pen_feed *feed)
 	pen_walk_close(feed->walk);
 	pen_decode_close(feed->decode);
 	pen_csv_unref(feed->csv);
+	pen_feed_forget_passed(feed);
 	if (feed->fd >= 0)
 		close(feed->fd);
 	if (feed->root >= 0)
@@ -248,7 +248,7 @@ struct pen_place pen_feed_place(const struct pen_feed *feed, uint64_t offset, ui
 		.context = feed->context,
 		.offset = offset,
 		.line = line,
-		.passed = feed->passed + (feed->in_tree		? 0 :
+		.passed = feed->behind + (feed->in_tree		? 0 :
 					  feed->decode		? feed->packed :
 					  offset > feed->file.size ? feed->file.size :
 								     offset),
@@ -281,6 +281,8 @@ int pen_feed_break_code(int error)
 	case EPERM:
 	case ELOOP:
 		return -PEN_SOURCE_DENIED;
+	case EXDEV:
+		return -PEN_LINK_OUTSIDE;
 	default:
 		return -PEN_SOURCE_BROKE;
 	}
@@ -326,7 +328,7 @@ static bool step_break(struct pen_feed *feed)
 	chunk->first_line = feed->lines;
 	/* A whole source that broke is passed over for good: the checkpoint stands behind its end. */
 	chunk->after = pen_feed_place(
-		feed, feed->in_tree ? UINT64_MAX : pen_max(pen_max(feed->read_at, feed->file.size), 1),
+		feed, feed->in_tree || feed->passed ? UINT64_MAX : pen_max(pen_max(feed->read_at, feed->file.size), 1),
 		feed->lines, chunk->path);
 	pen_feed_number(feed, chunk);
 	flaw = pen_chunk_add_flaw(chunk, 0, 0, feed->break_code);
@@ -371,7 +373,7 @@ void pen_feed_set_format(struct pen_feed *feed, enum pen_format format, struct p
 	feed->csv = csv;
 	feed->rules = (struct pen_rules){
 		.format = format,
-		.terminator = '\n',
+		.terminator = plan->terminator,
 		.frame = plan->frame,
 		.csv = csv,
 		.max_record = plan->max_record,
@@ -428,27 +430,6 @@ bool pen_feed_read(struct pen_feed *feed, void *to, size_t len, int64_t offset)
 	return true;
 }
 
-static void open_stream(struct pen_feed *feed)
-{
-	struct stat st;
-
-	feed->stream = true;
-	pen_feed_begin_file(feed, NULL);
-	if (!fstat(feed->fd, &st) && S_ISFIFO(st.st_mode) && strcmp(feed->file.path, "-"))
-		feed->state = FEED_WRITER;
-}
-
-/* A FIFO that was opened without waiting reads as ended until its first writer came. */
-static bool step_writer(struct pen_feed *feed)
-{
-	struct pollfd p = { .fd = feed->fd, .events = POLLIN };
-
-	if (poll(&p, 1, 0) <= 0)
-		return false;
-	feed->state = FEED_RECORDS;
-	return true;
-}
-
 /* Which dialect was chosen; of many sources, for the first ones. */
 static void say_table(struct pen_feed *feed)
 {
@@ -479,7 +460,7 @@ static bool step_source(struct pen_feed *feed)
 	here = feed->source == batch->from.source;
 	for (uint32_t i = feed->summed; i < feed->source; i++) /* a tree that was walked is in it already */
 		if (i < batch->from.source || batch->plan->sources[i].kind != PEN_SOURCE_TREE)
-			feed->passed += batch->plan->sources[i].size;
+			feed->behind += batch->plan->sources[i].size;
 	feed->summed = feed->source;
 	if (here && feed->rules.format == PEN_FORMAT_FILES && feed->file.kind == PEN_SOURCE_FILE &&
 	    batch->from.offset)
@@ -492,7 +473,7 @@ static bool step_source(struct pen_feed *feed)
 	feed->fd = rc;
 	switch (feed->file.kind) {
 	case PEN_SOURCE_STREAM:
-		open_stream(feed);
+		pen_feed_open_stream(feed, here && batch->resumed ? &batch->from : NULL);
 		break;
 	case PEN_SOURCE_FILE:
 		(void)posix_fadvise(feed->fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint */
@@ -510,7 +491,7 @@ static bool step_source(struct pen_feed *feed)
 		pen_walk_close(feed->walk);
 		feed->walk = NULL;
 		feed->has_ahead = false;
-		rc = pen_walk_open(feed->root, &feed->walk);
+		rc = pen_walk_open(feed->root, &batch->plan->tree, &feed->walk);
 		feed->checked = !here || !batch->resumed;
 		if (rc) {
 			pen_feed_break(feed, pen_feed_break_code(rc), rc);
@@ -565,7 +546,9 @@ bool pen_feed_step(struct pen_feed *feed)
 	case FEED_FILE:
 		return pen_feed_step_file(feed);
 	case FEED_WRITER:
-		return step_writer(feed);
+		return pen_feed_step_writer(feed);
+	case FEED_PREFIX:
+		return pen_feed_step_prefix(feed);
 	case FEED_RECORDS:
 		return pen_feed_step_records(feed);
 	case FEED_JUMBO:
@@ -595,6 +578,9 @@ void pen_feed_done(struct pen_feed *feed, struct pen_io_req *req)
 	if (req->res == -ECANCELED || feed->stopping)
 		return; /* step asks again, or ends */
 	switch (feed->state) {
+	case FEED_PREFIX:
+		pen_feed_done_prefix(feed, req->res, req->len);
+		break;
 	case FEED_RECORDS:
 		pen_feed_done_records(feed, req->res, req->len);
 		break;

@@ -57,11 +57,14 @@ static bool behind(struct pen_feed *feed, const struct pen_walk_file *file, uint
 	if (c > 0 && !feed->checked)
 		compare_behind(feed);
 	feed->tree_files++;
-	feed->passed += file->size;
+	feed->behind += file->size;
 	pen_sum_add(&feed->tree_paths, pen_walk_path_hash(file));
 	pen_sum_add(&feed->tree_content, pen_walk_file_hash(file));
 	if (c > 0)
 		return false;
+	/* Paths that are too long are cut, and may be the same several times. */
+	if (c == 0 && file->error == -ENAMETOOLONG && feed->tree_files < feed->batch->from.files)
+		return true;
 	if (c == 0) {
 		compare_behind(feed);
 		*ret_offset = feed->batch->from.offset;
@@ -83,7 +86,7 @@ static int next_file(struct pen_feed *feed, struct pen_walk_file *ret, uint64_t 
 /* The tree is done, or cannot be listed on. */
 static void end_tree(struct pen_feed *feed, int rc)
 {
-	uint64_t others = pen_walk_others(feed->walk);
+	uint64_t others = pen_walk_others(feed->walk), loops = pen_walk_loops(feed->walk);
 
 	if (!feed->checked)
 		compare_behind(feed);
@@ -93,6 +96,10 @@ static void end_tree(struct pen_feed *feed, int rc)
 	if (others)
 		pen_engine_notice(feed->engine, 0, "%s: %llu symbolic links and special files are no items",
 				  feed->batch->plan->sources[feed->source].path, (unsigned long long)others);
+	if (loops)
+		pen_engine_notice(feed->engine, 0,
+				  "%s: %llu symbolic links lead to a directory they lie in and are not followed",
+				  feed->batch->plan->sources[feed->source].path, (unsigned long long)loops);
 	feed->in_tree = false;
 	feed->state = FEED_SOURCE;
 	if (rc < 0)
@@ -132,7 +139,7 @@ bool pen_feed_step_file(struct pen_feed *feed)
 	}
 	memcpy(feed->name, file.path, file.path_len + 1);
 	feed->cut_at = feed->read_at = feed->lines = 0;
-	rc = file.error ? file.error : pen_walk_openat(feed->root, file.path, O_RDONLY);
+	rc = file.error ? file.error : pen_walk_openat(feed->root, file.path, O_RDONLY, file.linked);
 	if (rc < 0) {
 		pen_feed_break(feed, pen_feed_break_code(rc), rc);
 		return true;
@@ -232,7 +239,7 @@ static bool go_whole(struct pen_feed *feed)
 	pen_feed_seal_pack(feed);
 	feed->has_ahead = false;
 	memcpy(feed->name, file->path, file->path_len + 1);
-	fd = pen_walk_openat(feed->root, file->path, O_RDONLY);
+	fd = pen_walk_openat(feed->root, file->path, O_RDONLY, file->linked);
 	feed->cut_at = feed->read_at = feed->lines = 0;
 	feed->file.dev = 0;
 	if (fd < 0) {
@@ -275,7 +282,8 @@ bool pen_feed_step_pack(struct pen_feed *feed)
 			}
 			feed->has_ahead = true;
 		}
-		if (!file->error && file->size + 1 > feed->engine->chunk_bytes)
+		/* Fetches follow no link. */
+		if (!file->error && (file->linked || file->size + 1 > feed->engine->chunk_bytes))
 			return go_whole(feed);
 		if (feed->pack && !fits(feed, file))
 			pen_feed_seal_pack(feed);

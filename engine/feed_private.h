@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * feed_private - what the three files of a feed share
+ * feed_private - what the four files of a feed share
  *
  *   feed.c          life, sources, breaks, sending
  *   feed_records.c  lines of files and streams, records larger than a chunk
+ *   feed_stream.c   streams: waiting for writers, what is read again of them
  *   feed_files.c    trees, packs of small files, whole files
  */
 #ifndef PEN_ENGINE_FEED_PRIVATE_H
@@ -21,6 +22,7 @@ enum feed_state {
 	FEED_SOURCE = 1, /* open the next source */
 	FEED_FILE,	 /* open the next file of the tree */
 	FEED_WRITER,	 /* a FIFO waits for somebody to write */
+	FEED_PREFIX,	 /* read again what earlier runs committed of a stream */
 	FEED_RECORDS,	 /* read records */
 	FEED_JUMBO,	 /* a record larger than a chunk */
 	FEED_SKIP,	 /* the rest of a record larger than it may be */
@@ -68,10 +70,11 @@ struct pen_feed {
 	struct pen_decode *decode; /* the open file goes through it; NULL: read as it is */
 	bool waiting;		   /* for the decoder, which wakes the reader */
 	uint64_t packed;	   /* bytes of the file that the decoder has used up */
-	uint64_t passed;	   /* bytes of the sources before this one, and of the tree's files so far */
+	uint64_t behind;	   /* bytes of the sources before this one, and of the tree's files so far */
 	int root, fd; /* the tree's directory; the open file */
 	struct pen_walk *walk;
 	bool in_tree, stream;
+	bool again;		/* a stream whose beginning is committed */
 	bool checked;		/* the tree behind the checkpoint was compared with what was read then */
 	struct pen_source file; /* facts of the open file, to notice changes */
 	char path[PEN_PATH_BYTES_MAX + 1]; /* below the tree's root */
@@ -85,6 +88,10 @@ struct pen_feed {
 	bool eof;
 	uint64_t tree_files;
 	struct pen_sum tree_paths, tree_content;
+	/* Of an identified stream, what feed_stream.c says; NULL elsewhere. */
+	struct pen_hash_stream *passed, *piece;
+	uint64_t passed_bytes;
+	uint64_t prefix_left; /* bytes to read again, up to the piece or to its end */
 
 	/* Records. */
 	struct pen_chunk *chunk; /* being read into */
@@ -144,6 +151,27 @@ void pen_feed_done_jumbo(struct pen_feed *feed, int64_t got, size_t wanted);
 void pen_feed_done_skip(struct pen_feed *feed, int64_t got, size_t wanted);
 /* Sends the whole records that the chunk in hand holds; the rest stays. False: no tag. */
 bool pen_feed_send_whole(struct pen_feed *feed);
+
+/* A stream is open; from: where an earlier run ended in it, or NULL. */
+void pen_feed_open_stream(struct pen_feed *feed, const struct pen_place *from);
+void pen_feed_forget_passed(struct pen_feed *feed);
+bool pen_feed_step_writer(struct pen_feed *feed);
+bool pen_feed_step_prefix(struct pen_feed *feed);
+void pen_feed_done_prefix(struct pen_feed *feed, int64_t got, size_t wanted);
+/* These bytes of a source are cut, or passed over: every byte comes by once, in order. With _text a chunk begins behind
+ * its lead; without, they belong to the chunk that has begun. */
+void pen_feed_pass(struct pen_feed *feed, const void *data, size_t len);
+void pen_feed_pass_text(struct pen_feed *feed, const char *text, size_t lead, size_t len);
+/*
+ * Finds out by its first bytes whether a stream must be decoded. False: it is from here on, and the bytes in hand come
+ * again, as text.
+ */
+bool pen_feed_look(struct pen_feed *feed);
+/* Finds out by its first bytes what a stream, or a file of a tree, holds. False: it does not fit the options. */
+bool pen_feed_settle(struct pen_feed *feed);
+/* Reads the next bytes of the open file. False: no room in io, or the decoder has none yet and will wake the reader. */
+bool pen_feed_read_on(struct pen_feed *feed, char *to, size_t len,
+		      void (*done)(struct pen_feed *feed, int64_t got, size_t wanted));
 
 bool pen_feed_step_file(struct pen_feed *feed);
 bool pen_feed_step_pack(struct pen_feed *feed);

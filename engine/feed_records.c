@@ -74,11 +74,28 @@ static void misfit(struct pen_feed *feed, int code, const char *text)
 	pen_feed_stop(feed, code);
 }
 
-/*
- * Finds out by its first bytes what a stream, or a file of a tree, is. False: nothing can be cut now (it goes through
- * a decoder from here on, or does not fit the options).
- */
-static bool settle(struct pen_feed *feed)
+bool pen_feed_look(struct pen_feed *feed)
+{
+	const struct pen_plan *plan = feed->batch->plan;
+	const char *text = feed->chunk->data + feed->sent;
+	uint32_t len = feed->used - feed->sent;
+	enum pen_compression packing = plan->compression;
+
+	if (!feed->stream || feed->looked)
+		return true;
+	feed->looked = true;
+	if (packing == PEN_COMPRESSION_AUTO)
+		packing = pen_unpack_sniff(text, len);
+	if (!pen_plan_decodes(plan, packing, text, len))
+		return true;
+	if (pen_feed_start_decode(feed, packing, text, len))
+		feed->used = feed->sent;
+	feed->eof = false;
+	feed->fresh_ns = 0;
+	return false;
+}
+
+bool pen_feed_settle(struct pen_feed *feed)
 {
 	const struct pen_plan *plan = feed->batch->plan;
 	const char *text = feed->chunk->data + feed->sent;
@@ -90,27 +107,11 @@ static bool settle(struct pen_feed *feed)
 
 	if (is_settled(feed))
 		return true;
-	if (feed->stream && !feed->looked) {
-		enum pen_compression packing = plan->compression == PEN_COMPRESSION_AUTO ?
-						       pen_unpack_sniff(text, len) :
-						       plan->compression;
-
-		feed->looked = true;
-		if (!feed->decode && pen_plan_decodes(plan, packing, text, len)) {
-			if (pen_feed_start_decode(feed, packing, text, len))
-				feed->used = feed->sent;
-			feed->eof = false;
-			feed->fresh_ns = 0;
-			return false;
-		}
-		if (is_settled(feed))
-			return true;
-	}
 	rc = pen_plan_sniff(plan, feed->in_tree ? feed->name : "", text, len, feed->eof, &format, &csv, &why);
-	if (!rc && plan->column && !is_table(format)) {
-		misfit(feed, -PEN_USAGE, "the key names a column, and there are none: choose --format csv, or a JSON pointer");
-		return false;
-	}
+	if (!rc && plan->column && !is_table(format))
+		rc = pen_fail(&why, -PEN_USAGE, 0,
+			      "the key '%s' names a column, and there are none: choose --format csv, or a JSON pointer",
+			      plan->key);
 	if (rc) {
 		misfit(feed, rc, why.text);
 		return false;
@@ -224,7 +225,7 @@ static void cut_chunk(struct pen_feed *feed)
 	uint32_t len = feed->used - feed->sent, lead, begin;
 	struct pen_cut cut;
 
-	if (!settle(feed))
+	if (!pen_feed_look(feed) || !pen_feed_settle(feed))
 		return;
 	lead = lead_bytes(feed, text, len);
 	cut_text(feed, chunk, text + lead, len - lead, feed->eof, &cut);
@@ -234,6 +235,7 @@ static void cut_chunk(struct pen_feed *feed)
 	}
 	begin = feed->sent + lead;
 	learn(feed, &cut, len - lead - (uint32_t)cut.len);
+	pen_feed_pass_text(feed, text, lead, cut.len);
 	keep_rest(feed, text + lead + cut.len, len - lead - cut.len);
 	if (cut.len || lead)
 		send_records(feed, chunk, begin, lead, &cut);
@@ -243,9 +245,8 @@ static void cut_chunk(struct pen_feed *feed)
 		pen_feed_close_file(feed);
 }
 
-/* Reads the next bytes of the open file. False: no room in io, or the decoder has none yet and will wake us. */
-static bool read_on(struct pen_feed *feed, char *to, size_t len,
-		    void (*done)(struct pen_feed *feed, int64_t got, size_t wanted))
+bool pen_feed_read_on(struct pen_feed *feed, char *to, size_t len,
+		      void (*done)(struct pen_feed *feed, int64_t got, size_t wanted))
 {
 	int64_t got;
 
@@ -282,7 +283,7 @@ bool pen_feed_step_records(struct pen_feed *feed)
 			return true;
 		target = byte_limit(feed);
 	}
-	return read_on(feed, feed->chunk->data + feed->used, target - feed->used, pen_feed_done_records);
+	return pen_feed_read_on(feed, feed->chunk->data + feed->used, target - feed->used, pen_feed_done_records);
 }
 
 /* Counts what a read brought. False: the file broke. */
@@ -324,7 +325,7 @@ static int send_copy(struct pen_feed *feed)
 	struct pen_chunk *copy;
 	struct pen_cut cut;
 
-	if (!settle(feed))
+	if (!pen_feed_look(feed) || !pen_feed_settle(feed))
 		return 0;
 	lead = lead_bytes(feed, text, len);
 	copy = pen_feed_get_chunk(feed);
@@ -337,6 +338,7 @@ static int send_copy(struct pen_feed *feed)
 		pen_feed_put_chunk(feed, copy);
 		return 0;
 	}
+	pen_feed_pass_text(feed, text, lead, cut.len);
 	feed->sent += lead + (uint32_t)cut.len;
 	send_records(feed, copy, 0, lead, &cut);
 	return 1;
@@ -436,6 +438,7 @@ static void end_jumbo(struct pen_feed *feed, uint64_t len, bool whole)
 	struct pen_chunk *chunk = feed->chunk;
 	char *base = feed->engine->jumbo.base;
 
+	pen_feed_pass_text(feed, base, 0, len);
 	keep_rest(feed, base + len, feed->jumbo_used - len);
 	feed->state = FEED_RECORDS;
 	if (feed->seek.bare > feed->batch->plan->max_record || !make_room(feed, len)) {
@@ -474,6 +477,7 @@ static void look_jumbo(struct pen_feed *feed, uint64_t got)
 		end_jumbo(feed, feed->jumbo_used, true);
 	} else if (feed->seek.seen - pen_min(feed->seek.lead, feed->seek.seen) >
 		   feed->batch->plan->max_record + 2) { /* a terminator is no part of it */
+		pen_feed_pass_text(feed, base, 0, feed->jumbo_used);
 		feed->state = FEED_SKIP; /* its beginning still lies in the chunk's own slot */
 	}
 }
@@ -491,7 +495,7 @@ bool pen_feed_step_jumbo(struct pen_feed *feed)
 	}
 	if (feed->state == FEED_SKIP)
 		feed->jumbo_used = 0; /* read over and over into its front */
-	return read_on(feed, feed->engine->jumbo.base + feed->jumbo_used, feed->engine->chunk_bytes,
+	return pen_feed_read_on(feed, feed->engine->jumbo.base + feed->jumbo_used, feed->engine->chunk_bytes,
 		       feed->state == FEED_SKIP ? pen_feed_done_skip : pen_feed_done_jumbo);
 }
 
@@ -511,6 +515,7 @@ void pen_feed_done_skip(struct pen_feed *feed, int64_t got, size_t wanted)
 	if (!account(feed, got, wanted))
 		return;
 	found = feed->splitter->seek(&feed->seek, base, (size_t)got, &n);
+	pen_feed_pass(feed, base, n);
 	if (!found && !feed->eof)
 		return;
 	if (!found) {

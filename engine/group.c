@@ -151,6 +151,8 @@ static void trim(struct apply *a, struct pen_chunk *chunk)
 	chunk->after.offset = chunk->base_offset + cut.len;
 	chunk->after.line = chunk->first_line + cut.lines;
 	chunk->after.context = cut.context;
+	if (!chunk->path) /* feed_stream.c: what is read again of a stream is known by it */
+		chunk->after.content = pen_hash128(chunk->data + chunk->begin, chunk->bytes);
 }
 
 /* ---- records ------------------------------------------------------------------------------- */

@@ -126,6 +126,26 @@ static int join_labels(struct pen_plan *plan, const struct pen_run *run, struct 
 	return 0;
 }
 
+/* A list of items is a source like others, but for its name, which is taken as it stands, and its terminator. */
+static int copy_items(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
+{
+	if (run->source_count)
+		return pen_fail(why, -PEN_USAGE, 0, "a list of items stands instead of sources, not beside them");
+	if (!*run->items)
+		return pen_fail(why, -PEN_USAGE, 0, "the name of the list of items is empty");
+	if (run->format == PEN_FORMAT_AUTO)
+		plan->format = plan->key_kind == PEN_KEY_POINTER ? PEN_FORMAT_NDJSON : PEN_FORMAT_LINES;
+	else if (run->format != PEN_FORMAT_NDJSON && run->format != PEN_FORMAT_LINES)
+		return pen_fail(why, -PEN_USAGE, 0, "a list of items holds lines: its format is ndjson or lines");
+	plan->items = true;
+	plan->terminator = run->items_nul ? 0 : '\n';
+	plan->wanted = calloc(1, sizeof *plan->wanted);
+	if (!plan->wanted || !(plan->wanted[0] = strdup(run->items)))
+		return -ENOMEM;
+	plan->wanted_count = 1;
+	return 0;
+}
+
 static int copy_sources(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
 {
 	if (!run->source_count || run->source_count > PEN_SOURCES_MAX)
@@ -143,6 +163,13 @@ static int copy_sources(struct pen_plan *plan, const struct pen_run *run, struct
 		plan->wanted_count++;
 	}
 	return 0;
+}
+
+static int copy_tree(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
+{
+	plan->tree.filter = &plan->filter;
+	plan->tree.follow = run->follow_symlinks;
+	return pen_filter_init(&plan->filter, run, why);
 }
 
 static int check_run(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
@@ -227,6 +254,7 @@ int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret,
 	plan->chunk_bytes = run->chunk_bytes;
 	plan->pause_ms = run->pause_ms;
 	plan->fresh = run->fresh;
+	plan->terminator = '\n';
 	plan->into = strdup(run->into ? run->into : "default");
 	plan->key = strdup(run->key ? run->key : puts ? "@given" : "@seq");
 	plan->owner = owner_name(run->owner);
@@ -235,6 +263,8 @@ int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret,
 	rc = -ENOMEM;
 	if (plan->into && plan->key && plan->owner && plan->correlation_id && plan->idempotency_key)
 		rc = join_labels(plan, run, why);
+	if (!rc)
+		rc = copy_tree(plan, run, why);
 	if (!rc && puts && !run->key)
 		plan->key_kind = PEN_KEY_GIVEN;
 	if (!rc)
@@ -242,7 +272,7 @@ int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret,
 	if (!rc)
 		rc = copy_table(plan, run);
 	if (!rc && !puts)
-		rc = copy_sources(plan, run, why);
+		rc = run->items ? copy_items(plan, run, why) : copy_sources(plan, run, why);
 	if (rc) {
 		if (rc == -ENOMEM)
 			pen_fail(why, rc, ENOMEM, "no memory for a plan");
@@ -265,6 +295,7 @@ void pen_plan_close(struct pen_plan *plan)
 		pen_csv_unref(plan->sources[i].csv);
 	}
 	free(plan->sources);
+	pen_filter_fini(&plan->filter);
 	pen_pointer_fini(&plan->pointer);
 	free(plan->into);
 	free(plan->key);
@@ -475,7 +506,7 @@ static int look_tree(struct pen_plan *plan, struct pen_source *source, int fd, c
 {
 	struct pen_walk *walk = NULL;
 	struct pen_walk_file file;
-	int rc = pen_walk_open(fd, &walk);
+	int rc = pen_walk_open(fd, &plan->tree, &walk);
 
 	if (rc)
 		return pen_fail(why, rc == -ENOMEM ? rc : -PEN_SOURCE_OPEN, -rc, "'%s' cannot be listed: %s",
@@ -528,6 +559,8 @@ static int look(struct pen_plan *plan, struct pen_source *source, const _Atomic 
 	}
 	if (S_ISREG(st.st_mode)) {
 		rc = look_file(plan, source, fd, &st, &sum, why);
+	} else if (S_ISDIR(st.st_mode) && plan->items) {
+		rc = pen_fail(why, -PEN_USAGE, 0, "'%s' is a directory, not a list of items", source->path);
 	} else if (S_ISDIR(st.st_mode)) {
 		part = 1;
 		source->dev = st.st_dev;
@@ -588,6 +621,18 @@ static int check_source(const struct pen_plan *plan, const struct pen_source *so
 	return 0;
 }
 
+/* A filter that meets no directory would leave nothing out, against what was asked. */
+static int check_filter(const struct pen_plan *plan, struct pen_failure *why)
+{
+	if (plan->puts || (!plan->filter.include_count && !plan->filter.exclude_count))
+		return 0;
+	for (uint32_t i = 0; i < plan->source_count; i++)
+		if (plan->sources[i].kind == PEN_SOURCE_TREE)
+			return 0;
+	return pen_fail(why, -PEN_USAGE, 0,
+			"--include and --exclude choose among the files of a directory, and no source is one");
+}
+
 /* Appends a length-prefixed string to a growing buffer, so that no two lists of strings look alike. */
 static bool put_string(FILE *f, const char *text)
 {
@@ -624,8 +669,12 @@ static int identify(struct pen_plan *plan, struct pen_failure *why)
 		ok = fwrite(dialect, sizeof dialect, 1, f) == 1;
 	if (ok && plan->header_names)
 		ok = put_string(f, plan->header_names);
+	/* A stream's name says nothing of what comes through it: its key does. */
 	for (uint32_t i = 0; i < plan->source_count && ok; i++)
-		ok = put_string(f, realpath(plan->sources[i].path, path) ? path : plan->sources[i].path);
+		ok = put_string(f, plan->sources[i].kind == PEN_SOURCE_STREAM	? "-" :
+				   realpath(plan->sources[i].path, path) ? path : plan->sources[i].path);
+	ok = ok && pen_filter_sign(&plan->filter, f) &&
+	     (!plan->tree.follow || put_string(f, "follow"));
 	if (fclose(f) || !ok) {
 		free(buf);
 		return pen_fail(why, -ENOMEM, ENOMEM, "no memory for the batch's identity");
@@ -646,7 +695,9 @@ int pen_plan_look(struct pen_plan *plan, const _Atomic bool *stop, struct pen_fa
 	for (size_t i = 0; i < plan->wanted_count && !rc; i++) {
 		const char *want = plan->wanted[i];
 
-		if (want[0] == '@' && want[1])
+		if (plan->items)
+			rc = add_source(plan, want, why);
+		else if (want[0] == '@' && want[1])
 			rc = add_list(plan, want + 1, why);
 		else
 			rc = add_glob(plan, want, why);
@@ -664,6 +715,9 @@ int pen_plan_look(struct pen_plan *plan, const _Atomic bool *stop, struct pen_fa
 		plan->bytes_total += source->size;
 		plan->items_total += source->kind == PEN_SOURCE_TREE ? source->files : 1;
 	}
+	if (rc)
+		return rc;
+	rc = check_filter(plan, why);
 	if (rc)
 		return rc;
 	if (streams && (plan->puts || plan->source_count > 1 || !plan->sources[0].size))

@@ -19,7 +19,9 @@
 #include <stdint.h>
 
 #include "engine/csv.h"
+#include "engine/glob.h"
 #include "engine/json.h"
+#include "engine/walk.h"
 #include "ring/hash.h"
 #include "store/format.h"
 
@@ -64,6 +66,10 @@ struct pen_plan {
 	uint64_t chunk_bytes;
 	bool fresh;
 	bool puts;     /* opened by the program: no sources */
+	struct pen_filter filter;
+	struct pen_walk_options tree; /* how directories are walked */
+	bool items;		      /* the one source is a list of items */
+	char terminator;	      /* of lines */
 	char **wanted; /* sources as given, before they are looked at */
 	size_t wanted_count;
 

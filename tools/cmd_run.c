@@ -75,12 +75,13 @@ static int start(const struct pen_cmd *cmd, struct pen_store *store, struct pen_
 
 static void name_of(const struct pen_args *args, char *out, size_t cap)
 {
-	const char *slash = strrchr(args->words[0], '/');
+	const char *first = args->word_count ? args->words[0] : args->value[PEN_O_ITEMS].text;
+	const char *slash = strrchr(first, '/');
 
 	if (args->word_count > 1)
 		snprintf(out, cap, "%zu sources", args->word_count);
 	else
-		snprintf(out, cap, "%s", slash && slash[1] ? slash + 1 : args->words[0]);
+		snprintf(out, cap, "%s", slash && slash[1] ? slash + 1 : first);
 }
 
 /* Waits for the completion and shows how it goes. 0, or the code the engine gave up with. */

@@ -79,12 +79,14 @@ static bool dataset_ok(const char *name)
 
 static int check_labels(const struct pen_args *args)
 {
-	if (args->list_count > PEN_LABELS_MAX)
-		return usage("a batch has at most 64 labels", "");
-	for (size_t i = 0; i < args->list_count; i++) {
-		const char *equals = strchr(args->list[i], '=');
+	const struct pen_list *labels = &args->lists[0];
 
-		if (!equals || equals == args->list[i])
+	if (labels->count > PEN_LABELS_MAX)
+		return usage("a batch has at most 64 labels", "");
+	for (size_t i = 0; i < labels->count; i++) {
+		const char *equals = strchr(labels->at[i], '=');
+
+		if (!equals || equals == labels->at[i])
 			return usage("a label is KEY=VALUE", "");
 	}
 	return 0;
@@ -92,7 +94,14 @@ static int check_labels(const struct pen_args *args)
 
 static int check_sources(const struct pen_args *args, bool *ret_stream)
 {
-	*ret_stream = false;
+	const struct pen_value *items = &args->value[PEN_O_ITEMS];
+
+	if (items->set && (args->word_count || !*items->text))
+		return usage("--items takes a file, and stands instead of sources",
+			     "a second list, or sources beside it, are a second run");
+	if (args->value[PEN_O_NULL].set && !items->set)
+		return usage("-0 is about --items", "like find . -print0 | penstock run --items - -0");
+	*ret_stream = items->set && strcmp(items->text, "-") == 0;
 	for (size_t i = 0; i < args->word_count; i++) {
 		if (args->words[i][0] == '\0')
 			return usage("a source's name is empty", "");
@@ -215,8 +224,15 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 		.fresh = pen_cmd_set(cmd, PEN_O_FRESH),
 		.owner = text_of(cmd, PEN_O_OWNER),
 		.correlation_id = text_of(cmd, PEN_O_CORRELATION_ID),
-		.labels = cmd->args->list,
-		.label_count = cmd->args->list_count,
+		.labels = cmd->args->lists[0].at,
+		.label_count = cmd->args->lists[0].count,
+		.include = cmd->args->lists[PEN_O_INCLUDE - PEN_O_LABEL].at,
+		.include_count = cmd->args->lists[PEN_O_INCLUDE - PEN_O_LABEL].count,
+		.exclude = cmd->args->lists[PEN_O_EXCLUDE - PEN_O_LABEL].at,
+		.exclude_count = cmd->args->lists[PEN_O_EXCLUDE - PEN_O_LABEL].count,
+		.items = text_of(cmd, PEN_O_ITEMS),
+		.items_nul = pen_cmd_set(cmd, PEN_O_NULL),
+		.follow_symlinks = pen_cmd_set(cmd, PEN_O_FOLLOW_SYMLINKS),
 		.idempotency_key = text_of(cmd, PEN_O_IDEMPOTENCY_KEY),
 	};
 }

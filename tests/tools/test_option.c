@@ -66,8 +66,8 @@ Test(option, negative_numbers_are_values_and_words)
 Test(option, lists_keep_every_value)
 {
 	cr_assert_eq(PARSE("run", "a", "--label", "k=1", "--label=l=2"), 0);
-	cr_assert_eq(args.list_count, 2);
-	cr_expect_str_eq(args.list[1], "l=2");
+	cr_assert_eq(args.lists[0].count, 2);
+	cr_expect_str_eq(args.lists[0].at[1], "l=2");
 	pen_option_fini(&args);
 }
 
