@@ -15,9 +15,10 @@ const struct pen_splitter *pen_splitter_of(enum pen_format format)
 	case PEN_FORMAT_NDJSON:
 	case PEN_FORMAT_LINES:
 		return &pen_split_lines;
-	case PEN_FORMAT_JSON:
 	case PEN_FORMAT_CSV:
 	case PEN_FORMAT_TSV:
+		return &pen_split_csv;
+	case PEN_FORMAT_JSON:
 	case PEN_FORMAT_FRAMES:
 	case PEN_FORMAT_AUTO:
 	case PEN_FORMAT_FILES:
