@@ -248,6 +248,7 @@ static int meet(struct admission *a, const struct pen_facts *facts, struct pen_s
 	struct pen_dataset *there;
 	int rc, fd = -1;
 
+	a->batch->unchanged = same;
 	if (is_over(st)) {
 		if (st->fixed.state != PEN_COMPLETED || a->plan->fresh)
 			return create(a);

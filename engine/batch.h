@@ -61,6 +61,7 @@ struct pen_batch {
 	uint64_t seq_base;
 	uint64_t dataset_id;
 	bool resumed;
+	bool unchanged;	       /* the sources are those that it began with */
 	bool already;	       /* complete before: nothing to do */
 	struct pen_place from; /* where to begin */
 	uint64_t from_items;   /* items decided by earlier runs */
@@ -80,6 +81,7 @@ struct pen_batch {
 	int end_code; /* what its completion will say */
 	struct pen_failure why;
 	struct pen_gauge gauge; /* published after every commit; anyone reads */
+	bool owes;		/* it completed, and the reader is to say so when its files are dealt with */
 	_Atomic bool stop;	/* committer to reader: produce no more */
 
 	/* Written by the reader. */

@@ -110,7 +110,8 @@ static void finish(struct committer *c, struct pen_batch *batch, int code)
 	batch->lock_fd = -1;
 	pen_turn_level_leave(c->engine->store, batch->level_ticket);
 	c->batches[batch->index] = NULL;
-	if (batch->sqe != UINT32_MAX)
+	batch->owes = !code && batch->plan->on_success != PEN_SUCCESS_KEEP && !batch->plan->puts;
+	if (batch->sqe != UINT32_MAX && !batch->owes)
 		pen_engine_complete(c->engine, PEN_FROM_COMMITTER, batch->sqe, code, batch->id,
 				    batch->standing.fixed.applied.items);
 }

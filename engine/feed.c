@@ -58,6 +58,8 @@ int pen_feed_open(struct pen_engine *engine, struct pen_batch *batch, uint32_t u
 		feed->fetches[i].next = feed->fetch_free;
 		feed->fetch_free = &feed->fetches[i];
 	}
+	feed->after = pen_aftermath_open(engine, batch->plan, batch->id);
+	pen_aftermath_earlier(feed->after, batch->plan, 0, feed->next_source, batch->unchanged);
 	*ret = feed;
 	return 0;
 }
@@ -71,6 +73,7 @@ void pen_feed_close(struct pen_feed *feed)
 	pen_decode_close(feed->decode);
 	pen_csv_unref(feed->csv);
 	pen_feed_forget_passed(feed);
+	pen_aftermath_close(feed->after);
 	if (feed->fd >= 0)
 		close(feed->fd);
 	if (feed->root >= 0)
@@ -83,6 +86,11 @@ void pen_feed_close(struct pen_feed *feed)
 struct pen_feed *pen_feed_of(struct pen_io_req *req)
 {
 	return req->user;
+}
+
+struct pen_aftermath *pen_feed_aftermath(const struct pen_feed *feed)
+{
+	return feed->after;
 }
 
 uint32_t pen_feed_user(const struct pen_feed *feed)
@@ -457,6 +465,7 @@ static bool step_source(struct pen_feed *feed)
 	feed->lead = 0;
 	pen_feed_set_format(feed, feed->file.format, feed->file.csv ? pen_csv_ref(feed->file.csv) : NULL);
 	snprintf(feed->name, sizeof feed->name, "%s", feed->file.path);
+	pen_aftermath_source(feed->after, &feed->file);
 	here = feed->source == batch->from.source;
 	for (uint32_t i = feed->summed; i < feed->source; i++) /* a tree that was walked is in it already */
 		if (i < batch->from.source || batch->plan->sources[i].kind != PEN_SOURCE_TREE)
@@ -497,6 +506,7 @@ static bool step_source(struct pen_feed *feed)
 			pen_feed_break(feed, pen_feed_break_code(rc), rc);
 			return true;
 		}
+		pen_aftermath_tree(feed->after, &feed->file);
 		feed->in_tree = true;
 		feed->state = feed->rules.format == PEN_FORMAT_FILES ? FEED_PACK : FEED_FILE;
 	}
@@ -516,6 +526,8 @@ static bool step_end(struct pen_feed *feed)
 	if (feed->fetches_out)
 		return false;
 	feed->in_tree = false;
+	if (feed->state == FEED_OVER && !feed->stopping)
+		pen_aftermath_seal(feed->after);
 	pen_feed_close_file(feed);
 	*end = (struct pen_chunk){
 		.batch = feed->batch,

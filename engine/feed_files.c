@@ -41,6 +41,7 @@ static void compare_behind(struct pen_feed *feed)
 			"what was added or removed behind that place is not read again",
 			root, (unsigned long long)feed->tree_files, feed->batch->from_path,
 			(unsigned long long)from->files);
+		pen_aftermath_spoil(feed->after, "not all that lies behind that place was read");
 		return;
 	}
 	pen_fail(&why, -PEN_CHANGED, 0, "files in '%s' that are committed already have changed since", root);
@@ -58,6 +59,8 @@ static bool behind(struct pen_feed *feed, const struct pen_walk_file *file, uint
 		compare_behind(feed);
 	feed->tree_files++;
 	feed->behind += file->size;
+	if (!file->linked)
+		pen_aftermath_file(feed->after, file);
 	pen_sum_add(&feed->tree_paths, pen_walk_path_hash(file));
 	pen_sum_add(&feed->tree_content, pen_walk_file_hash(file));
 	if (c > 0)

@@ -10,6 +10,7 @@
 #ifndef PEN_ENGINE_FEED_PRIVATE_H
 #define PEN_ENGINE_FEED_PRIVATE_H
 
+#include "engine/aftermath.h"
 #include "engine/decode.h"
 #include "engine/feed.h"
 #include "engine/walk.h"
@@ -107,6 +108,8 @@ struct pen_feed {
 	uint64_t jumbo_used;
 	struct pen_seek seek; /* for the jumbo record's end */
 	bool holds_jumbo;
+
+	struct pen_aftermath *after; /* what becomes of the files; NULL: they are kept */
 
 	/* A break that waits for a tag. */
 	int break_code, break_error;

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/aftermath.h"
 #include "engine/chunk.h"
 #include "engine/decode.h"
 #include "engine/sniff.h"
@@ -165,6 +166,25 @@ static int copy_sources(struct pen_plan *plan, const struct pen_run *run, struct
 	return 0;
 }
 
+/* The directory to move to, from wherever a later run may look. */
+static int copy_aftermath(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
+{
+	const char *to = run->move_to ? run->move_to : "";
+	char cwd[PATH_MAX];
+
+	plan->on_success = run->on_success;
+	if ((plan->on_success == PEN_SUCCESS_MOVE) != (*to != 0))
+		return pen_fail(why, -PEN_USAGE, 0, "to move source files needs a directory, and only that");
+	if (!*to || *to == '/') {
+		plan->move_to = strdup(to);
+	} else if (!getcwd(cwd, sizeof cwd)) {
+		return pen_fail(why, -PEN_USAGE, errno, "this directory has no name: %s", strerror(errno));
+	} else if (asprintf(&plan->move_to, "%s/%s", cwd, to) < 0) {
+		plan->move_to = NULL;
+	}
+	return plan->move_to ? 0 : -ENOMEM;
+}
+
 static int copy_tree(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
 {
 	plan->tree.filter = &plan->filter;
@@ -265,6 +285,8 @@ int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret,
 		rc = join_labels(plan, run, why);
 	if (!rc)
 		rc = copy_tree(plan, run, why);
+	if (!rc)
+		rc = copy_aftermath(plan, run, why);
 	if (!rc && puts && !run->key)
 		plan->key_kind = PEN_KEY_GIVEN;
 	if (!rc)
@@ -296,6 +318,7 @@ void pen_plan_close(struct pen_plan *plan)
 	}
 	free(plan->sources);
 	pen_filter_fini(&plan->filter);
+	free(plan->move_to);
 	pen_pointer_fini(&plan->pointer);
 	free(plan->into);
 	free(plan->key);
@@ -524,6 +547,7 @@ static int look_tree(struct pen_plan *plan, struct pen_source *source, int fd, c
 			break;
 		}
 	}
+	source->sum = *sum;
 	pen_walk_close(walk);
 	return rc == -ENOMEM ? pen_fail(why, rc, ENOMEM, "no memory to list '%s'", source->path) : rc;
 }
@@ -718,6 +742,8 @@ int pen_plan_look(struct pen_plan *plan, const _Atomic bool *stop, struct pen_fa
 	if (rc)
 		return rc;
 	rc = check_filter(plan, why);
+	if (!rc)
+		rc = pen_aftermath_check(plan, why);
 	if (rc)
 		return rc;
 	if (streams && (plan->puts || plan->source_count > 1 || !plan->sources[0].size))

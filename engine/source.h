@@ -36,7 +36,8 @@ struct pen_source {
 	struct pen_csv *csv;	/* of a file that is a table; owned */
 	uint64_t dev, ino, size;
 	int64_t mtime_ns;
-	uint64_t files; /* of a tree */
+	uint64_t files;	    /* of a tree */
+	struct pen_sum sum; /* of a tree: of its files' hashes */
 };
 
 /* A pen_run, owned. */
@@ -70,6 +71,8 @@ struct pen_plan {
 	struct pen_walk_options tree; /* how directories are walked */
 	bool items;		      /* the one source is a list of items */
 	char terminator;	      /* of lines */
+	enum pen_on_success on_success;
+	char *move_to; /* absolute; "" */
 	char **wanted; /* sources as given, before they are looked at */
 	size_t wanted_count;
 

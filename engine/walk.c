@@ -27,7 +27,7 @@ struct entry {
 	bool dir;
 	bool link; /* followed */
 	int error;
-	uint64_t ino, size;
+	uint64_t dev, ino, size;
 	int64_t mtime_ns;
 };
 
@@ -133,6 +133,7 @@ static bool look(struct pen_walk *walk, int fd, const char *name, bool whole_pat
 	if (ret->error)
 		return false;
 	if (S_ISREG(st.st_mode)) {
+		ret->dev = st.st_dev;
 		ret->ino = st.st_ino;
 		ret->size = (uint64_t)st.st_size;
 		ret->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
@@ -292,6 +293,7 @@ static void fill(struct pen_walk *walk, const struct entry *e, size_t len, int e
 	*ret = (struct pen_walk_file){
 		.path = walk->path,
 		.path_len = len,
+		.dev = e->dev,
 		.ino = e->ino,
 		.size = e->size,
 		.mtime_ns = e->mtime_ns,

@@ -34,7 +34,7 @@ struct pen_walk_options {
 struct pen_walk_file {
 	const char *path; /* below the root; valid until the next call */
 	size_t path_len;
-	uint64_t ino, size;
+	uint64_t dev, ino, size;
 	int64_t mtime_ns;
 	int error; /* 0, or -errno: this entry could not be looked at */
 	bool linked; /* a symbolic link leads to it: to be opened with `follow` */

@@ -29,6 +29,7 @@
 	X(IN_USE, 315, 75, "an unfinished batch uses it", "finish it, or end it with `penstock cancel`") \
 	X(MEMORY, 316, 3, "not enough memory", "raise the limit (ulimit -v, cgroup), or use fewer --jobs") \
 	X(TREE_MOVED, 317, 0, "files behind the checkpoint were added or removed; they are not read again", "run with --fresh to take the tree as it is now") \
+	X(SOURCE_KEPT, 321, 0, "source files were not deleted or moved", "they are no longer what was read, or cannot go where they should: look at them, then remove them yourself") \
 	/* store */                                                                                \
 	X(STORE_MISSING, 401, 3, "there is no store in that directory", "`penstock run` makes one; check --store and $PENSTOCK_STORE") \
 	X(STORE_FOREIGN, 402, 2, "the directory holds other files and is no store", "choose an empty or new directory") \

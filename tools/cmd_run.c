@@ -31,7 +31,7 @@
 static void notice(void *arg, int code, const char *text)
 {
 	(void)arg;
-	if (code == 0 || code == -PEN_IO_DENIED || code == -PEN_TREE_MOVED)
+	if (code == 0 || code == -PEN_IO_DENIED || code == -PEN_TREE_MOVED || code == -PEN_SOURCE_KEPT)
 		pen_say_note("%s", text);
 	else
 		pen_say_warning(code, "%s", text);

@@ -77,6 +77,24 @@ static bool dataset_ok(const char *name)
 	return true;
 }
 
+/* keep, delete or move:DIR. False: neither. */
+static bool on_success(const char *text, enum pen_on_success *ret, const char **ret_dir)
+{
+	*ret = PEN_SUCCESS_KEEP;
+	*ret_dir = NULL;
+	if (!text || !strcmp(text, "keep"))
+		return true;
+	if (!strcmp(text, "delete")) {
+		*ret = PEN_SUCCESS_DELETE;
+		return true;
+	}
+	if (strncmp(text, "move:", 5) != 0 || !text[5])
+		return false;
+	*ret = PEN_SUCCESS_MOVE;
+	*ret_dir = text + 5;
+	return true;
+}
+
 static int check_labels(const struct pen_args *args)
 {
 	const struct pen_list *labels = &args->lists[0];
@@ -122,6 +140,8 @@ static const char *text_of(const struct pen_cmd *cmd, enum pen_option_id id)
 static int check(const struct pen_cmd *cmd, const struct pen_run *spec, bool *ret_stream)
 {
 	int rc = check_sources(cmd->args, ret_stream);
+	enum pen_on_success what;
+	const char *dir;
 
 	if (!rc && spec->into && !dataset_ok(spec->into)) {
 		pen_say_error(-PEN_DATASET_NAME, "the dataset cannot be called '%s'", spec->into);
@@ -136,6 +156,8 @@ static int check(const struct pen_cmd *cmd, const struct pen_run *spec, bool *re
 		rc = usage("--owner needs a name", "");
 	if (!rc && spec->idempotency_key && !*spec->idempotency_key)
 		rc = usage("--idempotency-key needs a value", "");
+	if (!rc && !on_success(text_of(cmd, PEN_O_ON_SUCCESS), &what, &dir))
+		rc = usage("--on-success takes keep, delete or move:DIR", "like --on-success move:done");
 	return rc ? rc : check_labels(cmd->args);
 }
 
@@ -235,6 +257,7 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 		.follow_symlinks = pen_cmd_set(cmd, PEN_O_FOLLOW_SYMLINKS),
 		.idempotency_key = text_of(cmd, PEN_O_IDEMPOTENCY_KEY),
 	};
+	(void)on_success(text_of(cmd, PEN_O_ON_SUCCESS), &ret->on_success, &ret->move_to); /* check refuses it */
 }
 
 int pen_spec_make(const struct pen_cmd *cmd, struct pen_run *ret, bool *ret_stream)
