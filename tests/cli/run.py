@@ -354,7 +354,7 @@ def usage(lab):
     assert "--key" in lab.run("run", "x", "--kee", "y", rc=2).err
     assert "run" in lab.run("rnu", rc=2).err
     f = lab.path("f", "1\n")
-    for args in (("run",), ("run", f, "--format", "csv"), ("run", f, "--processor", "exec:x"), ("run", f, "--format", "lines", "--key", "/a"),
+    for args in (("run",), ("run", f, "--format", "frames:u8"), ("run", f, "--processor", "exec:x"), ("run", f, "--format", "lines", "--key", "/a"),
                  ("run", f, "--into", "penstock.x"), ("run", f, "--correlation-id", "x"), ("drop", "default")):
         lab.run(*args, rc=(2, 3))
     lab.load(f, "--format", "lines")
