@@ -25,7 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "penstock.h"
+#include "include/penstock.h"
 
 struct pen_csv;
 
