@@ -73,6 +73,7 @@ static struct pen_batch *new_batch(struct pen_engine *engine, struct pen_sqe *sq
 	}
 	batch->plan = sqe->plan;
 	sqe->plan = NULL;
+	batch->forecast = sqe->forecast;
 	batch->sqe = sqe->index;
 	batch->index = index;
 	batch->lock_fd = -1;
@@ -189,6 +190,7 @@ static void take(struct pen_engine *engine, struct pen_sqe *sqe)
 		pen_engine_complete(engine, PEN_FROM_READER, sqe->index, 0, 0, 0);
 		break;
 	case PEN_OP_RUN:
+	case PEN_OP_PLAN:
 	case PEN_OP_OPEN:
 		sqe->next = NULL;
 		*engine->waiting_end = sqe;
