@@ -80,7 +80,7 @@ static bool has_items(const struct pen_chunk *chunk)
 
 /* ---- thresholds ---------------------------------------------------------------------------- */
 
-static bool too_many(const struct pen_plan *plan, uint64_t rejected, uint64_t items)
+bool pen_group_too_many(const struct pen_plan *plan, uint64_t rejected, uint64_t items)
 {
 	if (!plan->has_max_rejects)
 		return false;
@@ -107,7 +107,7 @@ static void find_cut(struct apply *a)
 		for (uint32_t i = 0; has_items(chunk) && i < chunk->flaw_count; i++) {
 			const struct pen_flaw *flaw = pen_chunk_flaw(chunk, i);
 
-			if (!too_many(plan, ++rejected, chunk->first_item + flaw->item + 1))
+			if (!pen_group_too_many(plan, ++rejected, chunk->first_item + flaw->item + 1))
 				continue;
 			a->cut = true;
 			a->count = c + 1;
@@ -292,8 +292,7 @@ static int by_item(const void *x, const void *y)
 	return (p > q) - (p < q);
 }
 
-/* Where the item stood: line and path mean different things for lines, files and puts. */
-static void place_row(const struct pen_chunk *chunk, uint32_t at, uint32_t line, struct pen_row *row)
+void pen_group_place(const struct pen_chunk *chunk, uint32_t at, uint32_t line, struct pen_row *row)
 {
 	bool tree = !chunk->batch->plan->puts &&
 		    chunk->batch->plan->sources[chunk->source].kind == PEN_SOURCE_TREE;
@@ -324,7 +323,7 @@ static int put_flaw(struct apply *a, const struct pen_chunk *chunk, const struct
 		.attempts = 1,
 	};
 
-	place_row(chunk, flaw->at, flaw->line, &row);
+	pen_group_place(chunk, flaw->at, flaw->line, &row);
 	a->n->rejected++;
 	return pen_item_put(a->txn, &row);
 }
@@ -346,7 +345,7 @@ static int put_twice(struct apply *a, const struct twice *t)
 		.attempts = 1,
 	};
 
-	place_row(t->chunk, t->entry->at, t->entry->line, &row);
+	pen_group_place(t->chunk, t->entry->at, t->entry->line, &row);
 	return pen_item_put(a->txn, &row);
 }
 
@@ -426,7 +425,7 @@ static int end_batch(struct apply *a, struct pen_standing *st, int code, uint64_
 {
 	const struct ending *how;
 
-	if (!code && too_many(a->batch->plan, a->n->rejected, a->n->items))
+	if (!code && pen_group_too_many(a->batch->plan, a->n->rejected, a->n->items))
 		code = -PEN_STOPPED_BY;
 	how = ending_of(code);
 	st->fixed.ended_ms = now_ms;
@@ -464,7 +463,7 @@ static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int 
 			move_place(st, &chunk->after);
 		}
 	}
-	if (!rc && !*ret_over && (a->cut || too_many(a->batch->plan, a->n->rejected, a->n->items))) {
+	if (!rc && !*ret_over && (a->cut || pen_group_too_many(a->batch->plan, a->n->rejected, a->n->items))) {
 		*ret_over = -PEN_STOPPED_BY;
 		if (st->fixed.state == PEN_RUNNING)
 			rc = set_state(a, st, PEN_STOPPED, PEN_EVENT_STOPPED, -PEN_STOPPED_BY);

@@ -24,6 +24,7 @@ struct pen_out;
 
 enum pen_command_id {
 	PEN_CMD_RUN,
+	PEN_CMD_PLAN,
 	PEN_CMD_STATUS,
 	PEN_CMD_ITEMS,
 	PEN_CMD_EVENTS,

@@ -6,7 +6,8 @@
 
 #include "include/penstock.h"
 
-#define CMD(name) (1u << PEN_CMD_##name)
+/* plan takes whatever run takes. */
+#define CMD(name) (1u << PEN_CMD_##name | (PEN_CMD_##name == PEN_CMD_RUN ? 1u << PEN_CMD_PLAN : 0))
 
 const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 	[PEN_CMD_RUN] = { "run", PEN_CMD_RUN, "SOURCE…", 1, SIZE_MAX, "Run",
@@ -18,6 +19,12 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 			  "penstock run 'logs/*.ndjson' --into logs --max-rejects 1%\n"
 			  "penstock run docs/ --format files --key @path --into docs\n"
 			  "zcat big.gz | penstock run - --format lines --idempotency-key big-2024\n" },
+	[PEN_CMD_PLAN] = { "plan", PEN_CMD_PLAN, "SOURCE…", 1, SIZE_MAX, "Run",
+			   "what run would do: counts, rejects, duplicates, size, limits; writes nothing",
+			   "Takes the options of `penstock run`, reads the sources as it would, and ends with the status it would end\n"
+			   "with. Nothing is written, made or locked. Ctrl-C stops it at once.",
+			   "penstock plan papers.ndjson --key /id\n"
+			   "penstock plan 'logs/*.ndjson' --into logs --max-rejects 1% --json | jq .rejected\n" },
 	[PEN_CMD_STATUS] = { "status", PEN_CMD_STATUS, "[BATCH]", 0, 1, "Look",
 			     "the store, or one batch: state and counters",
 			     "BATCH is an id, a unique prefix of one, @last or @running.",
@@ -59,7 +66,7 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 };
 
 const char pen_commands_later[] =
-	"submit\0work\0watch\0export\0pause\0resume\0retry\0plan\0why\0limit\0flag\0clean\0bench\0log\0serve\0"
+	"submit\0work\0watch\0export\0pause\0resume\0retry\0why\0limit\0flag\0clean\0bench\0log\0serve\0"
 	"completion\0config\0";
 
 #define GLOBAL(name, id, kind, letter, arg, choices, fallback, help)                                       \
