@@ -248,7 +248,6 @@ static enum pen_fate judge(const struct pen_plan *plan, const struct pen_facts *
 	bool files_same = !memcmp(facts->fixed.content, plan->content, 8);
 	bool same = files_same && !memcmp(facts->fixed.content, plan->content, 16);
 
-	a->batch->unchanged = same;
 	if (is_over(st)) {
 		if (st->fixed.state != PEN_COMPLETED || plan->fresh)
 			return PEN_FATE_NEW;
@@ -281,6 +280,7 @@ static int meet(struct admission *a, const struct pen_facts *facts, struct pen_s
 	enum pen_fate fate = judge(a->plan, facts, st, there);
 	int rc, fd = -1;
 
+	a->batch->unchanged = !memcmp(facts->fixed.content, a->plan->content, 16);
 	if (!is_over(st)) {
 		rc = lock(a, facts->fixed.id, &fd);
 		if (rc)

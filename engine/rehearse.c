@@ -76,7 +76,7 @@ static int copy_sources(struct pen_rehearsal *r)
 		out->sources[i] = (struct pen_forecast_source){
 			.path = memcpy(at, source->path, n),
 			.format = source->format,
-			.said = "",
+			.said = source->csv ? source->csv->said : "",
 			.bytes = source->size,
 			.files = source->files,
 		};
