@@ -87,23 +87,24 @@ uint64_t pen_inflow_packed(const struct pen_inflow *inflow)
 /* New bytes into `in`, which is empty. 0, -EAGAIN when there are none without waiting, or a failure. */
 static int refill(struct pen_inflow *f, bool wait)
 {
+	bool stream = f->opt.offset == PEN_INFLOW_STREAM;
+
 	for (;;) {
-		struct pollfd fds[2] = { { .fd = f->opt.fd, .events = POLLIN },
-					 { .fd = f->opt.stop_fd, .events = POLLIN } };
+		struct pollfd fds[2] = { { .fd = f->opt.stop_fd, .events = POLLIN },
+					 { .fd = stream ? f->opt.fd : -1, .events = POLLIN } };
 		ssize_t n;
 
-		if (poll(fds, 2, wait ? -1 : 0) < 0 && errno != EINTR)
+		if (poll(fds, 2, wait && stream ? -1 : 0) < 0 && errno != EINTR)
 			return -errno;
-		if (fds[1].revents)
+		if (fds[0].revents)
 			return -ECANCELED;
-		if (!fds[0].revents && !wait)
-			return -EAGAIN;
-		if (!fds[0].revents)
+		if (stream && !fds[1].revents) {
+			if (!wait)
+				return -EAGAIN;
 			continue;
-		if (f->opt.offset == PEN_INFLOW_STREAM)
-			n = read(f->opt.fd, f->raw, RAW_BYTES);
-		else
-			n = pread(f->opt.fd, f->raw, RAW_BYTES, f->opt.offset);
+		}
+		n = stream ? read(f->opt.fd, f->raw, RAW_BYTES)
+			   : pread(f->opt.fd, f->raw, RAW_BYTES, f->opt.offset);
 		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (n < 0)
@@ -111,7 +112,7 @@ static int refill(struct pen_inflow *f, bool wait)
 		f->eof = n == 0;
 		f->in = (struct pen_span){ f->raw, f->raw + n };
 		f->taken += (uint64_t)n;
-		if (f->opt.offset != PEN_INFLOW_STREAM)
+		if (!stream)
 			f->opt.offset += n;
 		return 0;
 	}
