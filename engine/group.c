@@ -146,13 +146,13 @@ static void trim(struct apply *a, struct pen_chunk *chunk)
 		->cut(&chunk->rules, chunk->context, chunk->data + chunk->begin, chunk->end - chunk->begin, true,
 		      &limits, &cut);
 	chunk->items = cut.items;
+	chunk->bytes -= chunk->end - chunk->begin - cut.len; /* what stood before the first record counts on */
 	chunk->end = chunk->begin + (uint32_t)cut.len;
-	chunk->bytes = cut.len;
 	chunk->after.offset = chunk->base_offset + cut.len;
 	chunk->after.line = chunk->first_line + cut.lines;
 	chunk->after.context = cut.context;
 	if (!chunk->path) /* feed_stream.c: what is read again of a stream is known by it */
-		chunk->after.content = pen_hash128(chunk->data + chunk->begin, chunk->bytes);
+		chunk->after.content = pen_hash128(chunk->data + chunk->begin, cut.len);
 }
 
 /* ---- records ------------------------------------------------------------------------------- */

@@ -53,6 +53,11 @@ static bool keys_repeat(const struct pen_plan *plan)
 }
 
 /* The sources as they were looked at, with copies of their names: the plan goes before the forecast does. */
+static size_t said_bytes(const struct pen_source *source)
+{
+	return source->csv ? strlen(source->csv->said) + 1 : 0;
+}
+
 static int copy_sources(struct pen_rehearsal *r)
 {
 	const struct pen_plan *plan = r->batch->plan;
@@ -61,7 +66,7 @@ static int copy_sources(struct pen_rehearsal *r)
 	char *at;
 
 	for (uint32_t i = 0; i < plan->source_count; i++)
-		bytes += strlen(plan->sources[i].path) + 1;
+		bytes += strlen(plan->sources[i].path) + 1 + said_bytes(&plan->sources[i]);
 	r->text = malloc(TEXT_BYTES + bytes);
 	out->texts = r->text;
 	out->sources = calloc(plan->source_count, sizeof *out->sources);
@@ -76,11 +81,14 @@ static int copy_sources(struct pen_rehearsal *r)
 		out->sources[i] = (struct pen_forecast_source){
 			.path = memcpy(at, source->path, n),
 			.format = source->format,
-			.said = source->csv ? source->csv->said : "",
+			.said = "",
 			.bytes = source->size,
 			.files = source->files,
 		};
 		at += n;
+		if (source->csv) /* the forecast outlives the plan */
+			out->sources[i].said = memcpy(at, source->csv->said, said_bytes(source));
+		at += said_bytes(source);
 	}
 	out->source_count = plan->source_count;
 	out->bytes_total = plan->bytes_total;
