@@ -499,6 +499,12 @@ void pen_aftermath_carry_out(struct pen_aftermath *after, const struct pen_fmt_c
 	carry_out(after);
 }
 
+void pen_aftermath_forget(struct pen_aftermath *after)
+{
+	if (after)
+		after->done = true;
+}
+
 void pen_aftermath_close(struct pen_aftermath *after)
 {
 	char name[48];

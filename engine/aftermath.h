@@ -40,6 +40,8 @@ void pen_aftermath_spoil(struct pen_aftermath *after, const char *why);
 void pen_aftermath_seal(struct pen_aftermath *after);
 /* The batch is complete. counted: its numbers, in the end. */
 void pen_aftermath_carry_out(struct pen_aftermath *after, const struct pen_fmt_counters *counted);
+/* The batch is known not to be complete. */
+void pen_aftermath_forget(struct pen_aftermath *after);
 /* Forgets the list, unless it was sealed and not carried out to its end. NULL is allowed. */
 void pen_aftermath_close(struct pen_aftermath *after);
 

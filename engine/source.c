@@ -539,6 +539,12 @@ static int look(struct pen_plan *plan, struct pen_source *source, const _Atomic 
 			source->size = (uint64_t)st.st_size;
 		return 0;
 	}
+	/* A FIFO is opened once: whoever waits to write into it would be let go, and find nobody reading. */
+	if (!stat(source->path, &st) && S_ISFIFO(st.st_mode) && !access(source->path, R_OK)) {
+		source->kind = PEN_SOURCE_STREAM;
+		source->format = plan->format;
+		return 0;
+	}
 	fd = pen_source_open(source);
 	if (fd < 0 || fstat(fd, &st)) {
 		rc = fd < 0 ? -fd : errno;
