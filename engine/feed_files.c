@@ -56,8 +56,7 @@ static bool behind(struct pen_feed *feed, const struct pen_walk_file *file, uint
 	if (c > 0 && !feed->checked)
 		compare_behind(feed);
 	feed->tree_files++;
-	if (!file->linked)
-		pen_aftermath_file(feed->after, file);
+	pen_aftermath_file(feed->after, file);
 	pen_sum_add(&feed->tree_paths, pen_walk_path_hash(file));
 	pen_sum_add(&feed->tree_content, pen_walk_file_hash(file));
 	if (c > 0)
