@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The list is a head, then a row a file (or a directory that the next files lie in), then a row that closes it. A
- * list without that row was never sealed. It is locked while its run lives, so that no other run takes it for left
- * behind.
- *
  * Between looking at a file and unlinking it another program may put a new file in its place; the kernel has no call that
  * does both. The moment is as short as two system calls, and a program that renames files into a directory that is
  * being emptied has that race with every tool.
@@ -16,72 +12,44 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/owed.h"
 #include "ring/beneath.h"
 #include "ring/error.h"
 
-#define MAGIC 0x31726574666170ull /* "pafter1" */
-
-enum row_kind { ROW_DIR = 1, ROW_FILE, ROW_END };
-
-struct head {
-	uint64_t magic, batch;
-	struct pen_sum request;
-	uint32_t what, move_len;
-};
-
-struct row {
-	uint64_t dev, ino, size;
-	int64_t mtime_ns;
-	uint32_t kind, path_len;
-};
-
 struct pen_aftermath {
 	struct pen_engine *engine;
-	FILE *file;
-	uint64_t batch;
-	struct pen_sum request;
-	enum pen_on_success what;
-	bool spoilt, sealed, done;
-	int staging;	 /* its directory */
-	char name[32];	 /* in it; ".new" behind it until it is sealed */
-	char move_to[PATH_MAX];
+	struct pen_owed *owed;
+	struct pen_owed_head head;
+	bool spoilt, done;
 
 	/* While it is carried out. */
 	int root, dir, to_root, to_dir; /* the listed directory, the file's own; where it moves to */
 	char dir_path[PEN_PATH_BYTES_MAX + 1];
 	bool dir_open;
-	uint64_t count, kept, gone;
+	uint64_t count, kept;
 	char kept_first[PEN_PATH_BYTES_MAX + 1];
 	const char *kept_why;
 };
 
 /* ---- the list ------------------------------------------------------------------------------ */
 
-static const char *suffix(const struct pen_aftermath *after)
-{
-	return after->sealed ? "" : ".new";
-}
-
 static struct pen_aftermath *begin(struct pen_engine *engine)
 {
 	struct pen_aftermath *after = calloc(1, sizeof *after);
-	char path[PATH_MAX];
 
 	if (!after)
 		return NULL;
 	after->engine = engine;
 	after->root = after->dir = after->to_root = after->to_dir = -1;
-	snprintf(path, sizeof path, "%s/staging", pen_store_path(engine->store));
-	after->staging = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (after->staging < 0) {
-		free(after);
-		return NULL;
-	}
 	return after;
+}
+
+static void staging(const struct pen_engine *engine, char path[PATH_MAX])
+{
+	snprintf(path, PATH_MAX, "%s/staging", pen_store_path(engine->store));
 }
 
 void pen_aftermath_spoil(struct pen_aftermath *after, const char *why)
@@ -92,21 +60,20 @@ void pen_aftermath_spoil(struct pen_aftermath *after, const char *why)
 	pen_engine_notice(after->engine, 0, "the source files will be kept: %s", why);
 }
 
-static void put(struct pen_aftermath *after, const struct row *row, const char *path)
+static void put(struct pen_aftermath *after, const struct pen_owed_row *row)
 {
-	if (after->spoilt)
-		return;
-	if (fwrite(row, sizeof *row, 1, after->file) != 1 ||
-	    fwrite(path, 1, row->path_len, after->file) != row->path_len)
-		pen_aftermath_spoil(after, strerror(errno));
+	int rc = after->spoilt ? 0 : pen_owed_put(after->owed, row);
+
+	if (rc)
+		pen_aftermath_spoil(after, strerrordesc_np(-rc));
 }
 
 /* What was asked, as far as it is known before anything is looked at. */
 static struct pen_sum request_of(const struct pen_plan *plan)
 {
-	uint64_t numbers[] = { plan->format,	 plan->compression, plan->on_duplicate, plan->validate,
-			       plan->max_record, plan->items,	    plan->terminator,	plan->tree.follow,
-			       plan->on_success };
+	uint64_t numbers[] = { plan->format,	 plan->compression, plan->on_duplicate,
+			       plan->validate,	 plan->max_record,  plan->items,
+			       plan->terminator, plan->tree.follow, plan->on_success };
 	struct pen_sum sum = pen_hash128(numbers, sizeof numbers);
 	const char *texts[] = { plan->into, plan->key, plan->owner, plan->idempotency_key, plan->move_to };
 	char cwd[PATH_MAX], *filter = NULL;
@@ -125,52 +92,35 @@ static struct pen_sum request_of(const struct pen_plan *plan)
 	return sum;
 }
 
-struct pen_aftermath *pen_aftermath_open(struct pen_engine *engine, const struct pen_plan *plan, uint64_t batch)
+struct pen_aftermath *pen_aftermath_open(struct pen_engine *engine, const struct pen_plan *plan,
+					 uint64_t batch)
 {
 	struct pen_aftermath *after;
-	struct head head = { .magic = MAGIC, .batch = batch, .what = (uint32_t)plan->on_success };
-	char name[48];
-	int fd = -1;
+	char dir[PATH_MAX];
+	int rc = -ENOMEM;
 
 	if (plan->on_success == PEN_SUCCESS_KEEP)
 		return NULL;
 	after = begin(engine);
 	if (after) {
-		after->batch = batch;
-		after->what = plan->on_success;
-		snprintf(after->name, sizeof after->name, "after.%016llx", (unsigned long long)batch);
-		snprintf(name, sizeof name, "%s.new", after->name);
-		fd = openat(after->staging, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-		if (fd >= 0 && (flock(fd, LOCK_EX | LOCK_NB) || ftruncate(fd, 0))) {
-			close(fd);
-			fd = -1;
-		}
-		after->file = fd < 0 ? NULL : fdopen(fd, "r+");
+		staging(engine, dir);
+		after->head.batch = batch;
+		after->head.what = (uint32_t)plan->on_success;
+		after->head.request = request_of(plan);
+		snprintf(after->head.move_to, sizeof after->head.move_to, "%s", plan->move_to);
+		rc = pen_owed_create(dir, &after->head, &after->owed);
 	}
-	if (!after || !after->file) {
-		pen_engine_notice(engine, 0, "the source files will be kept: no list of them can be made: %s",
-				  strerror(errno));
-		if (fd >= 0)
-			close(fd);
-		if (after)
-			close(after->staging);
-		free(after);
-		return NULL;
-	}
-	after->request = head.request = request_of(plan);
-	snprintf(after->move_to, sizeof after->move_to, "%s", plan->move_to);
-	head.move_len = (uint32_t)strlen(after->move_to);
-	if (fwrite(&head, sizeof head, 1, after->file) != 1 ||
-	    fwrite(after->move_to, 1, head.move_len, after->file) != head.move_len)
-		pen_aftermath_spoil(after, strerror(errno));
-	return after;
+	if (!rc)
+		return after;
+	pen_engine_notice(engine, 0, "the source files will be kept: no list of them can be made: %s",
+			  strerrordesc_np(-rc));
+	free(after);
+	return NULL;
 }
 
 static void put_dir(struct pen_aftermath *after, const char *path)
 {
-	struct row row = { .kind = ROW_DIR, .path_len = (uint32_t)strlen(path) };
-
-	put(after, &row, path);
+	put(after, &(struct pen_owed_row){ .kind = PEN_OWED_DIR, .path = path, .path_len = strlen(path) });
 }
 
 void pen_aftermath_tree(struct pen_aftermath *after, const struct pen_source *source)
@@ -187,18 +137,19 @@ void pen_aftermath_tree(struct pen_aftermath *after, const struct pen_source *so
 
 void pen_aftermath_file(struct pen_aftermath *after, const struct pen_walk_file *file)
 {
-	struct row row = {
+	struct pen_owed_row row = {
+		.kind = PEN_OWED_FILE,
+		.path = file->path,
+		.path_len = file->path_len,
 		.dev = file->dev,
 		.ino = file->ino,
 		.size = file->size,
 		.mtime_ns = file->mtime_ns,
-		.kind = ROW_FILE,
-		.path_len = (uint32_t)file->path_len,
 	};
 
-	if (!after || file->error)
-		return;
-	put(after, &row, file->path);
+	/* What a link leads to is somebody else's. */
+	if (after && !file->error && !file->linked)
+		put(after, &row);
 }
 
 void pen_aftermath_source(struct pen_aftermath *after, const struct pen_source *source)
@@ -228,7 +179,8 @@ void pen_aftermath_source(struct pen_aftermath *after, const struct pen_source *
 }
 
 /* A tree that is not read now: its files are listed if together they still are what the plan saw. */
-static void walk_tree(struct pen_aftermath *after, const struct pen_plan *plan, const struct pen_source *source)
+static void walk_tree(struct pen_aftermath *after, const struct pen_plan *plan,
+		      const struct pen_source *source)
 {
 	int rc, fd = pen_source_open(source);
 	struct pen_walk *walk = NULL;
@@ -239,8 +191,7 @@ static void walk_tree(struct pen_aftermath *after, const struct pen_plan *plan, 
 	rc = fd < 0 ? fd : pen_walk_open(fd, &plan->tree, &walk);
 	while (!rc && (rc = pen_walk_next(walk, &file)) > 0) {
 		pen_sum_add(&sum, pen_walk_file_hash(&file));
-		if (!file.linked)
-			pen_aftermath_file(after, &file);
+		pen_aftermath_file(after, &file);
 		rc = 0;
 	}
 	pen_walk_close(walk);
@@ -250,8 +201,8 @@ static void walk_tree(struct pen_aftermath *after, const struct pen_plan *plan, 
 		pen_aftermath_spoil(after, "a directory changes while it is looked at");
 }
 
-void pen_aftermath_earlier(struct pen_aftermath *after, const struct pen_plan *plan, uint32_t from, uint32_t to,
-			   bool unchanged)
+void pen_aftermath_earlier(struct pen_aftermath *after, const struct pen_plan *plan, uint32_t from,
+			   uint32_t to, bool unchanged)
 {
 	for (uint32_t i = from; after && i < to; i++) {
 		const struct pen_source *source = &plan->sources[i];
@@ -267,19 +218,10 @@ void pen_aftermath_earlier(struct pen_aftermath *after, const struct pen_plan *p
 
 void pen_aftermath_seal(struct pen_aftermath *after)
 {
-	struct row end = { .kind = ROW_END };
-	char name[48];
+	int rc = after && !after->spoilt ? pen_owed_seal(after->owed) : 0;
 
-	if (!after || after->spoilt || after->sealed)
-		return;
-	put(after, &end, "");
-	snprintf(name, sizeof name, "%s.new", after->name);
-	if (after->spoilt || fflush(after->file) || fsync(fileno(after->file)) ||
-	    renameat(after->staging, name, after->staging, after->name) || fsync(after->staging)) {
-		pen_aftermath_spoil(after, strerror(errno));
-		return;
-	}
-	after->sealed = true;
+	if (rc)
+		pen_aftermath_spoil(after, strerrordesc_np(-rc));
 }
 
 /* ---- carrying out -------------------------------------------------------------------------- */
@@ -316,9 +258,9 @@ static int make_below(int root, const char *path)
 		memcpy(part, path, len);
 		part[len] = 0;
 		path += len + (path[len] == '/');
-		below = mkdirat(dir, part, 0777) && errno != EEXIST ?
-				-errno :
-				pen_beneath_open(dir, part, O_RDONLY | O_DIRECTORY, false);
+		below = mkdirat(dir, part, 0777) && errno != EEXIST
+				? -errno
+				: pen_beneath_open(dir, part, O_RDONLY | O_DIRECTORY, false);
 		close(dir);
 		dir = below;
 	}
@@ -335,12 +277,13 @@ static const char *enter(struct pen_aftermath *after, const char *path, size_t d
 	after->dir_open = false;
 	memcpy(after->dir_path, path, dir_len);
 	after->dir_path[dir_len] = 0;
-	after->dir = pen_beneath_open(after->root, dir_len ? after->dir_path : ".", O_RDONLY | O_DIRECTORY, false);
+	after->dir =
+		pen_beneath_open(after->root, dir_len ? after->dir_path : ".", O_RDONLY | O_DIRECTORY, false);
 	if (after->dir == -ENOENT)
 		return "";
 	if (after->dir < 0)
 		return "its directory cannot be opened";
-	if (after->what == PEN_SUCCESS_MOVE) {
+	if (after->head.what == PEN_SUCCESS_MOVE) {
 		after->to_dir = make_below(after->to_root, after->dir_path);
 		if (after->to_dir < 0)
 			return "its directory cannot be made there";
@@ -349,7 +292,7 @@ static const char *enter(struct pen_aftermath *after, const char *path, size_t d
 	return NULL;
 }
 
-static bool is_same(const struct stat *st, const struct row *row)
+static bool is_same(const struct stat *st, const struct pen_owed_row *row)
 {
 	return S_ISREG(st->st_mode) && st->st_dev == row->dev && st->st_ino == row->ino &&
 	       (uint64_t)st->st_size == row->size &&
@@ -369,9 +312,9 @@ static const char *move_error(int err)
 }
 
 /* NULL: done. "": it is gone. Else why it is kept. */
-static const char *deal_with(struct pen_aftermath *after, const struct row *row, const char *path)
+static const char *deal_with(struct pen_aftermath *after, const struct pen_owed_row *row)
 {
-	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *why;
+	const char *path = row->path, *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *why;
 	struct stat st;
 
 	if (after->root < 0)
@@ -385,7 +328,7 @@ static const char *deal_with(struct pen_aftermath *after, const struct row *row,
 		return "it is a symbolic link";
 	if (!is_same(&st, row))
 		return "it is not the file that was read";
-	if (after->what == PEN_SUCCESS_MOVE) {
+	if (after->head.what == PEN_SUCCESS_MOVE) {
 		if (renameat2(after->dir, name, after->to_dir, name, RENAME_NOREPLACE))
 			return move_error(errno);
 	} else if (unlinkat(after->dir, name, 0)) {
@@ -394,101 +337,72 @@ static const char *deal_with(struct pen_aftermath *after, const struct row *row,
 	return NULL;
 }
 
-/* One row. False: the list ends here. */
-static bool take(struct pen_aftermath *after, bool *ret_whole)
+static void take(struct pen_aftermath *after, const struct pen_owed_row *row)
 {
-	char path[PEN_PATH_BYTES_MAX + 1];
 	const char *why;
-	struct row row;
 
-	*ret_whole = false;
-	if (fread(&row, sizeof row, 1, after->file) != 1 || row.path_len >= sizeof path ||
-	    fread(path, 1, row.path_len, after->file) != row.path_len)
-		return false;
-	path[row.path_len] = 0;
-	switch (row.kind) {
-	case ROW_DIR:
+	if (row->kind == PEN_OWED_DIR) {
 		close_fd(&after->root);
 		after->dir_open = false;
-		after->root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		after->root = open(row->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (after->root < 0)
 			after->root = -errno;
-		return true;
-	case ROW_FILE:
-		why = deal_with(after, &row, path);
-		if (!why)
-			after->count++;
-		else if (*why)
-			keep(after, path, why);
-		else
-			after->gone++;
-		return true;
-	default:
-		*ret_whole = row.kind == ROW_END;
-		return false;
+		return;
 	}
-}
-
-/* Reads the head. False: this is no list. */
-static bool read_head(struct pen_aftermath *after)
-{
-	struct head head;
-
-	rewind(after->file);
-	if (fread(&head, sizeof head, 1, after->file) != 1 || head.magic != MAGIC ||
-	    head.move_len >= sizeof after->move_to ||
-	    fread(after->move_to, 1, head.move_len, after->file) != head.move_len)
-		return false;
-	after->move_to[head.move_len] = 0;
-	after->batch = head.batch;
-	after->request = head.request;
-	after->what = (enum pen_on_success)head.what;
-	return true;
+	why = deal_with(after, row);
+	if (!why)
+		after->count++;
+	else if (*why)
+		keep(after, row->path, why);
 }
 
 static void say(const struct pen_aftermath *after)
 {
-	bool move = after->what == PEN_SUCCESS_MOVE;
+	bool move = after->head.what == PEN_SUCCESS_MOVE;
 
 	if (after->count)
 		pen_engine_notice(after->engine, 0, "%llu source file%s %s%s",
-				  (unsigned long long)after->count, after->count == 1 ? " was" : "s were", move ? "moved to " : "deleted",
-				  move ? after->move_to : "");
+				  (unsigned long long)after->count, after->count == 1 ? " was" : "s were",
+				  move ? "moved to " : "deleted", move ? after->head.move_to : "");
 	if (after->kept)
-		pen_engine_notice(after->engine, -PEN_SOURCE_KEPT, "%llu source file%s kept, the first is %s: %s",
-				  (unsigned long long)after->kept, after->kept == 1 ? " was" : "s were", after->kept_first, after->kept_why);
+		pen_engine_notice(after->engine, -PEN_SOURCE_KEPT,
+				  "%llu source file%s kept, the first is %s: %s",
+				  (unsigned long long)after->kept, after->kept == 1 ? " was" : "s were",
+				  after->kept_first, after->kept_why);
 }
 
 static void carry_out(struct pen_aftermath *after)
 {
-	bool whole = false;
+	struct pen_owed_row row;
+	int rc = 1;
 
-	if (!read_head(after))
-		return;
-	if (after->what == PEN_SUCCESS_MOVE) {
-		after->to_root = open(after->move_to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (after->head.what == PEN_SUCCESS_MOVE) {
+		after->to_root = open(after->head.move_to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (after->to_root < 0) {
-			pen_engine_notice(after->engine, -PEN_SOURCE_KEPT, "the source files were kept: %s: %s",
-					  after->move_to, strerror(errno));
+			pen_engine_notice(after->engine, -PEN_SOURCE_KEPT,
+					  "the source files were kept: %s: %s", after->head.move_to,
+					  strerror(errno));
 			return;
 		}
 	}
 	/* Relaxed: a hint; what is left is the next run's. */
-	while (!atomic_load_explicit(&after->engine->drain, memory_order_relaxed) && take(after, &whole))
-		;
+	while (!atomic_load_explicit(&after->engine->drain, memory_order_relaxed) &&
+	       (rc = pen_owed_next(after->owed, &row)) > 0)
+		take(after, &row);
 	if (after->root >= 0)
 		(void)syncfs(after->root); /* a power cut may bring files back, which nobody would look for */
 	if (after->to_root >= 0)
 		(void)syncfs(after->to_root);
-	after->done = whole;
+	after->done = rc <= 0;
 	say(after);
-	if (!whole)
+	if (!after->done)
 		pen_engine_notice(after->engine, 0, "the other source files are left to the next run");
 }
 
 void pen_aftermath_carry_out(struct pen_aftermath *after, const struct pen_fmt_counters *counted)
 {
-	if (!after || after->spoilt || !after->sealed)
+	if (!after || after->spoilt || !pen_owed_sealed(after->owed) ||
+	    pen_owed_rewind(after->owed, &after->head))
 		return;
 	if (counted->rejected || counted->failed) {
 		after->done = true;
@@ -499,17 +413,17 @@ void pen_aftermath_carry_out(struct pen_aftermath *after, const struct pen_fmt_c
 	carry_out(after);
 }
 
+void pen_aftermath_forget(struct pen_aftermath *after)
+{
+	if (after)
+		after->done = true;
+}
+
 void pen_aftermath_close(struct pen_aftermath *after)
 {
-	char name[48];
-
 	if (!after)
 		return;
-	snprintf(name, sizeof name, "%s%s", after->name, suffix(after));
-	if (!after->sealed || after->done)
-		(void)unlinkat(after->staging, name, 0); /* a list that stays is found and dropped by a later run */
-	fclose(after->file);
-	close(after->staging);
+	pen_owed_close(after->owed, after->done || after->spoilt);
 	if (after->root >= 0)
 		close(after->root);
 	close_fd(&after->dir);
@@ -520,47 +434,32 @@ void pen_aftermath_close(struct pen_aftermath *after)
 
 /* ---- left behind --------------------------------------------------------------------------- */
 
-/* One list of a dead run: NULL when it is none, or lives. */
-static struct pen_aftermath *adopt(struct pen_engine *engine, const char *name)
+static bool recover(struct pen_engine *engine, const char *dir, const char *name,
+		    const struct pen_sum *request, uint64_t *ret_batch)
 {
-	size_t len = strlen(name);
-	struct pen_aftermath *after = len < sizeof after->name ? begin(engine) : NULL;
-	struct stat st;
-	int fd;
-
-	if (!after)
-		return NULL;
-	after->sealed = true;
-	memcpy(after->name, name, len + 1);
-	fd = openat(after->staging, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) || fstat(fd, &st) || !st.st_nlink ||
-	    !(after->file = fdopen(fd, "r"))) {
-		if (fd >= 0)
-			close(fd);
-		close(after->staging);
-		free(after);
-		return NULL;
-	}
-	after->done = !read_head(after) || len > strlen("after.0123456789abcdef"); /* ".new": its run died before it was sealed */
-	return after;
-}
-
-static bool recover(struct pen_engine *engine, const char *name, const struct pen_sum *request, uint64_t *ret_batch)
-{
-	struct pen_aftermath *after = adopt(engine, name);
+	struct pen_aftermath *after = begin(engine);
 	struct pen_standing *st = malloc(sizeof *st);
 	bool ours = false;
 	int rc;
 
-	if (after && st && !after->done) {
-		rc = pen_ledger_read(engine->store, after->batch, NULL, st);
-		if (rc == -PEN_NOT_FOUND || (!rc && (st->fixed.state == PEN_FAILED || st->fixed.state == PEN_CANCELLED)))
+	if (!after || !st || pen_owed_adopt(dir, name, &after->owed)) { /* it lives, or went meanwhile */
+		free(after);
+		free(st);
+		return false;
+	}
+	if (pen_owed_rewind(after->owed, &after->head)) {
+		after->done = true; /* its run died before it was sealed */
+	} else {
+		rc = pen_ledger_read(engine->store, after->head.batch, NULL, st);
+		if (rc == -PEN_NOT_FOUND)
 			after->done = true;
-		if (!rc && st->fixed.state == PEN_COMPLETED) {
+		else if (!rc && st->fixed.state == PEN_COMPLETED)
 			pen_aftermath_carry_out(after, &st->fixed.applied);
-			ours = after->done && !memcmp(request, &after->request, sizeof *request);
-			*ret_batch = after->batch;
-		}
+		else if (!rc && pen_ledger_over(st->fixed.state))
+			after->done = true;
+		ours = !rc && st->fixed.state == PEN_COMPLETED && after->done &&
+		       !memcmp(request, &after->head.request, sizeof *request);
+		*ret_batch = after->head.batch;
 	}
 	free(st);
 	pen_aftermath_close(after);
@@ -578,13 +477,13 @@ bool pen_aftermath_recover(struct pen_engine *engine, const struct pen_plan *pla
 
 	if (plan->on_success == PEN_SUCCESS_KEEP)
 		return false;
-	snprintf(path, sizeof path, "%s/staging", pen_store_path(engine->store));
+	staging(engine, path);
 	dir = opendir(path);
 	if (!dir)
 		return false;
 	request = request_of(plan);
 	while ((d = readdir(dir)))
-		if (!strncmp(d->d_name, "after.", 6) && recover(engine, d->d_name, &request, &batch) &&
+		if (pen_owed_is_name(d->d_name) && recover(engine, path, d->d_name, &request, &batch) &&
 		    !plan->fresh) {
 			ours = true;
 			*ret_batch = batch;
@@ -612,9 +511,10 @@ int pen_aftermath_check(const struct pen_plan *plan, struct pen_failure *why)
 			continue;
 		n = strlen(from);
 		if (!strncmp(to, from, n) && (!to[n] || to[n] == '/' || n == 1))
-			return pen_fail(why, -PEN_USAGE, 0,
-					"the directory to move to, '%s', lies in the source '%s': the next run would read it",
-					plan->move_to, plan->sources[i].path);
+			return pen_fail(
+				why, -PEN_USAGE, 0,
+				"the directory to move to, '%s', lies in the source '%s': the next run would read it",
+				plan->move_to, plan->sources[i].path);
 	}
 	return 0;
 }

@@ -25,21 +25,24 @@
 struct pen_aftermath;
 
 /* Begins a batch's list. NULL: it cannot be kept (said), or nothing was asked for. */
-struct pen_aftermath *pen_aftermath_open(struct pen_engine *engine, const struct pen_plan *plan, uint64_t batch);
+struct pen_aftermath *pen_aftermath_open(struct pen_engine *engine, const struct pen_plan *plan,
+					 uint64_t batch);
 /* The files that follow lie below this source, a directory; or this source is a file. */
 void pen_aftermath_tree(struct pen_aftermath *after, const struct pen_source *source);
 void pen_aftermath_source(struct pen_aftermath *after, const struct pen_source *source);
 void pen_aftermath_file(struct pen_aftermath *after, const struct pen_walk_file *file);
 /* Sources that are not read in this run, because an earlier one did: files as they are, trees if they are unchanged since
  * the plan was made. unchanged: the plan's sources are those of that run. */
-void pen_aftermath_earlier(struct pen_aftermath *after, const struct pen_plan *plan, uint32_t from, uint32_t to,
-			   bool unchanged);
+void pen_aftermath_earlier(struct pen_aftermath *after, const struct pen_plan *plan, uint32_t from,
+			   uint32_t to, bool unchanged);
 /* The list is not what was read: nothing will be done. why is for people. */
 void pen_aftermath_spoil(struct pen_aftermath *after, const char *why);
 /* Nothing more comes: synced, and there for later runs. */
 void pen_aftermath_seal(struct pen_aftermath *after);
 /* The batch is complete. counted: its numbers, in the end. */
 void pen_aftermath_carry_out(struct pen_aftermath *after, const struct pen_fmt_counters *counted);
+/* The batch is known not to be complete. */
+void pen_aftermath_forget(struct pen_aftermath *after);
 /* Forgets the list, unless it was sealed and not carried out to its end. NULL is allowed. */
 void pen_aftermath_close(struct pen_aftermath *after);
 

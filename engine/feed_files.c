@@ -59,8 +59,7 @@ static bool behind(struct pen_feed *feed, const struct pen_walk_file *file, uint
 		compare_behind(feed);
 	feed->tree_files++;
 	feed->behind += file->size;
-	if (!file->linked)
-		pen_aftermath_file(feed->after, file);
+	pen_aftermath_file(feed->after, file);
 	pen_sum_add(&feed->tree_paths, pen_walk_path_hash(file));
 	pen_sum_add(&feed->tree_content, pen_walk_file_hash(file));
 	if (c > 0)

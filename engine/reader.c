@@ -280,6 +280,8 @@ static void take_back(struct pen_engine *engine, struct pen_chunk *chunk)
 			pen_aftermath_carry_out(pen_feed_aftermath(batch->feed), &batch->standing.fixed.applied);
 			pen_engine_complete(engine, PEN_FROM_READER, batch->sqe, 0, batch->id,
 					    batch->standing.fixed.applied.items);
+		} else if (!atomic_load_explicit(&engine->fatal, memory_order_relaxed)) {
+			pen_aftermath_forget(pen_feed_aftermath(batch->feed)); /* it did not complete */
 		}
 		free_batch(engine, batch);
 		return;

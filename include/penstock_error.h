@@ -60,7 +60,6 @@
 	X(SOURCE_CHANGED, 1047, 1, "the source changed while it was read", "run it again when nobody writes to it") \
 	X(SOURCE_VANISHED, 1048, 1, "the file vanished", "") \
 	X(SOURCE_DENIED, 1049, 1, "the file cannot be read", "check its permissions") \
-	X(LINK_OUTSIDE, 1070, 1, "a symbolic link leads out of the directory", "links are followed only below the directory given: give what it leads to as a source of its own") \
 	X(DUPLICATE_KEPT, 1050, 0, "the key was already there and was kept", "") \
 	X(CSV_QUOTE, 1051, 1, "text follows a closing quote", "double a quote inside a quoted cell, or choose --quote and --escape") \
 	X(CSV_OPEN, 1052, 1, "a quoted cell is not closed", "close it, or choose --quote none if quotes are ordinary text") \
@@ -69,7 +68,8 @@
 	X(PACKED_CUT, 1055, 1, "compressed data ends too early", "what was whole before it is committed; fetch the file again") \
 	X(PACKED_BAD, 1056, 1, "compressed data is corrupt", "what was whole before it is committed; fetch the file again") \
 	X(PACKED_WINDOW, 1057, 1, "compressed data needs a window above 128 MiB", "compress it again without --long, or unpack it into a pipe") \
-	X(ENCODING_BAD, 1058, 1, "bytes that mean nothing in the source's encoding", "check --encoding")
+	X(ENCODING_BAD, 1058, 1, "bytes that mean nothing in the source's encoding", "check --encoding") \
+	X(LINK_OUTSIDE, 1070, 1, "a symbolic link leads out of the directory", "links are followed only below the directory given: give what it leads to as a source of its own")
 
 enum {
 #define X(name, number, status, text, advice) PEN_##name = number,

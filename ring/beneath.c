@@ -60,7 +60,7 @@ int pen_beneath_walk(int dirfd, const char *path, int flags)
 		if (!*path && !slash) {
 			fd = openat(dir, part, flags | O_NONBLOCK | safe);
 			if (fd < 0)
-				fd = flags & O_DIRECTORY ? not_directory(dir, part, errno) : -errno;
+				fd = -errno;
 			break;
 		}
 		fd = openat(dir, part, O_PATH | O_DIRECTORY | safe);
