@@ -20,6 +20,9 @@
 
 #include "engine/csv_sniff.h"
 
+/* So many rows at least must misuse quotes before they are taken for text. */
+#define BAD_QUOTES 3u
+
 struct measure {
 	uint32_t rows, mode, fit; /* fit: rows with `mode` cells, quotes fine */
 	uint32_t flawed;	  /* text behind a closing quote, or never closed */
@@ -249,7 +252,7 @@ static void find_rest(struct pen_csv *csv, const struct pen_csv_options *opt, co
 		next.escape = '\\';
 		try(csv, &next, s, best, 1);
 	}
-	if (!opt->quote && 2 * best->flawed > best->quoted) {
+	if (!opt->quote && best->flawed >= BAD_QUOTES && 2 * best->flawed > best->quoted) {
 		next = *csv;
 		next.quoted = next.doubled = next.escaped = false;
 		try(csv, &next, s, best, 1);
