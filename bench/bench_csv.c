@@ -32,16 +32,18 @@ static uint32_t next_random(void)
 
 static const char *word(void)
 {
-	static const char *const words[] = { "north", "Zoë", "order 66", "river", "大阪", "open", "a", "sign-in" };
+	static const char *const words[] = { "north", "Zoë",  "order 66", "river",
+					     "大阪",  "open", "a",	  "sign-in" };
 
 	return words[next_random() % 8];
 }
 
 enum kind { PLAIN, QUOTED, STRAY };
 
-#define ROW(form)                                                                                            \
-	(size_t) snprintf(to, room, form, (unsigned long long)n, word(), next_random() % 12 + 1,             \
-			  next_random() % 28 + 1, next_random() % 10000, next_random() % 100, word(), next_random())
+#define ROW(form)                                                                                     \
+	(size_t) snprintf(to, room, form, (unsigned long long)n, word(), next_random() % 12 + 1,      \
+			  next_random() % 28 + 1, next_random() % 10000, next_random() % 100, word(), \
+			  next_random())
 
 static size_t make_row(char *to, size_t room, enum kind kind, uint64_t n)
 {
@@ -67,9 +69,12 @@ static size_t pass(const struct bench *b, enum way way)
 	size_t seen = 0;
 
 	for (size_t at = 0; at < b->len;) {
-		struct pen_limits limits = { .items = UINT32_MAX, .room = way == CUT ? SIZE_MAX / 2 : SIZE_MAX };
+		struct pen_limits limits = { .items = UINT32_MAX,
+					     .room = way == CUT ? SIZE_MAX / 2 : SIZE_MAX };
 		size_t len = b->len - at < CHUNK ? b->len - at : CHUNK;
-		struct pen_split split = { .rules = &b->rules, .at = b->text + at, .end = b->text + at + len };
+		struct pen_split split = { .rules = &b->rules,
+					   .at = b->text + at,
+					   .end = b->text + at + len };
 		struct pen_csv_taken io = { .out = b->out };
 		struct pen_record record;
 		struct pen_cut cut;
@@ -134,7 +139,11 @@ static bool measure(const struct bench *b, const char *name, enum way way)
 static bool open_table(struct bench *b, enum pen_value_form value, bool scalar)
 {
 	const struct pen_csv_options options = {
-		.format = PEN_FORMAT_CSV, .delimiter = ',', .quote = '"', .value = value, .header = PEN_HEADER_NAMES,
+		.format = PEN_FORMAT_CSV,
+		.delimiter = ',',
+		.quote = '"',
+		.value = value,
+		.header = PEN_HEADER_NAMES,
 		.header_names = "id,name,date,sum,note,number",
 	};
 	struct pen_failure why;
@@ -142,7 +151,8 @@ static bool open_table(struct bench *b, enum pen_value_form value, bool scalar)
 	pen_csv_unref(b->csv);
 	b->csv = NULL;
 	pen_csv_force_scalar(scalar);
-	if (pen_csv_open(&options, b->text, b->len < PEN_CSV_SAMPLE ? b->len : PEN_CSV_SAMPLE, false, &b->csv, &why))
+	if (pen_csv_open(&options, b->text, b->len < PEN_CSV_SAMPLE ? b->len : PEN_CSV_SAMPLE, false, &b->csv,
+			 &why))
 		return false;
 	b->rules = (struct pen_rules){ .format = PEN_FORMAT_CSV, .csv = b->csv };
 	return true;

@@ -67,7 +67,8 @@ static void begin_name(struct names *names)
 }
 
 /* The cells of the row that begins the text. */
-static void read_header(struct names *names, const struct pen_csv *csv, const char *text, size_t len, bool whole)
+static void read_header(struct names *names, const struct pen_csv *csv, const char *text, size_t len,
+			bool whole)
 {
 	enum csv_state state = STATE_BEGIN, was;
 	size_t i;
@@ -237,11 +238,14 @@ static int check_options(const struct pen_csv_options *opt, struct pen_failure *
 		const char *name;
 		int byte;
 		bool may_be_none;
-	} bytes[] = { { "delimiter", opt->delimiter, false }, { "quote", opt->quote, true }, { "escape", opt->escape, true } };
+	} bytes[] = { { "delimiter", opt->delimiter, false },
+		      { "quote", opt->quote, true },
+		      { "escape", opt->escape, true } };
 	int quote = opt->quote ? opt->quote : '"';
 
 	for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) {
-		if (!bytes[i].byte || is_fine_byte(bytes[i].byte) || (bytes[i].may_be_none && bytes[i].byte == PEN_CSV_NONE))
+		if (!bytes[i].byte || is_fine_byte(bytes[i].byte) ||
+		    (bytes[i].may_be_none && bytes[i].byte == PEN_CSV_NONE))
 			continue;
 		return pen_fail(why, -PEN_USAGE, 0, "the %s must be one ASCII character, and no line end",
 				bytes[i].name);
@@ -299,7 +303,8 @@ static int fail_key(const struct names *names, const char *key, struct pen_failu
 			snprintf(near, sizeof near, "; did you mean '%.*s'?", (int)len, name);
 		}
 		if (used + len + 8 < sizeof list)
-			used += (size_t)snprintf(list + used, sizeof list - used, "%s%.*s", i ? ", " : "", (int)len, name);
+			used += (size_t)snprintf(list + used, sizeof list - used, "%s%.*s", i ? ", " : "",
+						 (int)len, name);
 		else if (!full)
 			full = snprintf(list + used, sizeof list - used, ", ...") > 0;
 	}
@@ -404,8 +409,9 @@ static void say(struct pen_csv *csv, const struct csv_guess *guess, const struct
 		n += (size_t)snprintf(csv->said + n, cap - n, "escape %s, ", show(byte, csv->escape));
 	if (csv->lone_cr)
 		n += (size_t)snprintf(csv->said + n, cap - n, "rows end with CR, ");
-	n += (size_t)snprintf(csv->said + n, cap - n, "%s %u column%s", csv->header ? "header with" : "no header,",
-			      csv->columns, csv->columns == 1 ? "" : "s");
+	n += (size_t)snprintf(csv->said + n, cap - n, "%s %u column%s",
+			      csv->header ? "header with" : "no header,", csv->columns,
+			      csv->columns == 1 ? "" : "s");
 	if (guess->preamble)
 		n += (size_t)snprintf(csv->said + n, cap - n, ", %u line%s of preamble skipped", guess->lines,
 				      guess->lines == 1 ? "" : "s");
@@ -440,9 +446,10 @@ static int find_names(struct pen_csv *csv, const struct pen_csv_options *opt, co
 	else if (len)
 		read_header(names, csv, text, len, whole);
 	if (!given && len && !names->ended)
-		return pen_fail(why, -PEN_USAGE, 0,
-				"the first row does not end within %zu bytes%s: give the column names with --header",
-				len, names->open ? " (a quoted cell is not closed)" : "");
+		return pen_fail(
+			why, -PEN_USAGE, 0,
+			"the first row does not end within %zu bytes%s: give the column names with --header",
+			len, names->open ? " (a quoted cell is not closed)" : "");
 	csv->header = !given && len && opt->header != PEN_HEADER_NO &&
 		      (opt->header == PEN_HEADER_YES || looks_like_header(names));
 	if (csv->header)
@@ -463,7 +470,8 @@ static int check_utf8(const struct pen_csv *csv, const struct names *names, stru
 {
 	for (uint32_t i = 0; csv->json && i < names->count; i++)
 		if (pen_csv_bad_utf8(names->text + names->at[i].at, names->at[i].len))
-			return pen_fail(why, -PEN_JSON_UTF8, 0, "the name of column %u is not valid UTF-8", i + 1);
+			return pen_fail(why, -PEN_JSON_UTF8, 0, "the name of column %u is not valid UTF-8",
+					i + 1);
 	return 0;
 }
 

@@ -47,7 +47,8 @@ struct reading {
 	bool flawed, comma, foreign;
 };
 
-static void end_cell(struct measure *m, struct reading *r, const struct pen_csv *csv, const struct sample *s, size_t at)
+static void end_cell(struct measure *m, struct reading *r, const struct pen_csv *csv, const struct sample *s,
+		     size_t at)
 {
 	bool quoted = csv->quoted && r->cell < at && s->text[r->cell] == (char)csv->quote;
 	bool odd = r->foreign || (r->comma && !pen_csv_is_number(s->text + r->cell, at - r->cell));
@@ -233,7 +234,8 @@ static void find_quote(struct pen_csv *csv, int delimiter, const struct sample *
 		try(&found, &next, s, &m, 1);
 	else
 		find_delimiter(&next, s, &m), found = next;
-	if (m.quoted < 2 || m.flawed || m.score < best->score || (best->quoted && m.score < best->score * 1.1))
+	if (m.quoted < 2 || m.flawed || m.score < best->score ||
+	    (best->quoted && m.score < best->score * 1.1))
 		return;
 	*csv = found;
 	*best = m;
@@ -281,7 +283,8 @@ static void find_skip(const struct pen_csv *csv, const struct sample *s, struct 
 	}
 }
 
-static void sniff(struct pen_csv *csv, const struct pen_csv_options *opt, const struct sample *s, struct csv_guess *ret)
+static void sniff(struct pen_csv *csv, const struct pen_csv_options *opt, const struct sample *s,
+		  struct csv_guess *ret)
 {
 	int delimiter = opt->delimiter ? opt->delimiter : opt->format == PEN_FORMAT_TSV ? '\t' : 0;
 	struct pen_csv start;
