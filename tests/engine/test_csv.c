@@ -362,7 +362,8 @@ Test(csv, cut_stops_at_its_limits)
 		{9, 12, true, {.len = 5, .items = 1, .lines = 2}},
 		{9, 0, true, {.len = 0}},
 	};
-	const struct pen_csv_options opt = {.header = PEN_HEADER_NAMES, .header_names = "a,b", .value = PEN_VALUE_RAW, .delimiter = ','};
+	const struct pen_csv_options opt = {.header = PEN_HEADER_NAMES, .header_names = "a,b",
+					    .value = PEN_VALUE_RAW, .delimiter = ','};
 	char *copy = padded(TEXT(text));
 
 	for (int scalar = 0; scalar < 2; scalar++) {
@@ -454,7 +455,10 @@ static uint32_t next_random(uint32_t below)
 static bool agree(const struct pen_csv *a, const struct pen_csv *b, const char *text, size_t len)
 {
 	const struct pen_rules ours = {.csv = a}, theirs = {.csv = b};
-	const struct pen_limits limits = {.items = 1 + next_random(40), .room = next_random(2) ? SIZE_MAX : next_random(900)};
+	const struct pen_limits limits = {
+		.items = 1 + next_random(40),
+		.room = next_random(2) ? SIZE_MAX : next_random(900),
+	};
 	bool whole = next_random(2);
 	struct pen_split s = {.rules = &ours, .at = text, .end = text + len};
 	struct pen_split t = {.rules = &theirs, .at = text, .end = text + len};
@@ -466,7 +470,8 @@ static bool agree(const struct pen_csv *a, const struct pen_csv *b, const char *
 	if (x.len != y.len || x.items != y.items || x.lines != y.lines)
 		return false;
 	while (pen_split_csv.next(&s, &p))
-		if (!pen_split_csv.next(&t, &q) || p.at != q.at || p.len != q.len || p.line != q.line || p.code != q.code)
+		if (!pen_split_csv.next(&t, &q) || p.at != q.at || p.len != q.len || p.line != q.line ||
+		    p.code != q.code)
 			return false;
 	return !pen_split_csv.next(&t, &q) && s.lines == t.lines;
 }

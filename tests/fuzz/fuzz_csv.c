@@ -101,7 +101,8 @@ static void seek(const struct pen_rules *rules, uint32_t context, const char *te
 	HOLD(used == len);
 }
 
-static void compare(const struct pen_csv *fast, const struct pen_csv *exact, char *text, size_t len, uint8_t set, size_t piece)
+static void compare(const struct pen_csv *fast, const struct pen_csv *exact, char *text, size_t len, uint8_t set,
+		    size_t piece)
 {
 	const struct pen_rules a = {.format = PEN_FORMAT_CSV, .csv = fast};
 	const struct pen_rules b = {.format = PEN_FORMAT_CSV, .csv = exact};
