@@ -63,8 +63,8 @@ static bool next_row(struct pen_split *split, struct pen_record *ret)
 	return false;
 }
 
-static void cut_rows(const struct pen_rules *rules, uint32_t context, const char *text, size_t len, bool whole,
-		     const struct pen_limits *limits, struct pen_cut *ret)
+static void cut_rows(const struct pen_rules *rules, uint32_t context, const char *text, size_t len,
+		     bool whole, const struct pen_limits *limits, struct pen_cut *ret)
 {
 	const struct pen_csv *csv = rules->csv;
 	bool half = has_half_end(context, text, len);

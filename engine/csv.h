@@ -16,7 +16,7 @@
  *   Threads  a pen_csv is constant after open; any thread may read it. ref and unref: one thread.
  *   Memory   open asks for some 20 bytes a byte of the sample and frees most of it again; the rest none.
  *   Limits   a sample of up to 64 KiB; a header must end within it. Delimiter, quote and escape are ASCII.
- *   Padding  rows and samples must be readable for PEN_JSON_PADDING bytes behind their end, and `out` may be
+ *   Padding  texts (samples not) must be readable for PEN_JSON_PADDING bytes behind their end, and `out` may be
  *            scribbled on for as many behind its bound; what stands there does not matter.
  */
 #ifndef PEN_ENGINE_CSV_H
@@ -101,8 +101,8 @@ static inline const char *pen_csv_name(const struct pen_csv *csv, uint32_t colum
 uint64_t pen_csv_bound(const struct pen_csv *csv, const char *text, size_t len, uint64_t rows);
 
 struct pen_csv_taken {
-	char *out; /* given: room for pen_csv_bound() of the row; unused where rows stay as they are */
-	size_t len; /* of the object in out */
+	char *out;     /* given: room for pen_csv_bound() of the row; unused where rows stay as they are */
+	size_t len;    /* of the object in out */
 	char *scratch; /* given: for a key with escapes */
 	size_t scratch_cap;
 	const char *key; /* in the row or in scratch; valid for key_len <= scratch_cap only */

@@ -193,8 +193,7 @@ AVX2 static inline bool take_ends(struct cutting *c, size_t at, uint64_t ends, u
 	for (; ends; ends = _blsr_u64(ends)) {
 		size_t end = at + _tzcnt_u64(ends) + 1, bare = end - 1 - ret->len;
 		uint64_t below = _blsmsk_u64(ends);
-		uint32_t items =
-			ret->items + !(bare == 0 || (bare == 1 && c->text[ret->len] == '\r'));
+		uint32_t items = ret->items + !(bare == 0 || (bare == 1 && c->text[ret->len] == '\r'));
 
 		if (needs(c, end, c->extra + weigh(l, below), items) > c->limits->room)
 			return false;

@@ -52,7 +52,8 @@ static inline uint32_t copy_step(char *out, const uint8_t *p, const struct stops
 
 	memcpy(out, p, STEP);
 	for (uint32_t i = 0; i < STEP; i++) {
-		mask |= (uint32_t)(p[i] < 0x20 || p[i] == '"' || p[i] == '\\' || p[i] == s->end || p[i] == s->escape)
+		mask |= (uint32_t)(p[i] < 0x20 || p[i] == '"' || p[i] == '\\' || p[i] == s->end ||
+				   p[i] == s->escape)
 			<< i;
 		*high |= p[i] >> 7;
 	}
@@ -64,7 +65,9 @@ static inline uint32_t copy_step(char *out, const uint8_t *p, const struct stops
 static inline char *put_byte(char *out, uint8_t c)
 {
 	static const char hex[] = "0123456789abcdef";
-	static const char letters[0x20] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r' };
+	static const char letters[0x20] = {
+		['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'
+	};
 	char letter = (char)(c < 0x20 ? letters[c] : c);
 
 	if (c >= 0x20 && c != '"' && c != '\\') {

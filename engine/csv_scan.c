@@ -15,11 +15,14 @@ enum csv_state pen_csv_step(const struct pen_csv *csv, enum csv_state state, cha
 {
 	/* Each row in the order of enum csv_class: text, delimiter, quote, escape, LF, CR. */
 	static const uint8_t next[STATE_COUNT][CLASS_COUNT] = {
-		[STATE_BEGIN] = { STATE_PLAIN, STATE_BEGIN, STATE_QUOTED, STATE_PLAIN, STATE_ENDED, STATE_ENDED },
-		[STATE_PLAIN] = { STATE_PLAIN, STATE_BEGIN, STATE_PLAIN, STATE_PLAIN, STATE_ENDED, STATE_ENDED },
+		[STATE_BEGIN] = { STATE_PLAIN, STATE_BEGIN, STATE_QUOTED, STATE_PLAIN, STATE_ENDED,
+				  STATE_ENDED },
+		[STATE_PLAIN] = { STATE_PLAIN, STATE_BEGIN, STATE_PLAIN, STATE_PLAIN, STATE_ENDED,
+				  STATE_ENDED },
 		[STATE_QUOTED] = { STATE_QUOTED, STATE_QUOTED, STATE_AFTER, STATE_ESCAPED, STATE_QUOTED,
 				   STATE_QUOTED },
-		[STATE_AFTER] = { STATE_PLAIN, STATE_BEGIN, STATE_QUOTED, STATE_PLAIN, STATE_ENDED, STATE_ENDED },
+		[STATE_AFTER] = { STATE_PLAIN, STATE_BEGIN, STATE_QUOTED, STATE_PLAIN, STATE_ENDED,
+				  STATE_ENDED },
 		[STATE_ESCAPED] = { STATE_QUOTED, STATE_QUOTED, STATE_QUOTED, STATE_QUOTED, STATE_QUOTED,
 				    STATE_QUOTED },
 	};
@@ -121,7 +124,8 @@ static bool has_avx2(void)
 {
 #ifdef __x86_64__
 	return !forced && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("pclmul") &&
-	       __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+	       __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+	       __builtin_cpu_supports("popcnt");
 #else
 	return false;
 #endif

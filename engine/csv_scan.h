@@ -27,7 +27,15 @@ enum csv_class { CLASS_TEXT, CLASS_DELIMITER, CLASS_QUOTE, CLASS_ESCAPE, CLASS_L
  *	AFTER        PLAIN  BEGIN      QUOTED* PLAIN    ENDED     * doubled; else PLAIN
  *	ESCAPED      QUOTED ...
  */
-enum csv_state { STATE_BEGIN, STATE_PLAIN, STATE_QUOTED, STATE_AFTER, STATE_ESCAPED, STATE_COUNT, STATE_ENDED = STATE_COUNT };
+enum csv_state {
+	STATE_BEGIN,
+	STATE_PLAIN,
+	STATE_QUOTED,
+	STATE_AFTER,
+	STATE_ESCAPED,
+	STATE_COUNT,
+	STATE_ENDED = STATE_COUNT
+};
 
 /* In the middle of a row; zero at its beginning. `inner` is the scan's own. */
 struct csv_place {

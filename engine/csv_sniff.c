@@ -20,6 +20,9 @@
 
 #include "engine/csv_sniff.h"
 
+/* So many rows at least must misuse quotes before they are taken for text. */
+#define BAD_QUOTES 3u
+
 struct measure {
 	uint32_t rows, mode, fit; /* fit: rows with `mode` cells, quotes fine */
 	uint32_t flawed;	  /* text behind a closing quote, or never closed */
@@ -44,7 +47,8 @@ struct reading {
 	bool flawed, comma, foreign;
 };
 
-static void end_cell(struct measure *m, struct reading *r, const struct pen_csv *csv, const struct sample *s, size_t at)
+static void end_cell(struct measure *m, struct reading *r, const struct pen_csv *csv, const struct sample *s,
+		     size_t at)
 {
 	bool quoted = csv->quoted && r->cell < at && s->text[r->cell] == (char)csv->quote;
 	bool odd = r->foreign || (r->comma && !pen_csv_is_number(s->text + r->cell, at - r->cell));
@@ -230,7 +234,8 @@ static void find_quote(struct pen_csv *csv, int delimiter, const struct sample *
 		try(&found, &next, s, &m, 1);
 	else
 		find_delimiter(&next, s, &m), found = next;
-	if (m.quoted < 2 || m.flawed || m.score < best->score || (best->quoted && m.score < best->score * 1.1))
+	if (m.quoted < 2 || m.flawed || m.score < best->score ||
+	    (best->quoted && m.score < best->score * 1.1))
 		return;
 	*csv = found;
 	*best = m;
@@ -249,7 +254,7 @@ static void find_rest(struct pen_csv *csv, const struct pen_csv_options *opt, co
 		next.escape = '\\';
 		try(csv, &next, s, best, 1);
 	}
-	if (!opt->quote && 2 * best->flawed > best->quoted) {
+	if (!opt->quote && best->flawed >= BAD_QUOTES && 2 * best->flawed > best->quoted) {
 		next = *csv;
 		next.quoted = next.doubled = next.escaped = false;
 		try(csv, &next, s, best, 1);
@@ -278,7 +283,8 @@ static void find_skip(const struct pen_csv *csv, const struct sample *s, struct 
 	}
 }
 
-static void sniff(struct pen_csv *csv, const struct pen_csv_options *opt, const struct sample *s, struct csv_guess *ret)
+static void sniff(struct pen_csv *csv, const struct pen_csv_options *opt, const struct sample *s,
+		  struct csv_guess *ret)
 {
 	int delimiter = opt->delimiter ? opt->delimiter : opt->format == PEN_FORMAT_TSV ? '\t' : 0;
 	struct pen_csv start;
