@@ -28,7 +28,8 @@ struct pen_rehearsal {
 	uint64_t items, bytes, entries, flaws;
 	uint64_t repeated, present;
 	double variance;
-	bool sampled;		 /* an answer stood for more than itself */
+	uint64_t weight_max;	 /* of any answer */
+	bool sampled;		 /* an answer stood for more than itself, or there was none */
 	struct pen_keyset *seen; /* NULL: keys cannot repeat */
 	struct pen_probe *probe; /* NULL: no dataset to look into */
 	bool look;		 /* keys may be there */
@@ -191,7 +192,9 @@ void pen_rehearsal_end(struct pen_rehearsal *r, int code)
 	out->repeated = r->repeated;
 	out->present = r->present;
 	out->exact = !r->sampled;
-	out->duplicates_error = root((uint64_t)r->variance);
+	/* A sample without a repetition does not say that there is none: one may hide behind each key in it. */
+	if (r->sampled)
+		out->duplicates_error = pen_max(root((uint64_t)r->variance), r->weight_max);
 	out->records = r->pages.records;
 	out->key_bytes = r->pages.key_bytes;
 	out->value_bytes = r->pages.value_bytes;
@@ -368,6 +371,7 @@ static bool is_present(struct pen_rehearsal *r, struct pen_sum hash, const void 
 
 	if (!r->look || r->failed)
 		return false;
+	r->weight_max = pen_max(r->weight_max, weight * r->look_each);
 	/* Other bits than the keyset samples by. */
 	if (hash.hi >> 8 & (r->look_each - 1)) {
 		r->sampled = true;
@@ -399,6 +403,7 @@ static void count_entry(struct pen_rehearsal *r, struct pen_chunk *chunk, uint32
 		r->sampled = true;
 		return;
 	}
+	r->weight_max = pen_max(r->weight_max, weight);
 	if (seen == PEN_SEEN_BEFORE)
 		weigh(r, &r->repeated, weight);
 	else if (!is_present(r, hash, key, e->key_len, weight)) {
@@ -541,6 +546,7 @@ static void settle(struct pen_engine *engine, struct pen_chunk *chunk)
 	case PEN_CHUNK_PAUSE:
 	case PEN_CHUNK_RESUME:
 		batch->standing.fixed.state = chunk->kind == PEN_CHUNK_PAUSE ? PEN_PAUSED : PEN_RUNNING;
+		pen_batch_publish(batch, 0);
 		pen_engine_complete(engine, PEN_FROM_COMMITTER, chunk->sqe, 0, batch->id, 0);
 		break;
 	default:

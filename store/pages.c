@@ -9,7 +9,9 @@
 #define DIRTY_BYTES_MAX (96ull << 20) /* the committer's bound on one transaction */
 #define FILL_APPENDED 1.0
 #define FILL_SCATTERED 0.64
-#define BRANCH_APPENDED 0.5
+#define BRANCH_APPENDED 0.5	/* split in the middle and never filled again */
+#define BRANCH_APPENDED_FEW 1.0 /* split where the last entry does not fit: LMDB's keythresh */
+#define KEYTHRESH 32
 #define BRANCH_SCATTERED 0.64
 
 void pen_pages_init(struct pen_pages *pages, uint32_t page_size)
@@ -59,10 +61,12 @@ void pen_pages_add(struct pen_pages *pages, size_t key_len, size_t value_len, ui
 }
 
 /* Pages of the levels above. */
-static double branches(double leaves, double key_len, double fill, uint32_t page_size)
+static double branches(double leaves, double key_len, bool appended, uint32_t page_size)
 {
-	double entry = NODE + POINTER + key_len, sum = 0;
+	double entry = NODE + POINTER + key_len, sum = 0, fill = BRANCH_SCATTERED;
 
+	if (appended)
+		fill = (page_size - HEAD) / entry < KEYTHRESH ? BRANCH_APPENDED_FEW : BRANCH_APPENDED;
 	for (int depth = 0; depth < 32 && leaves > 1; depth++) {
 		leaves = leaves * entry / ((page_size - HEAD) * fill);
 		leaves = leaves < 1 ? 1 : leaves;
@@ -88,8 +92,8 @@ uint64_t pen_pages_bytes(const struct pen_pages *pages, uint64_t appended, bool 
 	packed = (double)pages->leaves * share / FILL_APPENDED;
 	loose = (double)pages->leaf_bytes * (1 - share) / ((pages->page_size - HEAD) * FILL_SCATTERED);
 	sum = packed + loose + (double)pages->overflow;
-	sum += branches(packed, key_len, BRANCH_APPENDED, pages->page_size);
-	sum += branches(loose, key_len, BRANCH_SCATTERED, pages->page_size);
+	sum += branches(packed, key_len, true, pages->page_size);
+	sum += branches(loose, key_len, false, pages->page_size);
 	return (uint64_t)sum * pages->page_size;
 }
 
