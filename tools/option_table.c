@@ -18,6 +18,7 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 			  "penstock run papers.ndjson --key /id\n"
 			  "penstock run 'logs/*.ndjson' --into logs --max-rejects 1%\n"
 			  "penstock run docs/ --format files --key @path --into docs\n"
+			  "penstock run inbox/ --include '*.pdf' --exclude tmp/ --key @path --on-success move:done\n"
 			  "zcat big.gz | penstock run - --format lines --idempotency-key big-2024\n" },
 	[PEN_CMD_PLAN] = { "plan", PEN_CMD_PLAN, "SOURCE…", 1, SIZE_MAX, "Run",
 			   "what run would do: counts, rejects, duplicates, size, limits; writes nothing",
