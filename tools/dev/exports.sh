@@ -4,7 +4,7 @@
 #   exports.sh include/penstock.h > exports.map
 set -euo pipefail
 header=${1:?usage: exports.sh HEADER}
-names=$("${CC:-cc}" -E -P -D_GNU_SOURCE "$header" |
+names=$(${CC:-cc} -E -P -D_GNU_SOURCE "$header" |
 	grep -v '^typedef ' | grep -oE '\bpen_[a-z0-9_]+ *\(' | tr -d ' (' | sort -u)
 [ -n "$names" ] || { echo "exports.sh: $header declares no pen_ function" >&2; exit 1; }
 echo 'PENSTOCK_0 {'
