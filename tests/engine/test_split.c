@@ -560,6 +560,31 @@ Test(split, elements_and_documents_are_items_of_json)
 	expect_records(&json, cut, COUNT(cut));
 }
 
+Test(split, a_reject_shows_its_place)
+{
+	static const struct pen_rules json = { .format = PEN_FORMAT_JSON };
+
+	begin_source(&got, &json, TEXT("[1,,{\"a\""));
+	take_whole(&got);
+	cr_assert_eq(got.count, 3);
+	cr_expect_eq(got.seen[0].column, 0);
+	cr_expect(got.seen[1].code == -PEN_JSON_BAD && got.seen[1].column == 1);
+	cr_expect(got.seen[2].code == -PEN_JSON_CUT && got.seen[2].column == 5);
+}
+
+/* So that a record too long for a text always begins with it, however much white space is before it. */
+Test(split, what_stands_before_a_json_record_needs_no_record)
+{
+	static const struct pen_rules json = { .format = PEN_FORMAT_JSON };
+	static const struct pen_limits one = { .items = 1, .room = SIZE_MAX };
+	struct pen_cut cut;
+
+	pen_split_json.cut(&json, 0, place(0, TEXT("[] \n[ {\"a\"")), 10, false, &one, &cut);
+	cr_expect(cut.len == 6 && cut.items == 0 && cut.lines == 1 && cut.context != 0);
+	pen_split_json.cut(&json, cut.context, place(0, TEXT("{\"a\"")), 4, false, &one, &cut);
+	cr_expect_eq(cut.len, 0);
+}
+
 /* A rule as simple as it can be said, one byte after the other, for arrays that are closed. */
 static size_t count_simply(const char *text, size_t len, uint32_t *ret_lines)
 {
