@@ -177,6 +177,12 @@ static void send_records(struct pen_feed *feed, struct pen_chunk *chunk, uint32_
 	pen_feed_send(feed->engine, chunk);
 }
 
+/* No byte is left of the open file, and its splitter misses nothing. */
+static bool is_over(const struct pen_feed *feed)
+{
+	return feed->eof && !feed->carry_len && !feed->context;
+}
+
 /* What is left of the chunk in hand waits for the next one. */
 static void keep_rest(struct pen_feed *feed, const char *rest, size_t len)
 {
@@ -237,11 +243,11 @@ static void cut_chunk(struct pen_feed *feed)
 	learn(feed, &cut, len - lead - (uint32_t)cut.len);
 	pen_feed_pass_text(feed, text, lead, cut.len);
 	keep_rest(feed, text + lead + cut.len, len - lead - cut.len);
-	if (cut.len || lead)
+	if (cut.len || cut.items || lead)
 		send_records(feed, chunk, begin, lead, &cut);
 	else
 		pen_feed_put_chunk(feed, chunk);
-	if (feed->eof && !feed->carry_len)
+	if (is_over(feed) || (feed->eof && !len)) /* an empty text is asked what is missing, once */
 		pen_feed_close_file(feed);
 }
 
@@ -372,12 +378,12 @@ bool pen_feed_send_whole(struct pen_feed *feed)
 static void send_too_large(struct pen_feed *feed, struct pen_chunk *chunk)
 {
 	const struct pen_seek *seek = &feed->seek;
-	uint32_t lead = (uint32_t)pen_min(seek->lead, feed->engine->chunk_bytes);
+	uint32_t lead = (uint32_t)pen_min(seek->lead, feed->slot_used);
 	struct pen_flaw *flaw;
 
 	chunk->kind = PEN_CHUNK_FLAW;
 	chunk->begin = lead;
-	chunk->end = lead + (uint32_t)pen_min(pen_min(PEN_RAW_MAX, feed->engine->chunk_bytes - lead), seek->bare);
+	chunk->end = lead + (uint32_t)pen_min(pen_min(PEN_RAW_MAX, feed->slot_used - lead), seek->bare);
 	chunk->items = 1;
 	chunk->bytes = seek->seen;
 	chunk->base_offset = feed->cut_at + seek->lead;
@@ -387,7 +393,7 @@ static void send_too_large(struct pen_feed *feed, struct pen_chunk *chunk)
 	feed->context = seek->context;
 	chunk->after = pen_feed_place(feed, feed->cut_at, feed->lines, chunk->path);
 	pen_feed_number(feed, chunk);
-	flaw = pen_chunk_add_flaw(chunk, 0, 0, -PEN_RECORD_LARGE);
+	flaw = pen_chunk_add_flaw(chunk, 0, 0, seek->code ? seek->code : -PEN_RECORD_LARGE);
 	flaw->at = chunk->begin;
 	flaw->len = chunk->end - chunk->begin;
 	flaw->total = seek->bare;
@@ -417,13 +423,13 @@ static bool make_room(struct pen_feed *feed, uint64_t len)
 }
 
 /* The jumbo buffer becomes the chunk's; the committer gives it back with the tag. */
-static void send_jumbo(struct pen_feed *feed, struct pen_chunk *chunk, uint64_t len, bool whole)
+static void send_jumbo(struct pen_feed *feed, struct pen_chunk *chunk, uint64_t len)
 {
 	char *base = feed->engine->jumbo.base;
 	struct pen_limits one = { .items = 1, .room = SIZE_MAX };
 	struct pen_cut cut;
 
-	feed->splitter->cut(&feed->rules, feed->context, base, len, whole, &one, &cut);
+	feed->splitter->cut(&feed->rules, feed->context, base, len, true, &one, &cut);
 	pen_assert(cut.len == len && cut.items <= 1); /* the scan follows the same rule */
 	feed->holds_jumbo = false;
 	chunk->data = base;
@@ -432,8 +438,8 @@ static void send_jumbo(struct pen_feed *feed, struct pen_chunk *chunk, uint64_t 
 	send_records(feed, chunk, 0, 0, &cut);
 }
 
-/* The record ends behind `len` bytes of the jumbo buffer. whole: there it ends with the source. */
-static void end_jumbo(struct pen_feed *feed, uint64_t len, bool whole)
+/* The record ends behind `len` bytes of the jumbo buffer. */
+static void end_jumbo(struct pen_feed *feed, uint64_t len)
 {
 	struct pen_chunk *chunk = feed->chunk;
 	char *base = feed->engine->jumbo.base;
@@ -445,9 +451,9 @@ static void end_jumbo(struct pen_feed *feed, uint64_t len, bool whole)
 		pen_feed_drop_jumbo(feed);
 		send_too_large(feed, chunk);
 	} else {
-		send_jumbo(feed, chunk, len, whole);
+		send_jumbo(feed, chunk, len);
 	}
-	if (feed->eof && !feed->carry_len)
+	if (is_over(feed))
 		pen_feed_close_file(feed);
 }
 
@@ -455,7 +461,7 @@ static void end_jumbo(struct pen_feed *feed, uint64_t len, bool whole)
 static void end_seek(struct pen_seek *seek)
 {
 	seek->bare = seek->seen - pen_min(seek->lead, seek->seen);
-	seek->lines += 1;
+	seek->context = 0; /* what is missing is its end */
 }
 
 /* Looks at bytes that were just added to the jumbo buffer. */
@@ -468,13 +474,13 @@ static void look_jumbo(struct pen_feed *feed, uint64_t got)
 		uint64_t len = feed->jumbo_used + n;
 
 		feed->jumbo_used += got;
-		end_jumbo(feed, len, false);
+		end_jumbo(feed, len);
 		return;
 	}
 	feed->jumbo_used += got;
 	if (feed->eof) {
 		end_seek(&feed->seek);
-		end_jumbo(feed, feed->jumbo_used, true);
+		end_jumbo(feed, feed->jumbo_used);
 	} else if (feed->seek.seen - pen_min(feed->seek.lead, feed->seek.seen) >
 		   feed->batch->plan->max_record + 2) { /* a terminator is no part of it */
 		pen_feed_pass_text(feed, base, 0, feed->jumbo_used);
@@ -489,6 +495,7 @@ bool pen_feed_step_jumbo(struct pen_feed *feed)
 			return feed->state == FEED_BREAK;
 		memcpy(feed->engine->jumbo.base, feed->chunk->data, feed->used);
 		feed->jumbo_used = 0;
+		feed->slot_used = feed->used;
 		feed->seek = (struct pen_seek){ .rules = &feed->rules, .context = feed->context };
 		look_jumbo(feed, feed->used);
 		return true;
@@ -526,6 +533,6 @@ void pen_feed_done_skip(struct pen_feed *feed, int64_t got, size_t wanted)
 	pen_feed_drop_jumbo(feed);
 	feed->state = FEED_RECORDS;
 	send_too_large(feed, chunk);
-	if (feed->eof && !feed->carry_len)
+	if (is_over(feed))
 		pen_feed_close_file(feed);
 }
