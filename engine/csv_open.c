@@ -248,7 +248,8 @@ static int find_names(struct pen_csv *csv, const struct pen_csv_options *opt, co
 			"the first row does not end within %zu bytes%s: give the column names with --header",
 			len, names->open ? " (a quoted cell is not closed)" : "");
 	csv->header = !given && len && opt->header != PEN_HEADER_NO &&
-		      (opt->header == PEN_HEADER_YES || pen_csv_names_fit(names));
+		      (opt->header == PEN_HEADER_YES ||
+		       (names->count >= guess->columns && pen_csv_names_fit(names)));
 	if (csv->header)
 		skip_header(csv, text, len);
 	else if (!given)

@@ -200,6 +200,8 @@ Test(csv, dialects_are_found_and_said)
 		 "delimiter ',', quote '\"', header with 2 columns, 3 lines of preamble skipped", 24},
 		/* A header wider than its rows is no preamble. */
 		{TEXT("a,b,c\n1,2\n3,4\n"), "delimiter ',', quote '\"', header with 3 columns", 6},
+		/* Nor is a row whose quotes do not fit: it must not vanish. */
+		{TEXT("\"x\"y\n1,b\n3,d\n"), "delimiter ',', quote '\"', no header, 2 columns", 0},
 		/* What is no header: empty, repeated, numbers, dates, addresses. */
 		{TEXT("a,,c\n1,2,3\n"), "delimiter ',', quote '\"', no header, 3 columns", 0},
 		{TEXT("a,a\n1,2\n"), "delimiter ',', quote '\"', no header, 2 columns", 0},
