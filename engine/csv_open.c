@@ -139,6 +139,13 @@ static int find_key(struct pen_csv *csv, const struct csv_names *names, const ch
 
 /* ---- what is given away ---- */
 
+static char *append(char *out, const char *piece)
+{
+	while (*piece)
+		*out++ = *piece++;
+	return out;
+}
+
 /* Moves the names behind the struct and makes the JSON around the cells. */
 static struct pen_csv *build(const struct pen_csv *from, const struct csv_names *names)
 {
@@ -166,14 +173,14 @@ static struct pen_csv *build(const struct pen_csv *from, const struct csv_names 
 		memcpy(out, name, len);
 		out += len;
 		pieces[i].at = (uint32_t)(out - text);
-		out = (char *)memcpy(out, i ? "\",\"" : "{\"", i ? 3 : 2) + (i ? 3 : 2);
+		out = append(out, i ? "\",\"" : "{\"");
 		out = pen_csv_put_json(out, name, len);
-		out = (char *)memcpy(out, "\":\"", 3) + 3;
+		out = append(out, "\":\"");
 		pieces[i].len = (uint32_t)(out - text) - pieces[i].at;
 		csv->row_extra += pieces[i].len;
 	}
 	pieces[names->count] = (struct pen_csv_text){ (uint32_t)(out - text), 2 };
-	memcpy(out, "\"}", 2);
+	append(out, "\"}");
 	csv->row_extra += 2;
 	csv->names = at;
 	csv->pieces = pieces;

@@ -79,10 +79,12 @@ static inline char *put_byte(char *out, uint8_t c)
 		*out++ = letter;
 		return out;
 	}
-	memcpy(out, "u00", 3);
-	out[3] = hex[c >> 4];
-	out[4] = hex[c & 15];
-	return out + 5;
+	*out++ = 'u';
+	*out++ = '0';
+	*out++ = '0';
+	*out++ = hex[c >> 4];
+	*out++ = hex[c & 15];
+	return out;
 }
 
 /* A piece, or a cell in steps; up to 15 bytes too many are read and written. */
