@@ -82,32 +82,46 @@ static uint32_t distance(const char *a, size_t a_len, const char *b, size_t b_le
 	return row[b_len];
 }
 
+/* As much of a name as a sentence bears: whole characters, none of them a control character. */
+static int show_name(char *out, size_t cap, const char *name, size_t len)
+{
+	enum { LONGEST = 48 };
+	int n = (int)len;
+
+	if (len > LONGEST) {
+		n = LONGEST;
+		while (n && ((uint8_t)name[n] & 0xc0) == 0x80)
+			n--;
+	}
+	n = snprintf(out, cap, "%.*s%s", n, name, len > LONGEST ? "..." : "");
+	for (char *p = out; *p; p++)
+		*p = (uint8_t)*p < 0x20 ? '?' : *p;
+	return n;
+}
+
 static int fail_key(const struct csv_names *names, const char *key, struct pen_failure *why)
 {
-	char near[96] = "", list[480];
+	char near[64] = "", list[480], word[64];
 	size_t used = 0;
 	uint32_t best = 3;
-	bool full = false;
 
 	list[0] = '\0';
 	for (uint32_t i = 0; i < names->count; i++) {
-		const char *name = csv_name(names, i);
-		uint32_t len = names->at[i].len, far = distance(key, strlen(key), name, len);
+		uint32_t len = names->at[i].len, far = distance(key, strlen(key), csv_name(names, i), len);
+		int n = show_name(word, sizeof word, csv_name(names, i), len);
 
 		if (far < best && far < len) {
 			best = far;
-			snprintf(near, sizeof near, "; did you mean '%.*s'?", (int)len, name);
+			memcpy(near, word, sizeof near);
 		}
-		if (used + len + 8 < sizeof list)
-			used += (size_t)snprintf(list + used, sizeof list - used, "%s%.*s", i ? ", " : "",
-						 (int)len, name);
-		else if (!full)
-			full = snprintf(list + used, sizeof list - used, ", ...") > 0;
+		if (used + (size_t)n + 8 < sizeof list)
+			used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "",
+						 word);
+		else if (used < sizeof list)
+			used = sizeof list + (size_t)snprintf(list + used, sizeof list - used, ", ...");
 	}
-	for (char *p = list; *p; p++)
-		*p = (uint8_t)*p < 0x20 ? '?' : *p;
-	return pen_fail(why, -PEN_USAGE, 0, "there is no column '%.64s'%s The %u columns: %s", key,
-			*near ? near : ".", names->count, list);
+	return pen_fail(why, -PEN_USAGE, 0, "there is no column '%.64s'%s%s%s The columns: %s", key,
+			*near ? "; did you mean '" : ".", near, *near ? "'?" : "", list);
 }
 
 /* `name` or `#N`. */

@@ -294,10 +294,10 @@ Test(csv, options_that_do_not_fit_are_refused)
 		struct pen_csv_options opt;
 		const char *says;
 	} cases[] = {
-		{ { .key = "idd" }, "there is no column 'idd'; did you mean 'id'? The 2 columns: id, name" },
-		{ { .key = "zebra" }, "there is no column 'zebra'. The 2 columns: id, name" },
-		{ { .key = "#3" }, "there is no column '#3'. The 2 columns: id, name" },
-		{ { .key = "#0" }, "there is no column '#0'. The 2 columns: id, name" },
+		{ { .key = "idd" }, "there is no column 'idd'; did you mean 'id'? The columns: id, name" },
+		{ { .key = "zebra" }, "there is no column 'zebra'. The columns: id, name" },
+		{ { .key = "#3" }, "there is no column '#3'. The columns: id, name" },
+		{ { .key = "#0" }, "there is no column '#0'. The columns: id, name" },
 		{ { .delimiter = '"' }, "delimiter and quote cannot both be '\"'" },
 		{ { .delimiter = '\n' }, "the delimiter must be one ASCII character, and no line end" },
 		{ { .quote = 0xe4 }, "the quote must be one ASCII character, and no line end" },
