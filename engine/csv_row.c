@@ -325,8 +325,12 @@ const char *pen_csv_bad_utf8(const char *text, size_t len)
 	const uint8_t *p = (const uint8_t *)text, *end = p + len;
 
 	while (p < end) {
-		int n = *p < 0x80 ? 1 : sequence_len(p, end);
+		uint64_t eight = 0x80;
+		int n;
 
+		if (end - p >= 8)
+			memcpy(&eight, p, sizeof eight);
+		n = !(eight & 0x8080808080808080u) ? 8 : *p < 0x80 ? 1 : sequence_len(p, end);
 		if (n <= 0)
 			return (const char *)p;
 		p += n;
