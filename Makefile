@@ -260,6 +260,8 @@ $(call programs,$(TORTURE_MAIN)): %: %.o $(TORTURE_OBJ) $(B)/libpenstock.a
 $(TORTURE_SO): %.so: %.o
 	$(call say,LINK)
 	$(Q)$(CC) -shared -pthread -o $@ $< -ldl
+# Its other opinion.
+$(B)/tests/fuzz/fuzz_unpack: LIBS += -lz
 $(FUZZERS): %: %.o $(if $(filter fuzz,$(MODE)),,$(B)/tests/fuzz/replay.o) $(B)/libpenstock.a
 	$(call say,LINK)
 	$(Q)$(program) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) $(LIBS)
