@@ -3,7 +3,7 @@
 #
 #   bench/run.sh [--smoke] [--only NAME]...
 #
-# Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, json, io, or
+# Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, json, io, decode, or
 # a series of ingest.py (seq_vs_naive, seq_vs_bare, uring_vs_threads, random_vs_naive, resume, foreign_seq, foreign_random,
 # memory_1x, memory_8x, memory_record, memory_random). --smoke asks whether everything runs, with the smallest inputs. Nothing here is a test:
 # no figure makes it fail.
@@ -67,9 +67,14 @@ if wanted io; then
 	[ -z "$smoke" ] || { files=200; mib=4; }
 	"$B/bench/bench_io" "$dir" $files $mib | stamp "bench_io DIR $files $mib"
 fi
+if wanted decode; then
+	mib=128
+	[ -z "$smoke" ] || mib=4
+	"$B/bench/bench_decode" "$dir" $mib | stamp "bench_decode DIR $mib"
+fi
 series=()
 for name in ${only[@]+"${only[@]}"}; do
-	case $name in lane | json | io) ;; *) series+=(--only "$name") ;; esac
+	case $name in lane | json | io | decode) ;; *) series+=(--only "$name") ;; esac
 done
 if [ ${#only[@]} -eq 0 ] || [ ${#series[@]} -gt 0 ]; then
 	/usr/bin/python3 bench/ingest.py "$dir" $smoke ${series[@]+"${series[@]}"} | stamp ""
