@@ -58,7 +58,7 @@ endif
 C_FLAGS  = -std=c17 $(BASE) $(WARN_C) $(OPT_$(MODE)) $(SAN_$(MODE)) $(CFLAGS) $(MORE)
 CC_FLAGS = -std=c++17 $(BASE) $(WARN_ALL) $(OPT_$(MODE)) $(SAN_$(MODE)) $(SIMDJSON_CFLAGS) $(CXXFLAGS) $(MORE)
 LD_FLAGS = $(SAN_$(MODE)) $(RELRO) -Wl,--as-needed -pthread $(LDFLAGS)
-LIBS     = -lck -luring -llmdb -lxxhash -lisal -lzstd $(SIMDJSON_LIBS) -lstdc++ -ldl
+LIBS     = -lck -luring -llmdb -lxxhash -lisal -lzstd -larchive $(SIMDJSON_LIBS) -lstdc++ -ldl
 # The allocator belongs to programs: a library that brings it cannot be loaded by a running process.
 JEMALLOC_release := -Wl,--no-as-needed -ljemalloc -Wl,--as-needed
 
@@ -260,6 +260,8 @@ $(call programs,$(TORTURE_MAIN)): %: %.o $(TORTURE_OBJ) $(B)/libpenstock.a
 $(TORTURE_SO): %.so: %.o
 	$(call say,LINK)
 	$(Q)$(CC) -shared -pthread -o $@ $< -ldl
+# Its other opinion.
+$(B)/tests/fuzz/fuzz_unpack: LIBS += -lz
 $(FUZZERS): %: %.o $(if $(filter fuzz,$(MODE)),,$(B)/tests/fuzz/replay.o) $(B)/libpenstock.a
 	$(call say,LINK)
 	$(Q)$(program) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) $(LIBS)
