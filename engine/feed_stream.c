@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Streams: pipes, FIFOs, terminals. They cannot be read twice or from the middle, and have no name that says they are
- * the same again. A batch with an idempotency key gives them one: what was cut is hashed as it passes, the hash of all
- * bytes before the checkpoint is kept with it, and a later run reads as many bytes again, stores none of them, and
- * goes on behind them if their hash is the same. If it is not, or the stream ends before, the batch stays as it is.
+ * Streams: pipes, FIFOs, terminals. They cannot be read twice or from the middle, and have no name that says
+ * they are the same again. A batch with an idempotency key gives them one: what was cut is hashed as it
+ * passes, the hash of all bytes before the checkpoint is kept with it, and a later run reads as many bytes
+ * again, stores none of them, and goes on behind them if their hash is the same. If it is not, or the stream
+ * ends before, the batch stays as it is.
  *
- * A checkpoint may fall inside a chunk (a threshold stopped the batch there), whose hash only the committer can take. So
- * it holds two: `paths` is the hash of the first `files` bytes (up to where its last chunk began), `content` that of
- * the piece from there to `offset`. Both are of bytes, so that another run may cut them otherwise.
+ * A checkpoint may fall inside a chunk (a threshold stopped the batch there), whose hash only the committer
+ * can take. So it holds two: `paths` is the hash of the first `files` bytes (up to where its last chunk
+ * began), `content` that of the piece from there to `offset`. Both are of bytes, so that another run may cut
+ * them otherwise.
  */
 #include <errno.h>
 #include <fcntl.h>

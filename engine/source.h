@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "engine/glob.h"
 #include "engine/json.h"
@@ -81,6 +82,16 @@ void pen_plan_close(struct pen_plan *plan);
  * at).
  */
 int pen_plan_look(struct pen_plan *plan, const _Atomic bool *stop, struct pen_failure *why);
+
+/* source_tree.c, for source.c: options about trees and lists, and what can only be checked once sources are known. */
+int pen_plan_copy_tree(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why);
+/* A list of items is a source like others, but for its name, which is taken as it stands, and its terminator. */
+int pen_plan_copy_items(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why);
+int pen_source_look_tree(struct pen_plan *plan, struct pen_source *source, int fd, const _Atomic bool *stop,
+			 struct pen_sum *sum, struct pen_failure *why);
+int pen_plan_check_tree(const struct pen_plan *plan, struct pen_failure *why);
+/* Writes what of these options belongs to the identity; nothing when all are at their defaults. */
+bool pen_plan_sign_tree(const struct pen_plan *plan, FILE *f);
 
 /* Opens a file or directory source for reading: the descriptor, or -errno. */
 int pen_source_open(const struct pen_source *source);
