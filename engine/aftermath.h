@@ -48,7 +48,7 @@ void pen_aftermath_close(struct pen_aftermath *after);
 
 /* Carries out what dead runs left behind. True: one was of this very request, and its batch is *ret_batch. */
 bool pen_aftermath_recover(struct pen_engine *engine, const struct pen_plan *plan, uint64_t *ret_batch);
-/* Carries out what dead runs left behind. True: one list was of this very request, by batch *ret_batch. */
+/* The directory to move to exists (or is made now) and lies in none of the sources. 0 or a failure. */
 int pen_aftermath_check(const struct pen_plan *plan, struct pen_failure *why);
 
 #endif

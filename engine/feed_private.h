@@ -155,6 +155,8 @@ void pen_feed_pass_text(struct pen_feed *feed, const char *text, size_t lead, si
 /* Tells the format of a stream by what the chunk in hand holds. */
 void pen_feed_settle_format(struct pen_feed *feed);
 
+/* The directory in feed->fd is the next source; again: an earlier run ended in it. */
+void pen_feed_open_tree(struct pen_feed *feed, bool again);
 bool pen_feed_step_file(struct pen_feed *feed);
 bool pen_feed_step_pack(struct pen_feed *feed);
 bool pen_feed_step_whole(struct pen_feed *feed);
