@@ -58,7 +58,7 @@ endif
 C_FLAGS  = -std=c17 $(BASE) $(WARN_C) $(OPT_$(MODE)) $(SAN_$(MODE)) $(CFLAGS) $(MORE)
 CC_FLAGS = -std=c++17 $(BASE) $(WARN_ALL) $(OPT_$(MODE)) $(SAN_$(MODE)) $(SIMDJSON_CFLAGS) $(CXXFLAGS) $(MORE)
 LD_FLAGS = $(SAN_$(MODE)) $(RELRO) -Wl,--as-needed -pthread $(LDFLAGS)
-LIBS     = -lck -luring -llmdb -lxxhash $(SIMDJSON_LIBS) -lstdc++ -ldl
+LIBS     = -lck -luring -llmdb -lxxhash -lisal -lzstd $(SIMDJSON_LIBS) -lstdc++ -ldl
 # The allocator belongs to programs: a library that brings it cannot be loaded by a running process.
 JEMALLOC_release := -Wl,--no-as-needed -ljemalloc -Wl,--as-needed
 
@@ -126,6 +126,7 @@ $(B)/run-unit-%: FORCE
 	@$(if $(filter $*,$(rooms_with_tests)),$(MAKE) --no-print-directory $(B)/unit-$* && $(B)/unit-$*,echo "tests/$*: no tests")
 integration: $(BINARY) ## run the tests of the command alone (tests/cli)
 	@/usr/bin/python3 tests/cli/run.py $(B)/penstock
+	@/usr/bin/python3 tests/cli/plan.py $(B)/penstock
 stress: $(STRESS) ## build and run the race programs (MODE=tsan for the race checker; PEN_SECS each)
 	@set -e; for t in $(STRESS); do echo "== $$t"; rc=0; $$t || rc=$$?; \
 	  case $$rc in 0) ;; 77) echo "skipped: $$t";; *) echo "FAIL $$rc $$t"; exit 1;; esac; done

@@ -26,6 +26,8 @@
 #include "engine/feed_private.h"
 #include "ring/assert.h"
 
+#define SAID_MAX 4u
+
 /* ---- life ---------------------------------------------------------------------------------- */
 
 int pen_feed_open(struct pen_engine *engine, struct pen_batch *batch, uint32_t user, struct pen_feed **ret)
@@ -46,7 +48,7 @@ int pen_feed_open(struct pen_engine *engine, struct pen_batch *batch, uint32_t u
 		*ret = feed;
 		return 0;
 	}
-	feed->carry = malloc(engine->chunk_bytes);
+	feed->carry = malloc(pen_max(engine->chunk_bytes, PEN_CHUNK_ROOM_MIN));
 	feed->fetches = calloc(PEN_FETCHES, sizeof *feed->fetches);
 	if (!feed->carry || !feed->fetches) {
 		pen_feed_close(feed);
@@ -68,6 +70,8 @@ void pen_feed_close(struct pen_feed *feed)
 		return;
 	pen_assert(!feed->busy && !feed->fetches_out);
 	pen_walk_close(feed->walk);
+	pen_decode_close(feed->decode);
+	pen_csv_unref(feed->csv);
 	pen_feed_forget_passed(feed);
 	pen_aftermath_close(feed->after);
 	if (feed->fd >= 0)
@@ -138,7 +142,7 @@ void pen_feed_stop(struct pen_feed *feed, int code)
 
 uint64_t pen_feed_patience(const struct pen_feed *feed)
 {
-	if (feed->state == FEED_WRITER || (feed->busy && feed->stream && feed->fresh_ns))
+	if (feed->state == FEED_WRITER || ((feed->busy || feed->waiting) && feed->stream && feed->fresh_ns))
 		return PEN_FEED_IDLE_NS;
 	return UINT64_MAX;
 }
@@ -252,6 +256,10 @@ struct pen_place pen_feed_place(const struct pen_feed *feed, uint64_t offset, ui
 		.context = feed->context,
 		.offset = offset,
 		.line = line,
+		.passed = feed->behind + (feed->in_tree		? 0 :
+					  feed->decode		? feed->packed :
+					  offset > feed->file.size ? feed->file.size :
+								     offset),
 		.files = feed->tree_files,
 		.paths = feed->tree_paths,
 		.content = feed->tree_content,
@@ -357,15 +365,55 @@ void pen_feed_close_file(struct pen_feed *feed)
 		close(feed->fd);
 	feed->fd = -1;
 	feed->stream = feed->eof = false;
+	pen_decode_close(feed->decode);
+	feed->decode = NULL;
+	feed->waiting = feed->looked = false;
 	feed->carry_len = feed->used = feed->sent = 0;
 	feed->fresh_ns = 0;
 	feed->state = !feed->in_tree ? FEED_SOURCE : feed->rules.format == PEN_FORMAT_FILES ? FEED_PACK : FEED_FILE;
 }
 
-void pen_feed_set_format(struct pen_feed *feed, enum pen_format format)
+void pen_feed_set_format(struct pen_feed *feed, enum pen_format format, struct pen_csv *csv)
 {
-	feed->rules.format = format;
+	const struct pen_plan *plan = feed->batch->plan;
+
+	pen_csv_unref(feed->csv);
+	feed->csv = csv;
+	feed->rules = (struct pen_rules){
+		.format = format,
+		.terminator = plan->terminator,
+		.frame = plan->frame,
+		.csv = csv,
+		.max_record = plan->max_record,
+	};
 	feed->splitter = pen_splitter_of(format);
+	feed->room_bytes = csv && csv->json ? feed->engine->chunk_bytes / 4 : 0;
+}
+
+static void wake_reader(void *io)
+{
+	pen_io_wake(io);
+}
+
+bool pen_feed_start_decode(struct pen_feed *feed, enum pen_compression compression, const void *prefix, size_t len)
+{
+	struct pen_decode_options opt = {
+		.fd = feed->fd,
+		.offset = feed->stream ? PEN_DECODE_STREAM : 0,
+		.prefix = prefix,
+		.prefix_len = len,
+		.compression = compression,
+		.encoding = feed->batch->plan->encoding,
+		.skip = feed->cut_at,
+		.wake = wake_reader,
+		.wake_arg = feed->engine->io,
+	};
+	int rc = pen_decode_open(&opt, &feed->decode, NULL);
+
+	feed->packed = 0;
+	if (rc)
+		pen_feed_break(feed, -PEN_SOURCE_BROKE, rc);
+	return !rc;
 }
 
 void pen_feed_begin_file(struct pen_feed *feed, const struct pen_place *from)
@@ -373,7 +421,8 @@ void pen_feed_begin_file(struct pen_feed *feed, const struct pen_place *from)
 	feed->read_at = feed->cut_at = from ? from->offset : 0;
 	feed->lines = from ? from->line : 0;
 	feed->context = from ? from->context : 0;
-	feed->lead = feed->lead_lines = 0;
+	feed->lead = feed->csv && feed->cut_at < feed->csv->skip ? feed->csv->skip - feed->cut_at : 0;
+	feed->lead_lines = feed->lead ? feed->csv->skip_lines : 0;
 	feed->eof = false;
 	feed->carry_len = feed->used = feed->sent = 0;
 	feed->jumbo_used = 0;
@@ -389,6 +438,13 @@ bool pen_feed_read(struct pen_feed *feed, void *to, size_t len, int64_t offset)
 	return true;
 }
 
+/* Which dialect was chosen; of many sources, for the first ones. */
+static void say_table(struct pen_feed *feed)
+{
+	if (feed->csv && feed->source < SAID_MAX)
+		pen_engine_notice(feed->engine, 0, "%s: %s", feed->name, feed->csv->said);
+}
+
 static bool step_source(struct pen_feed *feed)
 {
 	const struct pen_batch *batch = feed->batch;
@@ -401,19 +457,20 @@ static bool step_source(struct pen_feed *feed)
 	}
 	feed->source = feed->next_source++;
 	feed->file = batch->plan->sources[feed->source];
-	feed->rules = (struct pen_rules){
-		.terminator = batch->plan->terminator,
-		.max_record = batch->plan->max_record,
-	};
-	pen_feed_set_format(feed, feed->file.format);
 	feed->in_tree = false;
 	feed->tree_files = 0;
 	feed->tree_paths = feed->tree_content = (struct pen_sum){ 0 };
 	feed->cut_at = feed->read_at = feed->lines = 0;
 	feed->context = 0;
+	feed->lead = 0;
+	pen_feed_set_format(feed, feed->file.format, feed->file.csv ? pen_csv_ref(feed->file.csv) : NULL);
 	snprintf(feed->name, sizeof feed->name, "%s", feed->file.path);
 	pen_aftermath_source(feed->after, &feed->file);
 	here = feed->source == batch->from.source;
+	for (uint32_t i = feed->summed; i < feed->source; i++) /* a tree that was walked is in it already */
+		if (i < batch->from.source || batch->plan->sources[i].kind != PEN_SOURCE_TREE)
+			feed->behind += batch->plan->sources[i].size;
+	feed->summed = feed->source;
 	if (here && feed->rules.format == PEN_FORMAT_FILES && feed->file.kind == PEN_SOURCE_FILE &&
 	    batch->from.offset)
 		return true; /* this one file was this one item, and is done */
@@ -430,6 +487,9 @@ static bool step_source(struct pen_feed *feed)
 	case PEN_SOURCE_FILE:
 		(void)posix_fadvise(feed->fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint */
 		pen_feed_begin_file(feed, here ? &batch->from : NULL);
+		if (feed->file.decodes && !pen_feed_start_decode(feed, feed->file.compression, NULL, 0))
+			break;
+		say_table(feed);
 		(void)pen_feed_still_same(feed); /* changes the state when it is not */
 		break;
 	case PEN_SOURCE_TREE:
@@ -516,7 +576,7 @@ void pen_feed_done(struct pen_feed *feed, struct pen_io_req *req)
 		return; /* step asks again, or ends */
 	switch (feed->state) {
 	case FEED_PREFIX:
-		pen_feed_done_prefix(feed, req->res);
+		pen_feed_done_prefix(feed, req->res, req->len);
 		break;
 	case FEED_RECORDS:
 		pen_feed_done_records(feed, req->res, req->len);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "engine/feed_private.h"
+#include "engine/unpack.h"
 #include "ring/assert.h"
 #include "ring/error.h"
 
@@ -57,6 +58,7 @@ static bool behind(struct pen_feed *feed, const struct pen_walk_file *file, uint
 	if (c > 0 && !feed->checked)
 		compare_behind(feed);
 	feed->tree_files++;
+	feed->behind += file->size;
 	pen_aftermath_file(feed->after, file);
 	pen_sum_add(&feed->tree_paths, pen_walk_path_hash(file));
 	pen_sum_add(&feed->tree_content, pen_walk_file_hash(file));
@@ -131,6 +133,22 @@ void pen_feed_open_tree(struct pen_feed *feed, bool again)
 
 /* ---- files that hold records --------------------------------------------------------------- */
 
+/* A file of records may be compressed, each in its own way. */
+static void open_packed(struct pen_feed *feed)
+{
+	const struct pen_plan *plan = feed->batch->plan;
+	char head[PEN_UNPACK_MAGIC];
+	ssize_t n = pread(feed->fd, head, sizeof head, 0);
+	enum pen_compression packing = plan->compression;
+
+	if (n < 0)
+		return; /* the read that follows says so */
+	if (packing == PEN_COMPRESSION_AUTO)
+		packing = pen_unpack_sniff(head, (size_t)n);
+	if (pen_plan_decodes(plan, packing, head, (size_t)n))
+		(void)pen_feed_start_decode(feed, packing, NULL, 0); /* breaks the file where it fails */
+}
+
 bool pen_feed_step_file(struct pen_feed *feed)
 {
 	struct pen_walk_file file;
@@ -160,7 +178,9 @@ bool pen_feed_step_file(struct pen_feed *feed)
 	feed->file.ino = st.st_ino;
 	feed->file.size = (uint64_t)st.st_size;
 	feed->file.mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	pen_feed_set_format(feed, feed->file.format, NULL);
 	pen_feed_begin_file(feed, offset ? &feed->batch->from : NULL);
+	open_packed(feed);
 	return true;
 }
 

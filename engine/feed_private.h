@@ -11,10 +11,13 @@
 #define PEN_ENGINE_FEED_PRIVATE_H
 
 #include "engine/aftermath.h"
+#include "engine/decode.h"
 #include "engine/feed.h"
 #include "engine/walk.h"
 
 #define PEN_FEED_IDLE_NS (20 * PEN_NS_PER_MS)
+/* How long a silent stream may keep one waiting for enough of it to tell what it is. */
+#define PEN_FEED_LOOK_NS PEN_NS_PER_S
 
 enum feed_state {
 	FEED_SOURCE = 1, /* open the next source */
@@ -59,8 +62,16 @@ struct pen_feed {
 
 	/* The source and file that are read. */
 	uint32_t next_source, source;
+	uint32_t summed; /* sources whose sizes `passed` holds */
 	struct pen_rules rules; /* of the open file; format auto: not told apart yet */
 	const struct pen_splitter *splitter;
+	struct pen_csv *csv;	   /* the reference that keeps rules.csv */
+	bool looked;		   /* a stream: whether it must be decoded is known */
+	bool table_said;	   /* a dialect was named to people */
+	struct pen_decode *decode; /* the open file goes through it; NULL: read as it is */
+	bool waiting;		   /* for the decoder, which wakes the reader */
+	uint64_t packed;	   /* bytes of the file that the decoder has used up */
+	uint64_t behind;	   /* bytes of the sources before this one, and of the tree's files so far */
 	int root, fd; /* the tree's directory; the open file */
 	struct pen_walk *walk;
 	bool in_tree, stream;
@@ -131,8 +142,10 @@ bool pen_feed_still_same(struct pen_feed *feed);
 bool pen_feed_read(struct pen_feed *feed, void *to, size_t len, int64_t offset);
 /* Ready to read the file in feed->fd from a place on (NULL: from its beginning). */
 void pen_feed_begin_file(struct pen_feed *feed, const struct pen_place *from);
-/* What the open file holds is known. */
-void pen_feed_set_format(struct pen_feed *feed, enum pen_format format);
+/* What the open file holds is known. csv: takes over the reference; NULL where it is no table, or not told yet. */
+void pen_feed_set_format(struct pen_feed *feed, enum pen_format format, struct pen_csv *csv);
+/* From now on the open file's bytes come through a decoder, `prefix` first. False: the file is being broken off. */
+bool pen_feed_start_decode(struct pen_feed *feed, enum pen_compression compression, const void *prefix, size_t len);
 
 bool pen_feed_step_records(struct pen_feed *feed);
 bool pen_feed_step_jumbo(struct pen_feed *feed);
@@ -147,13 +160,21 @@ void pen_feed_open_stream(struct pen_feed *feed, const struct pen_place *from);
 void pen_feed_forget_passed(struct pen_feed *feed);
 bool pen_feed_step_writer(struct pen_feed *feed);
 bool pen_feed_step_prefix(struct pen_feed *feed);
-void pen_feed_done_prefix(struct pen_feed *feed, int64_t got);
+void pen_feed_done_prefix(struct pen_feed *feed, int64_t got, size_t wanted);
 /* These bytes of a source are cut, or passed over: every byte comes by once, in order. With _text a chunk begins behind
  * its lead; without, they belong to the chunk that has begun. */
 void pen_feed_pass(struct pen_feed *feed, const void *data, size_t len);
 void pen_feed_pass_text(struct pen_feed *feed, const char *text, size_t lead, size_t len);
-/* Tells the format of a stream by what the chunk in hand holds. */
-void pen_feed_settle_format(struct pen_feed *feed);
+/*
+ * Finds out by its first bytes whether a stream must be decoded. False: it is from here on, and the bytes in hand come
+ * again, as text.
+ */
+bool pen_feed_look(struct pen_feed *feed);
+/* Finds out by its first bytes what a stream, or a file of a tree, holds. False: it does not fit the options. */
+bool pen_feed_settle(struct pen_feed *feed);
+/* Reads the next bytes of the open file. False: no room in io, or the decoder has none yet and will wake the reader. */
+bool pen_feed_read_on(struct pen_feed *feed, char *to, size_t len,
+		      void (*done)(struct pen_feed *feed, int64_t got, size_t wanted));
 
 /* The directory in feed->fd is the next source; again: an earlier run ended in it. */
 void pen_feed_open_tree(struct pen_feed *feed, bool again);

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 
 #include "engine/feed_private.h"
+#include "engine/unpack.h"
 #include "ring/assert.h"
 #include "ring/error.h"
 
@@ -145,13 +146,16 @@ bool pen_feed_step_prefix(struct pen_feed *feed)
 		end_prefix(feed);
 		return true;
 	}
-	return pen_feed_read(feed, feed->chunk->data + feed->used,
-			     (size_t)pen_min(feed->prefix_left, feed->chunk->capacity - feed->used),
-			     PEN_IO_STREAM);
+	return pen_feed_read_on(feed, feed->chunk->data + feed->used,
+				(size_t)pen_min(feed->prefix_left, feed->chunk->capacity - feed->used),
+				pen_feed_done_prefix);
 }
 
-void pen_feed_done_prefix(struct pen_feed *feed, int64_t got)
+void pen_feed_done_prefix(struct pen_feed *feed, int64_t got, size_t wanted)
 {
+	uint64_t raw;
+
+	(void)wanted;
 	if (got < 0) {
 		refuse(feed, "cannot be read as far as");
 		return;
@@ -162,10 +166,16 @@ void pen_feed_done_prefix(struct pen_feed *feed, int64_t got)
 	}
 	feed->used += (uint32_t)got;
 	feed->prefix_left -= (uint64_t)got;
+	raw = feed->used;
+	if ((raw >= PEN_UNPACK_MAGIC || !feed->prefix_left) && !pen_feed_look(feed)) {
+		feed->prefix_left += raw;
+		return;
+	}
 	if (feed->prefix_left && feed->used < feed->chunk->capacity)
 		return;
 	/* What the stream's first bytes look like decides its format, as it did then. */
-	pen_feed_settle_format(feed);
+	if (!pen_feed_settle(feed))
+		return;
 	pen_feed_pass(feed, feed->chunk->data, feed->used);
 	feed->used = 0;
 	if (!feed->prefix_left)

@@ -50,7 +50,7 @@ static void free_batch(struct pen_engine *engine, struct pen_batch *batch)
 	}
 	engine->batches[batch->index] = NULL;
 	pen_plan_close(batch->plan);
-	free(batch->window);
+	pen_window_close(&batch->window);
 	free(batch);
 }
 
@@ -64,19 +64,17 @@ static void refuse(struct pen_engine *engine, struct pen_sqe *sqe, int code, con
 static struct pen_batch *new_batch(struct pen_engine *engine, struct pen_sqe *sqe, uint32_t index)
 {
 	struct pen_batch *batch = calloc(1, sizeof *batch);
-	uint32_t places =
-		pen_pow2_from(engine->arena.count + 8); /* every chunk, and control chunks between */
 
 	if (!batch)
 		return NULL;
-	batch->window = calloc(places, sizeof *batch->window);
-	if (!batch->window) {
+	/* Every chunk, and control chunks between. */
+	if (pen_window_open(&batch->window, engine->arena.count + 8)) {
 		free(batch);
 		return NULL;
 	}
-	batch->window_mask = places - 1;
 	batch->plan = sqe->plan;
 	sqe->plan = NULL;
+	batch->forecast = sqe->forecast;
 	batch->sqe = sqe->index;
 	batch->index = index;
 	batch->lock_fd = -1;
@@ -213,6 +211,7 @@ static void take(struct pen_engine *engine, struct pen_sqe *sqe)
 		pen_engine_complete(engine, PEN_FROM_READER, sqe->index, 0, 0, 0);
 		break;
 	case PEN_OP_RUN:
+	case PEN_OP_PLAN:
 	case PEN_OP_OPEN:
 		sqe->next = NULL;
 		*engine->waiting_end = sqe;
@@ -297,6 +296,8 @@ static void take_back(struct pen_engine *engine, struct pen_chunk *chunk)
 	default:
 		break;
 	}
+	pen_csv_unref(chunk->csv);
+	chunk->csv = NULL;
 	if (chunk->jumbo) {
 		(void)madvise(engine->jumbo.base, engine->jumbo.bytes, MADV_DONTNEED); /* advice */
 		engine->jumbo.used = false;
