@@ -307,10 +307,20 @@ def streams_resume(lab):
 
 @check
 def streams_stopped_inside_a_chunk(lab):
-    data = b"\xef\xbb\xbf" + b"".join(b'{"n":%d}\n' % i if i % 100 else b"bad %d\n" % i for i in range(5000))
-    args = ("--format", "ndjson", "--idempotency-key", "k")
+    data = b"\xef\xbb\xbf" + b"".join(b'{"n":%d}\n' % i if i % 100 < 99 else b"bad %d\n" % i for i in range(5000))
+    for args in (("--idempotency-key", "k"), ("--format", "ndjson", "--idempotency-key", "k", "--key", "@offset")):
+        stopped_inside_a_chunk(lab, data, args)
+        shutil.rmtree(lab.store)
+
+
+def stopped_inside_a_chunk(lab, data, args):
+    o = lab.load("-", *args, "--max-rejects", "2", stdin=data, rc=4)
+    assert o["items"] == 300
+    for at in (1, 5, 500, 1700):
+        other = data[:at] + b"~" + data[at + 1:]
+        assert "PEN308" in lab.run("run", "-", *args, stdin=other, rc=3).err, at
     o = lab.load("-", *args, "--max-rejects", "10", stdin=data, rc=4)
-    assert o["items"] == 1001
+    assert o["items"] == 1100
     for at in (1, 500, 8000):
         other = data[:at] + b"~" + data[at + 1:]
         assert "PEN308" in lab.run("run", "-", *args, stdin=other, rc=3).err, at
