@@ -428,6 +428,25 @@ def sources_moved(lab):
 
 
 @check
+def planning_touches_nothing(lab):
+    if "plan" not in lab.run("--help").stdout.decode():
+        return
+    for name in ("a", "b/c"):
+        lab.path("t/" + name, b"x")
+    f = lab.path("f", b"1\n")
+    lab.load(f)  # complete before: a run would deal with it at once
+    for what in ("delete", "move:" + lab.path("done")):
+        for source in (lab.path("t"), f):
+            lab.run("plan", source, "--on-success", what, rc=(0, 1))
+            lab.run("plan", source, "--on-success", what, store=os.path.join(lab.dir, "none"), rc=(0, 1, 3))
+    assert os.path.exists(f) and os.path.exists(lab.path("t/b/c")) and not os.path.exists(lab.path("done"))
+    assert not os.listdir(os.path.join(lab.store, "staging"))
+    # The control: a run does.
+    lab.load(f, "--on-success", "delete")
+    assert not os.path.exists(f)
+
+
+@check
 def changed_files_are_kept(lab):
     for i in range(200):
         lab.path("t/%03d" % i, b"x" * 100)
