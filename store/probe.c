@@ -129,20 +129,20 @@ int pen_probe_has(struct pen_probe *probe, const void *key, size_t key_len)
 	return rc == MDB_NOTFOUND ? 0 : rc ? pen_mdb_code(rc) : 1;
 }
 
-int pen_probe_above(struct pen_probe *probe, const void *key, size_t key_len)
+int pen_probe_last(struct pen_probe *probe, uint8_t ret_key[PEN_KEY_MAX])
 {
 	MDB_val last, value;
 	MDB_cursor *cursor;
-	int rc = mdb_cursor_open(probe->txn, probe->handle->dbi, &cursor), order;
+	int rc = mdb_cursor_open(probe->txn, probe->handle->dbi, &cursor);
 
 	if (rc)
 		return pen_mdb_code(rc);
 	rc = mdb_cursor_get(cursor, &last, &value, MDB_LAST);
-	if (!rc) {
-		order = memcmp(key, last.mv_data, pen_min(key_len, last.mv_size));
-		rc = order > 0 || (!order && key_len > last.mv_size);
+	if (rc) {
+		rc = rc == MDB_NOTFOUND ? 0 : pen_mdb_code(rc);
 	} else {
-		rc = rc == MDB_NOTFOUND ? 1 : pen_mdb_code(rc);
+		rc = (int)pen_min(last.mv_size, PEN_KEY_MAX);
+		memcpy(ret_key, last.mv_data, (size_t)rc);
 	}
 	mdb_cursor_close(cursor);
 	return rc;

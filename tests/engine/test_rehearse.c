@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "store/dataset.h"
+
 static char dir[64], file[96];
 
 static void make_dir(void)
@@ -263,9 +265,11 @@ Test(rehearse, a_source_that_cannot_be_opened_is_the_code)
 
 #define KEYS_MAX 4096u
 
-/* Chunks of made entries: item i has the key i % distinct. */
-static void count_by_hand(enum pen_duplicate policy, uint64_t items, uint64_t distinct, struct pen_forecast *ret)
+/* Chunks of made entries: item i has the key i % distinct. look_bytes: of the store's dataset "d". */
+static void count_by_hand(struct pen_store *store, uint64_t look_bytes, enum pen_duplicate policy, uint64_t items,
+			  uint64_t distinct, struct pen_forecast *ret)
 {
+	struct pen_rehearsal_bounds bounds = { KEYS_MAX, look_bytes };
 	static struct pen_entry table[PEN_CHUNK_ITEMS];
 	struct pen_source source = { .path = file, .kind = PEN_SOURCE_FILE, .format = PEN_FORMAT_NDJSON };
 	struct pen_plan plan = {
@@ -277,9 +281,10 @@ static void count_by_hand(enum pen_duplicate policy, uint64_t items, uint64_t di
 	uint64_t done = 0;
 
 	engine->clock = &pen_clock_real;
+	engine->store = store;
 	batch->plan = &plan;
 	batch->forecast = ret;
-	cr_assert_eq(pen_rehearsal_open(engine, batch, KEYS_MAX, NULL), 0);
+	cr_assert_eq(pen_rehearsal_open(engine, batch, &bounds, NULL), 0);
 	while (done < items) {
 		struct pen_chunk chunk = { .batch = batch, .kind = PEN_CHUNK_RECORDS, .data = data, .table = table,
 					   .first_item = done, .rules.format = PEN_FORMAT_NDJSON };
@@ -312,7 +317,7 @@ Test(rehearse, keys_beyond_the_bound_are_estimated_and_said_to_be)
 			struct pen_forecast f = { .size = sizeof f };
 			uint64_t twice;
 
-			count_by_hand((enum pen_duplicate)policy, cases[i].items, cases[i].distinct, &f);
+			count_by_hand(NULL, 0, (enum pen_duplicate)policy, cases[i].items, cases[i].distinct, &f);
 			twice = policy == PEN_DUP_REPLACE ? f.counted.duplicates :
 				policy == PEN_DUP_KEEP	  ? f.counted.skipped :
 							    f.counted.rejected;
@@ -326,4 +331,60 @@ Test(rehearse, keys_beyond_the_bound_are_estimated_and_said_to_be)
 				  "%zu: %lu of %f", i, f.repeated, again);
 			pen_forecast_fini(&f);
 		}
+}
+
+/* Dataset "d" with the keys 0, 2, 4, ... below `below`. */
+static struct pen_store *make_store(uint64_t below)
+{
+	struct pen_store *store;
+	struct pen_dataset *ds;
+	struct pen_txn *txn;
+	enum pen_put put;
+	char path[96];
+
+	snprintf(path, sizeof path, "%s/store", dir);
+	cr_assert_eq(pen_store_open(path, NULL, &store, NULL), 0);
+	cr_assert_eq(pen_txn_begin(store, PEN_DURABLE_RELAXED, &txn, NULL, NULL), 0);
+	cr_assert_eq(pen_dataset_use(txn, "d", PEN_KEY_POINTER, &ds, NULL), 0);
+	for (uint64_t i = 0; i < below; i += 2) {
+		uint8_t key[8];
+
+		pen_put_be64(key, i);
+		cr_assert_eq(pen_dataset_put(ds, key, 8, "v", 1, true, PEN_DUP_KEEP, &put), 0);
+	}
+	cr_assert_eq(pen_dataset_save(ds), 0);
+	cr_assert_eq(pen_txn_commit(txn, NULL), 0);
+	return store;
+}
+
+Test(rehearse, keys_that_are_there_are_found_or_estimated)
+{
+	struct pen_store *store = make_store(200000);
+	struct pen_forecast f = { .size = sizeof f };
+
+	/* 2,000 keys, all below 200,000: every other one is there. */
+	count_by_hand(store, UINT64_MAX, PEN_DUP_KEEP, 4000, 2000, &f);
+	cr_expect(f.exact);
+	cr_expect_eq(f.present, 1000);
+	cr_expect_eq(f.repeated, 2000);
+	cr_expect_eq(f.counted.skipped, 3000);
+	cr_expect_eq(f.records, 1000);
+	cr_expect_eq(f.appended, 0);
+	cr_expect_eq(f.dataset_entries, 100000);
+	pen_forecast_fini(&f);
+
+	/* Too large to be looked into key by key. */
+	count_by_hand(store, 0, PEN_DUP_KEEP, 2500, 2500, &f);
+	cr_expect(!f.exact);
+	cr_expect(f.present > 1250 / 2 && f.present < 1250 * 2, "%lu", f.present);
+	cr_expect_gt(f.duplicates_error, 0);
+	pen_forecast_fini(&f);
+
+	/* Both are sampled. */
+	count_by_hand(store, 0, PEN_DUP_REPLACE, 400000, 400000, &f);
+	cr_expect(!f.exact);
+	cr_expect(f.present > 100000 / 3 && f.present < 100000 * 3, "%lu", f.present);
+	cr_expect(f.records > 300000 * 0.8 && f.records < 400000 * 1.1, "%lu", f.records);
+	pen_forecast_fini(&f);
+	pen_store_close(store);
 }
