@@ -16,7 +16,7 @@
 struct pen_rehearsal {
 	struct pen_engine *engine;
 	struct pen_batch *batch;
-	struct pen_forecast out; /* counted is filled at the end */
+	struct pen_forecast out;	/* counted is filled at the end */
 	struct pen_fmt_counters before; /* what earlier runs of the batch counted */
 	uint64_t items, bytes, entries, flaws;
 	uint64_t repeated, present;
@@ -182,7 +182,7 @@ void pen_rehearsal_end(struct pen_rehearsal *r, int code)
 
 	fill(r);
 	out->whole = !code;
-	out->counted = (struct pen_counters){ n->items,  n->committed,	n->rejected, n->failed,
+	out->counted = (struct pen_counters){ n->items,	  n->committed,	 n->rejected, n->failed,
 					      n->skipped, n->duplicates, n->bytes };
 	out->repeated = r->repeated;
 	out->present = r->present;
@@ -236,7 +236,8 @@ static const char *keep_source(struct pen_rehearsal *r, const struct pen_row *ro
 
 static const char *keep_message(struct pen_rehearsal *r, const struct pen_row *row)
 {
-	const char *text = pen_error_text(row->code), *detail = row->detail ? pen_json_detail(row->detail) : "";
+	const char *text = pen_error_text(row->code),
+		   *detail = row->detail ? pen_json_detail(row->detail) : "";
 	char message[512];
 
 	if (!*detail)
@@ -262,7 +263,8 @@ static void add_code(struct pen_forecast *out, int code)
 static void add_row(struct pen_rehearsal *r, const struct pen_row *row)
 {
 	struct pen_forecast *out = &r->out;
-	size_t path_len = row->path ? strlen(row->path) : 0, raw_len = pen_min(row->raw_len, PEN_FORECAST_RAW);
+	size_t path_len = row->path ? strlen(row->path) : 0,
+	       raw_len = pen_min(row->raw_len, PEN_FORECAST_RAW);
 	struct pen_item item = {
 		.seq = row->seq,
 		.state = row->state,
@@ -362,7 +364,8 @@ static void weigh(struct pen_rehearsal *r, uint64_t *count, uint64_t weight)
 }
 
 /* Is a key there that has not come before? Those that are not looked up count as absent. */
-static bool is_present(struct pen_rehearsal *r, struct pen_sum hash, const void *key, size_t len, uint64_t weight)
+static bool is_present(struct pen_rehearsal *r, struct pen_sum hash, const void *key, size_t len,
+		       uint64_t weight)
 {
 	int rc;
 

@@ -79,8 +79,8 @@ static void settle(struct pen_engine *engine, struct pen_chunk *chunk)
 		rc = batch->over ? 0 : pen_rehearsal_count(batch->rehearsal, chunk);
 		if (rc) {
 			batch->over = rc;
-			pen_fail(&batch->why, rc, 0, "dataset %s cannot be looked into: %s", batch->plan->into,
-				 pen_error_text(rc));
+			pen_fail(&batch->why, rc, 0, "dataset %s cannot be looked into: %s",
+				 batch->plan->into, pen_error_text(rc));
 			/* Relaxed: a hint; the reader stops reading early. */
 			atomic_store_explicit(&batch->stop, true, memory_order_relaxed);
 		}

@@ -35,11 +35,14 @@ static int look(struct pen_probe *probe, MDB_txn *txn, enum pen_key kind, struct
 	if (known && known != -PEN_NO_DATASET)
 		return pen_fail(why, known, 0, "the row of dataset %s is damaged", probe->name);
 	if (found && found != -PEN_NO_DATASET)
-		return pen_fail(why, found, 0, "%s is a value that another program put into the store", probe->name);
+		return pen_fail(why, found, 0, "%s is a value that another program put into the store",
+				probe->name);
 	if (!known && found)
-		return pen_fail(why, -PEN_STORE_DAMAGED, 0, "dataset %s has a row but no records", probe->name);
+		return pen_fail(why, -PEN_STORE_DAMAGED, 0, "dataset %s has a row but no records",
+				probe->name);
 	if (!found && (db.flags || (known && db.entries)))
-		return pen_fail(why, -PEN_KEY_KIND, 0, "%s is a database that another program made", probe->name);
+		return pen_fail(why, -PEN_KEY_KIND, 0, "%s is a database that another program made",
+				probe->name);
 	if (!known && kind != (enum pen_key)row.key_kind && (is_number(kind) || is_number(row.key_kind)))
 		return pen_fail(why, -PEN_KEY_KIND, 0, "dataset %s has keys of another kind", probe->name);
 	if (known && !mdb_stat(txn, store->db[PEN_DB_DATASETS], &stat) && stat.ms_entries >= PEN_DATASETS_MAX)

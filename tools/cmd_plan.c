@@ -97,8 +97,9 @@ static int open_store(struct plan *plan)
 	snprintf(data, sizeof data, "%s/data.mdb", plan->home.path);
 	plan->free_bytes = free_bytes(plan->home.path);
 	if (access(data, F_OK) == 0 && !has_lock_file(plan->home.path)) {
-		pen_say_note("the store %s has no lock.mdb, and opening it would make one: planned as if it were new",
-			     plan->home.path);
+		pen_say_note(
+			"the store %s has no lock.mdb, and opening it would make one: planned as if it were new",
+			plan->home.path);
 		return 0;
 	}
 	rc = pen_store_open(plan->home.path, &options, &plan->store, &why);
@@ -131,7 +132,8 @@ static int rehearse(struct plan *plan, struct pen_engine *engine)
 	pen_cmd_sources(plan->cmd->args, name, sizeof name);
 	pen_ticker_init(&ticker, (enum pen_ticker_mode)pen_cmd_value(plan->cmd, PEN_O_PROGRESS)->n, name,
 			pen_ticker_now());
-	while ((rc = pen_wait_cqe_timeout(engine, &cqe, pen_ticker_wait_ns(&ticker, pen_ticker_now()))) != 0) {
+	while ((rc = pen_wait_cqe_timeout(engine, &cqe, pen_ticker_wait_ns(&ticker, pen_ticker_now()))) !=
+	       0) {
 		if (rc != -ETIME && rc != -EINTR && rc != -EAGAIN)
 			break;
 		if (pen_engine_progress(engine, 0, &progress) == 0)
@@ -150,7 +152,7 @@ static int rehearse(struct plan *plan, struct pen_engine *engine)
 /* ---- what would bite ----------------------------------------------------------------------- */
 
 __attribute__((format(printf, 4, 5))) static void bite(struct plan *plan, const char *name, int code,
-							const char *format, ...)
+						       const char *format, ...)
 {
 	struct limit *limit = &plan->limits[plan->limit_count++];
 	va_list list;
@@ -306,7 +308,8 @@ static int print_json(const struct plan *plan)
 	pen_jw_text(&jw, "fate", pen_fate_name(f->fate));
 	pen_jw_id(&jw, "batch", f->batch);
 	pen_jw_text(&jw, "code", plan->res ? pen_error_name(plan->res) : NULL);
-	pen_jw_text(&jw, "reason", plan->res ? (*plan->why.text ? plan->why.text : pen_error_text(plan->res)) : NULL);
+	pen_jw_text(&jw, "reason",
+		    plan->res ? (*plan->why.text ? plan->why.text : pen_error_text(plan->res)) : NULL);
 	pen_jw_u64(&jw, "exit", (uint64_t)plan->status);
 	pen_jw_text(&jw, "store", plan->home.path);
 	pen_jw_bool(&jw, "store_exists", plan->store != NULL);
@@ -404,7 +407,8 @@ static void print_counts(const struct pen_forecast *f, struct pen_out *out)
 	pen_out_format(out, "duplicates  %s%s keys come again, ", about, pen_text_count(a, f->repeated));
 	pen_out_format(out, "%s%s are in the dataset already", about, pen_text_count(a, f->present));
 	if (!f->exact)
-		pen_out_format(out, " (from a sample; error about %s)", pen_text_count(a, 2 * f->duplicates_error));
+		pen_out_format(out, " (from a sample; error about %s)",
+			       pen_text_count(a, 2 * f->duplicates_error));
 	pen_out_char(out, '\n');
 }
 
@@ -419,9 +423,11 @@ static void print_size(const struct plan *plan, struct pen_out *out)
 		pen_out_format(out, ", up to %s while it runs", pen_text_bytes(a, f->file_bytes));
 	if (plan->free_bytes)
 		pen_out_format(out, "; %s free", pen_text_bytes(a, plan->free_bytes));
-	pen_out_format(out, "\ntime        more than %llu.%llu s: reading and checking took that long, writing is not tried\n",
-		       (unsigned long long)(f->read_ns / 1000000000),
-		       (unsigned long long)(f->read_ns / 100000000 % 10));
+	pen_out_format(
+		out,
+		"\ntime        more than %llu.%llu s: reading and checking took that long, writing is not tried\n",
+		(unsigned long long)(f->read_ns / 1000000000),
+		(unsigned long long)(f->read_ns / 100000000 % 10));
 }
 
 static int print_text(const struct plan *plan)
@@ -480,9 +486,9 @@ int pen_cmd_plan(const struct pen_cmd *cmd)
 			pen_say_failure(plan.res, &plan.why);
 		else
 			say_rejects(&plan.forecast);
-		rc = pen_cmd_set(cmd, PEN_O_JSON) ? print_json(&plan) :
-		     plan.res < 0		  ? plan.status :
-						    print_text(&plan);
+		rc = pen_cmd_set(cmd, PEN_O_JSON) ? print_json(&plan)
+		     : plan.res < 0		  ? plan.status
+						  : print_text(&plan);
 		if (stream && plan.res == 0)
 			pen_say_note("stdin was read, and is used up");
 	}

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -38,7 +39,9 @@ TestSuite(rehearse, .init = make_dir, .fini = remove_dir);
 
 static struct pen_engine *start(struct pen_store *store, bool rehearse)
 {
-	struct pen_engine_options opt = { .size = sizeof opt, .rehearse = rehearse, .processors = 3, .chunk_bytes = 4096 };
+	struct pen_engine_options opt = {
+		.size = sizeof opt, .rehearse = rehearse, .processors = 3, .chunk_bytes = 4096
+	};
 	struct pen_engine *engine;
 
 	cr_assert_eq(pen_engine_start(store, &opt, &engine, NULL), 0);
@@ -59,9 +62,11 @@ static int wait_one(struct pen_engine *engine)
 static void prep(struct pen_engine *engine, const char *key, struct pen_forecast *ret)
 {
 	const char *sources[] = { file };
-	struct pen_run spec = {
-		.size = sizeof spec, .sources = sources, .source_count = 1, .format = PEN_FORMAT_NDJSON, .key = key
-	};
+	struct pen_run spec = { .size = sizeof spec,
+				.sources = sources,
+				.source_count = 1,
+				.format = PEN_FORMAT_NDJSON,
+				.key = key };
 
 	*ret = (struct pen_forecast){ .size = sizeof *ret };
 	pen_prep_plan(pen_get_sqe(engine), &spec, ret);
@@ -224,7 +229,9 @@ Test(rehearse, an_end_that_comes_early_is_told)
 	static const struct {
 		void (*how)(struct pen_engine *engine);
 		int code;
-	} ends[] = { { drain, -PEN_INTERRUPTED_BY }, { cancel, -PEN_CANCELLED_BY }, { pause_and_drain, -PEN_INTERRUPTED_BY } };
+	} ends[] = { { drain, -PEN_INTERRUPTED_BY },
+		     { cancel, -PEN_CANCELLED_BY },
+		     { pause_and_drain, -PEN_INTERRUPTED_BY } };
 
 	for (size_t i = 0; i < PEN_COUNT(ends); i++) {
 		struct pen_engine *engine = start(NULL, true);
@@ -237,7 +244,7 @@ Test(rehearse, an_end_that_comes_early_is_told)
 		cr_assert_eq(write(fd, "{}\n{}\n", 6), 6);
 		prep(engine, NULL, &f);
 		while (pen_engine_progress(engine, 0, &progress) || progress.counted.items < 2)
-			usleep(1000);
+			sched_yield();
 		ends[i].how(engine);
 		cr_expect_eq(wait_one(engine), ends[i].code, "%zu", i);
 		cr_expect(!f.whole);
@@ -266,15 +273,17 @@ Test(rehearse, a_source_that_cannot_be_opened_is_the_code)
 #define KEYS_MAX 4096u
 
 /* Chunks of made entries: item i has the key i % distinct. look_bytes: of the store's dataset "d". */
-static void count_by_hand(struct pen_store *store, uint64_t look_bytes, enum pen_duplicate policy, uint64_t items,
-			  uint64_t distinct, struct pen_forecast *ret)
+static void count_by_hand(struct pen_store *store, uint64_t look_bytes, enum pen_duplicate policy,
+			  uint64_t items, uint64_t distinct, struct pen_forecast *ret)
 {
 	struct pen_rehearsal_bounds bounds = { KEYS_MAX, look_bytes };
 	static struct pen_entry table[PEN_CHUNK_ITEMS];
 	struct pen_source source = { .path = file, .kind = PEN_SOURCE_FILE, .format = PEN_FORMAT_NDJSON };
-	struct pen_plan plan = {
-		.sources = &source, .source_count = 1, .key_kind = PEN_KEY_POINTER, .on_duplicate = policy, .into = (char *)"d"
-	};
+	struct pen_plan plan = { .sources = &source,
+				 .source_count = 1,
+				 .key_kind = PEN_KEY_POINTER,
+				 .on_duplicate = policy,
+				 .into = (char *)"d" };
 	struct pen_engine *engine = calloc(1, sizeof *engine);
 	struct pen_batch *batch = calloc(1, sizeof *batch);
 	char data[8] = "value";
@@ -286,13 +295,20 @@ static void count_by_hand(struct pen_store *store, uint64_t look_bytes, enum pen
 	batch->forecast = ret;
 	cr_assert_eq(pen_rehearsal_open(engine, batch, &bounds, NULL), 0);
 	while (done < items) {
-		struct pen_chunk chunk = { .batch = batch, .kind = PEN_CHUNK_RECORDS, .data = data, .table = table,
-					   .first_item = done, .rules.format = PEN_FORMAT_NDJSON };
+		struct pen_chunk chunk = { .batch = batch,
+					   .kind = PEN_CHUNK_RECORDS,
+					   .data = data,
+					   .table = table,
+					   .first_item = done,
+					   .rules.format = PEN_FORMAT_NDJSON };
 
 		chunk.items = chunk.entry_count = (uint32_t)pen_min(items - done, 100);
 		for (uint32_t i = 0; i < chunk.items; i++)
-			table[i] = (struct pen_entry){ .prefix = (done + i) % distinct, .key_len = 8,
-						       .flags = PEN_KEY_IS_PREFIX, .len = 5, .item = i };
+			table[i] = (struct pen_entry){ .prefix = (done + i) % distinct,
+						       .key_len = 8,
+						       .flags = PEN_KEY_IS_PREFIX,
+						       .len = 5,
+						       .item = i };
 		cr_assert_eq(pen_rehearsal_count(batch->rehearsal, &chunk), 0);
 		done += chunk.items;
 	}
@@ -307,9 +323,11 @@ Test(rehearse, keys_beyond_the_bound_are_estimated_and_said_to_be)
 	static const struct {
 		uint64_t items, distinct;
 		bool exact;
-	} cases[] = {
-		{ 2000, 2000, true }, { 5000, 1000, true }, { 200000, 200000, false }, { 200000, 100000, false }, { 300000, 50000, false }
-	};
+	} cases[] = { { 2000, 2000, true },
+		      { 5000, 1000, true },
+		      { 200000, 200000, false },
+		      { 200000, 100000, false },
+		      { 300000, 50000, false } };
 
 	for (size_t i = 0; i < PEN_COUNT(cases); i++)
 		for (int policy = PEN_DUP_REPLACE; policy <= PEN_DUP_REJECT; policy++) {
@@ -317,17 +335,21 @@ Test(rehearse, keys_beyond_the_bound_are_estimated_and_said_to_be)
 			struct pen_forecast f = { .size = sizeof f };
 			uint64_t twice;
 
-			count_by_hand(NULL, 0, (enum pen_duplicate)policy, cases[i].items, cases[i].distinct, &f);
-			twice = policy == PEN_DUP_REPLACE ? f.counted.duplicates :
-				policy == PEN_DUP_KEEP	  ? f.counted.skipped :
-							    f.counted.rejected;
+			count_by_hand(NULL, 0, (enum pen_duplicate)policy, cases[i].items, cases[i].distinct,
+				      &f);
+			twice = policy == PEN_DUP_REPLACE ? f.counted.duplicates
+				: policy == PEN_DUP_KEEP  ? f.counted.skipped
+							  : f.counted.rejected;
 			cr_expect_eq(f.exact, cases[i].exact, "%zu", i);
 			cr_expect_eq(f.exact, f.duplicates_error == 0, "%zu", i);
-			cr_expect_lt((double)f.duplicates_error, 1000 + again * 0.1, "%zu: %lu", i, f.duplicates_error);
+			cr_expect_lt((double)f.duplicates_error, 1000 + again * 0.1, "%zu: %lu", i,
+				     f.duplicates_error);
 			cr_expect_eq(twice, f.repeated);
 			cr_expect_eq(f.counted.items, cases[i].items);
-			cr_expect_eq(f.counted.items, f.counted.committed + f.counted.skipped + f.counted.rejected);
-			cr_expect(f.repeated >= (f.exact ? again : again * 0.85) && f.repeated <= (f.exact ? again : again * 1.15),
+			cr_expect_eq(f.counted.items,
+				     f.counted.committed + f.counted.skipped + f.counted.rejected);
+			cr_expect(f.repeated >= (f.exact ? again : again * 0.85) &&
+					  f.repeated <= (f.exact ? again : again * 1.15),
 				  "%zu: %lu of %f", i, f.repeated, again);
 			pen_forecast_fini(&f);
 		}
