@@ -58,7 +58,7 @@ static int copy_sources(struct pen_rehearsal *r)
 		bytes += strlen(plan->sources[i].path) + 1;
 	r->text = malloc(TEXT_BYTES + bytes);
 	out->texts = r->text;
-	out->sources = calloc(plan->source_count, sizeof *out->sources);
+	out->sources = calloc(pen_max(plan->source_count, 1), sizeof *out->sources);
 	out->rejects = calloc(PEN_FORECAST_REJECTS, sizeof *out->rejects);
 	if (!r->text || !out->sources || !out->rejects)
 		return -ENOMEM;
@@ -78,6 +78,7 @@ static int copy_sources(struct pen_rehearsal *r)
 	}
 	out->source_count = plan->source_count;
 	out->bytes_total = plan->bytes_total;
+	out->key_kind = plan->key_kind;
 	return 0;
 }
 
