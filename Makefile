@@ -58,7 +58,7 @@ endif
 C_FLAGS  = -std=c17 $(BASE) $(WARN_C) $(OPT_$(MODE)) $(SAN_$(MODE)) $(CFLAGS) $(MORE)
 CC_FLAGS = -std=c++17 $(BASE) $(WARN_ALL) $(OPT_$(MODE)) $(SAN_$(MODE)) $(SIMDJSON_CFLAGS) $(CXXFLAGS) $(MORE)
 LD_FLAGS = $(SAN_$(MODE)) $(RELRO) -Wl,--as-needed -pthread $(LDFLAGS)
-LIBS     = -lck -luring -llmdb -lxxhash $(SIMDJSON_LIBS) -lstdc++ -ldl
+LIBS     = -lck -luring -llmdb -lxxhash -lisal -lzstd $(SIMDJSON_LIBS) -lstdc++ -ldl
 # The allocator belongs to programs: a library that brings it cannot be loaded by a running process.
 JEMALLOC_release := -Wl,--no-as-needed -ljemalloc -Wl,--as-needed
 

@@ -93,6 +93,7 @@ static void take_over(struct admission *a, uint64_t id, uint64_t seq_base, const
 	batch->seq_base = seq_base;
 	batch->standing = *st;
 	batch->from_items = st->fixed.applied.items;
+	batch->passed = batch->passed_counted = pen_min(st->fixed.applied.bytes, a->plan->bytes_total);
 	batch->from = (struct pen_place){
 		.source = st->fixed.place_source,
 		.context = st->fixed.place_context,
@@ -279,6 +280,7 @@ static int meet(struct admission *a, const struct pen_facts *facts, struct pen_s
 	enum pen_fate fate = judge(a->plan, facts, st, there);
 	int rc, fd = -1;
 
+	a->batch->unchanged = !memcmp(facts->fixed.content, a->plan->content, 16);
 	if (!is_over(st)) {
 		rc = lock(a, facts->fixed.id, &fd);
 		if (rc)

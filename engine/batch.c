@@ -17,7 +17,7 @@ void pen_batch_publish(struct pen_batch *batch, int reason)
 		[PEN_GAUGE_BYTES] = s->counted.bytes,
 		[PEN_GAUGE_ITEMS_TOTAL] = batch->plan->items_total,
 		[PEN_GAUGE_BYTES_TOTAL] = batch->plan->bytes_total,
-		[PEN_GAUGE_BYTES_PLACE] = s->counted.bytes,
+		[PEN_GAUGE_BYTES_PLACE] = batch->passed_counted,
 		[PEN_GAUGE_GROUPS] = s->groups,
 		[PEN_GAUGE_FIRST_NS] = batch->first_ns,
 		[PEN_GAUGE_LAST_NS] = batch->last_ns,

@@ -64,6 +64,7 @@ struct pen_batch {
 	uint64_t seq_base;
 	uint64_t dataset_id;
 	bool resumed;
+	bool unchanged;	       /* the sources are those that it began with */
 	bool already;	       /* complete before: nothing to do */
 	struct pen_place from; /* where to begin */
 	uint64_t from_items;   /* items decided by earlier runs */
@@ -74,11 +75,14 @@ struct pen_batch {
 	int lock_fd;
 	struct pen_window window; /* chunks that wait for an earlier one */
 	uint64_t first_ns, last_ns, began_ns;
+	uint64_t passed;	 /* bytes of the sources behind the last commit */
+	uint64_t passed_counted; /* behind what counts as committed */
 	uint32_t level_ticket;
 	int over;     /* negative: stopped by a threshold; later chunks are dropped */
 	int end_code; /* what its completion will say */
 	struct pen_failure why;
 	struct pen_gauge gauge; /* published after every commit; anyone reads */
+	bool owes;		/* it completed, and the reader is to say so when its files are dealt with */
 	_Atomic bool stop;	/* committer to reader: produce no more */
 	struct pen_rehearsal *rehearsal;
 

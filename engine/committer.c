@@ -110,7 +110,8 @@ static void finish(struct committer *c, struct pen_batch *batch, int code)
 	batch->lock_fd = -1;
 	pen_turn_level_leave(c->engine->store, batch->level_ticket);
 	c->batches[batch->index] = NULL;
-	if (batch->sqe != UINT32_MAX)
+	batch->owes = !code && batch->plan->on_success != PEN_SUCCESS_KEEP && !batch->plan->puts;
+	if (batch->sqe != UINT32_MAX && !batch->owes)
 		pen_engine_complete(c->engine, PEN_FROM_COMMITTER, batch->sqe, code, batch->id,
 				    batch->standing.fixed.applied.items);
 }
@@ -135,12 +136,14 @@ static void drop(struct committer *c, struct pen_chunk *chunk)
 static void nap(struct committer *c, uint64_t ns)
 {
 	/* In slices, so that a drain is seen soon. */
-	for (uint64_t slept = 0; slept < ns; slept += 50 * PEN_NS_PER_MS) {
-		struct timespec t = { .tv_nsec = 50 * (long)PEN_NS_PER_MS };
+	while (ns) {
+		uint64_t slice = pen_min(ns, 50 * PEN_NS_PER_MS);
+		struct timespec t = { .tv_nsec = (long)slice };
 
 		if (atomic_load_explicit(&c->engine->drain, memory_order_relaxed)) /* only shortens the nap */
 			return;
 		nanosleep(&t, NULL);
+		ns -= slice;
 	}
 }
 
@@ -270,6 +273,7 @@ static int sync_if_due(struct committer *c, bool now)
 		if (!b || b->plan->durability != PEN_DURABLE_GROUP)
 			continue;
 		b->standing.fixed.counted = b->standing.fixed.applied;
+		b->passed_counted = b->passed;
 		b->last_ns = c->synced_ns;
 		pen_batch_publish(b, 0);
 	}
@@ -304,6 +308,9 @@ static void settle_group(struct committer *c, const struct pen_outcome *out)
 	bool end = false;
 
 	batch->standing = *out->standing;
+	batch->passed = pen_max(batch->passed, out->passed);
+	if (batch->standing.fixed.counted.items == batch->standing.fixed.applied.items)
+		batch->passed_counted = batch->passed;
 	batch->last_ns = pen_mono_ns(c->engine->clock);
 	if (!batch->first_ns)
 		batch->first_ns = batch->last_ns;

@@ -120,8 +120,9 @@ static void find_cut(struct apply *a)
 /* Leaves out what lies behind the cut: entries, flaws, their digests; and moves the place before them. */
 static void trim(struct apply *a, struct pen_chunk *chunk)
 {
-	const struct pen_flaw *last = NULL;
-	uint32_t kept = 0, at;
+	const struct pen_limits limits = { .items = a->cut_item + 1, .room = SIZE_MAX };
+	struct pen_cut cut;
+	uint32_t kept = 0;
 
 	if (chunk->kind != PEN_CHUNK_RECORDS || a->cut_item + 1 == chunk->items)
 		return;
@@ -140,16 +141,18 @@ static void trim(struct apply *a, struct pen_chunk *chunk)
 	chunk->entry_count = kept;
 	while (chunk->flaw_count && pen_chunk_flaw(chunk, chunk->flaw_count - 1)->item > a->cut_item)
 		chunk->flaw_count--;
-	last = pen_chunk_flaw(chunk, chunk->flaw_count - 1);
-	at = (uint32_t)(last->at + last->total);
-	while (at < chunk->end && chunk->data[at] == '\r')
-		at++;
-	at += at < chunk->end; /* its line feed */
-	chunk->items = a->cut_item + 1;
-	chunk->end = at;
-	chunk->bytes = at - chunk->begin;
-	chunk->after.offset = chunk->base_offset + chunk->bytes;
-	chunk->after.line = chunk->first_line + last->line + 1;
+	/* Cut again by the rule it was cut by: so the place is one where a text may begin. */
+	pen_splitter_of(chunk->rules.format)
+		->cut(&chunk->rules, chunk->context, chunk->data + chunk->begin, chunk->end - chunk->begin, true,
+		      &limits, &cut);
+	chunk->items = cut.items;
+	chunk->bytes -= chunk->end - chunk->begin - cut.len; /* what stood before the first record counts on */
+	chunk->end = chunk->begin + (uint32_t)cut.len;
+	chunk->after.offset = chunk->base_offset + cut.len;
+	chunk->after.line = chunk->first_line + cut.lines;
+	chunk->after.context = cut.context;
+	if (!chunk->path) /* feed_stream.c: what is read again of a stream is known by it */
+		chunk->after.content = pen_hash128(chunk->data + chunk->begin, cut.len);
 }
 
 /* ---- records ------------------------------------------------------------------------------- */
@@ -468,6 +471,14 @@ static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int 
 	return rc;
 }
 
+static uint64_t passed(const struct apply *a)
+{
+	for (uint32_t c = a->count; c-- > 0;)
+		if (has_items(a->chunks[c]))
+			return a->chunks[c]->after.passed;
+	return 0;
+}
+
 int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_batch *batch,
 		    struct pen_chunk *const *chunks, uint32_t count, uint64_t now_ms, uint64_t active_ms,
 		    struct pen_outcome *ret, struct pen_failure *why)
@@ -508,6 +519,8 @@ int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_bat
 	st->fixed.updated_ms = now_ms;
 	st->fixed.active_ms = active_ms;
 	if (!rc)
-		*ret = (struct pen_outcome){ .standing = st, .over = over, .appended = appended };
+		*ret = (struct pen_outcome){
+			.standing = st, .over = over, .appended = appended, .passed = passed(&a)
+		};
 	return rc;
 }

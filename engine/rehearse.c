@@ -47,6 +47,11 @@ static bool keys_repeat(const struct pen_plan *plan)
 }
 
 /* The sources as they were looked at, with copies of their names: the plan goes before the forecast does. */
+static size_t said_bytes(const struct pen_source *source)
+{
+	return source->csv ? strlen(source->csv->said) + 1 : 0;
+}
+
 static int copy_sources(struct pen_rehearsal *r)
 {
 	const struct pen_plan *plan = r->batch->plan;
@@ -55,7 +60,7 @@ static int copy_sources(struct pen_rehearsal *r)
 	char *at;
 
 	for (uint32_t i = 0; i < plan->source_count; i++)
-		bytes += strlen(plan->sources[i].path) + 1;
+		bytes += strlen(plan->sources[i].path) + 1 + said_bytes(&plan->sources[i]);
 	r->text = malloc(TEXT_BYTES + bytes);
 	out->texts = r->text;
 	out->sources = calloc(pen_max(plan->source_count, 1), sizeof *out->sources);
@@ -75,6 +80,9 @@ static int copy_sources(struct pen_rehearsal *r)
 			.files = source->files,
 		};
 		at += n;
+		if (source->csv) /* the forecast outlives the plan */
+			out->sources[i].said = memcpy(at, source->csv->said, said_bytes(source));
+		at += said_bytes(source);
 	}
 	out->source_count = plan->source_count;
 	out->bytes_total = plan->bytes_total;

@@ -31,7 +31,7 @@
 static void notice(void *arg, int code, const char *text)
 {
 	(void)arg;
-	if (code == 0 || code == -PEN_IO_DENIED || code == -PEN_TREE_MOVED)
+	if (code == 0 || code == -PEN_IO_DENIED || code == -PEN_TREE_MOVED || code == -PEN_SOURCE_KEPT)
 		pen_say_note("%s", text);
 	else
 		pen_say_warning(code, "%s", text);
@@ -76,12 +76,13 @@ int pen_cmd_engine(const struct pen_cmd *cmd, struct pen_store *store, bool rehe
 
 void pen_cmd_sources(const struct pen_args *args, char *out, size_t cap)
 {
-	const char *slash = strrchr(args->words[0], '/');
+	const char *first = args->word_count ? args->words[0] : args->value[PEN_O_ITEMS].text;
+	const char *slash = strrchr(first, '/');
 
 	if (args->word_count > 1)
 		snprintf(out, cap, "%zu sources", args->word_count);
 	else
-		snprintf(out, cap, "%s", slash && slash[1] ? slash + 1 : args->words[0]);
+		snprintf(out, cap, "%s", slash && slash[1] ? slash + 1 : first);
 }
 
 /* Waits for the completion and shows how it goes. 0, or the code the engine gave up with. */

@@ -44,6 +44,7 @@ void pen_interrupt_init(void)
 	struct sigaction ignore = { .sa_handler = SIG_IGN }, old;
 
 	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGXFSZ, &ignore, NULL); /* a file size limit is an error of the write, with a message */
 	sigaction(SIGINT, &end, NULL);
 	sigaction(SIGTERM, &end, NULL);
 	for (size_t i = 0; i < sizeof crashes / sizeof crashes[0]; i++)

@@ -7,7 +7,7 @@
 # missing. Needs root or sudo then, and otherwise prints the command that somebody else has to run.
 set -euo pipefail
 
-build=(g++ pkg-config liburing-dev libck-dev liblmdb-dev libjemalloc-dev libsimdjson-dev libxxhash-dev
+build=(g++ pkg-config liburing-dev libck-dev liblmdb-dev libjemalloc-dev libsimdjson-dev libxxhash-dev libisal-dev libzstd-dev
 	libcriterion-dev lmdb-utils python3 python3-lmdb libseccomp-dev jq strace)
 lint=(clang clang-tidy clang-format cppcheck)
 torture=(xfsprogs e2fsprogs util-linux strace)
