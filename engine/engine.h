@@ -164,6 +164,6 @@ void pen_engine_record(struct pen_engine *engine, uint64_t batch, const struct p
 void *pen_reader_main(void *engine);	   /* reader.c */
 void *pen_processor_main(void *processor); /* processor.c */
 void *pen_committer_main(void *engine);	   /* committer.c */
-void *pen_rehearsal_main(void *engine);	   /* rehearse.c: instead of the committer */
+void *pen_rehearsal_main(void *engine);	   /* rehearse_stage.c: instead of the committer */
 
 #endif

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * In time order: BEGIN looks at the store and makes the batch's rehearsal; each chunk in turn is counted and
- * goes straight back to the reader; END fills the program's forecast and completes the request.
- *
- * What can go wrong: the batch would be refused (BEGIN goes back with the code, and the reader completes), the
- * store cannot be read (the reader is told to stop, END carries the code), the engine drains (END comes early
- * and the forecast says that not all was read).
+ * What is counted of one batch. The thread that does it is in rehearse_stage.c.
  */
 #include "engine/rehearse.h"
 
@@ -14,16 +9,14 @@
 #include <stdlib.h>
 
 #include "engine/group.h"
-#include "ring/assert.h"
 #include "ring/error.h"
 
-#define TAKE 64u
 #define TEXT_BYTES (1u << 20)
 
 struct pen_rehearsal {
 	struct pen_engine *engine;
 	struct pen_batch *batch;
-	struct pen_forecast out; /* counted is filled at the end */
+	struct pen_forecast out;	/* counted is filled at the end */
 	struct pen_fmt_counters before; /* what earlier runs of the batch counted */
 	uint64_t items, bytes, entries, flaws;
 	uint64_t repeated, present;
@@ -36,7 +29,7 @@ struct pen_rehearsal {
 	uint32_t look_each;
 	bool empty; /* the dataset */
 	struct pen_pages pages, rows;
-	uint8_t highest[PEN_KEY_MAX]; /* key so far */
+	uint8_t highest[PEN_KEY_MAX]; /* key so far, the dataset's included */
 	size_t highest_len;
 	uint64_t began_ns;
 	uint32_t *twice; /* entries of the chunk in hand that are duplicates */
@@ -70,7 +63,7 @@ static int copy_sources(struct pen_rehearsal *r)
 		bytes += strlen(plan->sources[i].path) + 1 + said_bytes(&plan->sources[i]);
 	r->text = malloc(TEXT_BYTES + bytes);
 	out->texts = r->text;
-	out->sources = calloc(plan->source_count, sizeof *out->sources);
+	out->sources = calloc(pen_max(plan->source_count, 1), sizeof *out->sources);
 	out->rejects = calloc(PEN_FORECAST_REJECTS, sizeof *out->rejects);
 	if (!r->text || !out->sources || !out->rejects)
 		return -ENOMEM;
@@ -93,12 +86,14 @@ static int copy_sources(struct pen_rehearsal *r)
 	}
 	out->source_count = plan->source_count;
 	out->bytes_total = plan->bytes_total;
+	out->key_kind = plan->key_kind;
 	return 0;
 }
 
-static void look_at_store(struct pen_rehearsal *r, const struct pen_look *look)
+static void look_at_store(struct pen_rehearsal *r, const struct pen_look *look, uint64_t look_bytes)
 {
 	const struct pen_probe_facts *facts = look->probe ? pen_probe_facts(look->probe) : NULL;
+	int last;
 
 	r->out.fate = look->fate;
 	r->out.batch = look->batch;
@@ -110,7 +105,16 @@ static void look_at_store(struct pen_rehearsal *r, const struct pen_look *look)
 	r->out.dataset_bytes = facts->bytes;
 	/* Keys by number lie above all that are there. */
 	r->look = facts->entries && r->batch->plan->key_kind != PEN_KEY_SEQ;
-	r->look_each = facts->bytes > PEN_REHEARSE_LOOK_BYTES ? PEN_REHEARSE_LOOK_EACH : 1;
+	r->look_each = facts->bytes > look_bytes ? PEN_REHEARSE_LOOK_EACH : 1;
+	if (!r->look)
+		return;
+	r->failed = pen_probe_begin(r->probe);
+	if (r->failed)
+		return;
+	last = pen_probe_last(r->probe, r->highest);
+	pen_probe_end(r->probe);
+	r->highest_len = last > 0 ? (size_t)last : 0;
+	r->failed = last < 0 ? last : 0;
 }
 
 static void fill(struct pen_rehearsal *r)
@@ -128,8 +132,8 @@ static void fill(struct pen_rehearsal *r)
 	n->committed += r->entries - (policy == PEN_DUP_REPLACE ? 0 : twice);
 }
 
-int pen_rehearsal_open(struct pen_engine *engine, struct pen_batch *batch, uint32_t keys_max,
-		       struct pen_failure *why)
+int pen_rehearsal_open(struct pen_engine *engine, struct pen_batch *batch,
+		       const struct pen_rehearsal_bounds *bounds, struct pen_failure *why)
 {
 	struct pen_rehearsal *r = calloc(1, sizeof *r);
 	struct pen_look look = { 0 };
@@ -146,11 +150,11 @@ int pen_rehearsal_open(struct pen_engine *engine, struct pen_batch *batch, uint3
 	pen_pages_init(&r->pages, 4096);
 	pen_pages_init(&r->rows, 4096);
 	if (r->twice && !copy_sources(r))
-		rc = keys_repeat(batch->plan) ? pen_keyset_open(keys_max, &r->seen) : 0;
+		rc = keys_repeat(batch->plan) ? pen_keyset_open(bounds->keys, &r->seen) : 0;
 	if (rc)
 		return rc;
 	rc = pen_admit_look(engine, batch, &look, why);
-	look_at_store(r, &look);
+	look_at_store(r, &look, bounds->look_bytes);
 	r->before = batch->standing.fixed.counted;
 	r->out.resumed_items = batch->from_items;
 	return rc;
@@ -187,7 +191,7 @@ void pen_rehearsal_end(struct pen_rehearsal *r, int code)
 
 	fill(r);
 	out->whole = !code;
-	out->counted = (struct pen_counters){ n->items,  n->committed,	n->rejected, n->failed,
+	out->counted = (struct pen_counters){ n->items,	  n->committed,	 n->rejected, n->failed,
 					      n->skipped, n->duplicates, n->bytes };
 	out->repeated = r->repeated;
 	out->present = r->present;
@@ -199,7 +203,9 @@ void pen_rehearsal_end(struct pen_rehearsal *r, int code)
 	out->key_bytes = r->pages.key_bytes;
 	out->value_bytes = r->pages.value_bytes;
 	data = pen_pages_bytes(&r->pages, out->appended, r->empty);
-	scattered = out->appended < r->pages.records ? data + out->dataset_bytes : 0;
+	scattered = data + out->dataset_bytes - pen_min(data, r->pages.overflow * r->pages.page_size);
+	if (out->appended == r->pages.records)
+		scattered = 0;
 	out->growth_bytes = data + pen_pages_bytes(&r->rows, r->rows.records, true);
 	out->file_bytes = pen_pages_file(out->growth_bytes, scattered);
 	out->read_ns = pen_mono_ns(r->engine->clock) - r->began_ns;
@@ -239,7 +245,8 @@ static const char *keep_source(struct pen_rehearsal *r, const struct pen_row *ro
 
 static const char *keep_message(struct pen_rehearsal *r, const struct pen_row *row)
 {
-	const char *text = pen_error_text(row->code), *detail = row->detail ? pen_json_detail(row->detail) : "";
+	const char *text = pen_error_text(row->code),
+		   *detail = row->detail ? pen_json_detail(row->detail) : "";
 	char message[512];
 
 	if (!*detail)
@@ -265,7 +272,8 @@ static void add_code(struct pen_forecast *out, int code)
 static void add_row(struct pen_rehearsal *r, const struct pen_row *row)
 {
 	struct pen_forecast *out = &r->out;
-	size_t path_len = row->path ? strlen(row->path) : 0, raw_len = pen_min(row->raw_len, PEN_FORECAST_RAW);
+	size_t path_len = row->path ? strlen(row->path) : 0,
+	       raw_len = pen_min(row->raw_len, PEN_FORECAST_RAW);
 	struct pen_item item = {
 		.seq = row->seq,
 		.state = row->state,
@@ -365,7 +373,8 @@ static void weigh(struct pen_rehearsal *r, uint64_t *count, uint64_t weight)
 }
 
 /* Is a key there that has not come before? Those that are not looked up count as absent. */
-static bool is_present(struct pen_rehearsal *r, struct pen_sum hash, const void *key, size_t len, uint64_t weight)
+static bool is_present(struct pen_rehearsal *r, struct pen_sum hash, const void *key, size_t len,
+		       uint64_t weight)
 {
 	int rc;
 
@@ -425,8 +434,6 @@ static bool is_above(struct pen_rehearsal *r, const struct pen_chunk *chunk)
 	if (r->highest_len) {
 		order = memcmp(key, r->highest, pen_min(first->key_len, r->highest_len));
 		above = order > 0 || (!order && first->key_len >= r->highest_len);
-	} else if (r->look) {
-		above = pen_probe_above(r->probe, key, first->key_len) == 1;
 	}
 	key = pen_entry_key(chunk, last, buf);
 	order = r->highest_len ? memcmp(key, r->highest, pen_min(last->key_len, r->highest_len)) : 1;
@@ -487,132 +494,4 @@ int pen_rehearsal_count(struct pen_rehearsal *r, struct pen_chunk *chunk)
 	fill(r);
 	look_for_stop(r, chunk, rejected);
 	return r->failed;
-}
-
-/* ---- the thread ---------------------------------------------------------------------------- */
-
-static void hand_back(struct pen_engine *engine, struct pen_chunk *chunk)
-{
-	uint64_t word = (uint64_t)(uintptr_t)chunk;
-	uint32_t pushed = pen_lane_push(&engine->returned, &word, 1);
-
-	pen_assert(pushed == 1);
-}
-
-static void begin(struct pen_engine *engine, struct pen_chunk *chunk)
-{
-	struct pen_batch *batch = chunk->batch;
-	int rc = pen_rehearsal_open(engine, batch, PEN_KEYSET_SLOTS, &batch->why);
-
-	if (rc && !batch->why.code)
-		pen_fail(&batch->why, rc, 0, "the batch cannot be planned: %s", pen_error_text(rc));
-	batch->began_ns = pen_mono_ns(engine->clock);
-	if (rc || batch->already) {
-		if (batch->rehearsal)
-			pen_rehearsal_end(batch->rehearsal, rc);
-		pen_rehearsal_close(batch->rehearsal);
-		batch->rehearsal = NULL;
-	} else {
-		pen_batch_publish(batch, 0);
-	}
-	chunk->res = rc;
-	hand_back(engine, chunk);
-}
-
-static void end(struct pen_engine *engine, struct pen_chunk *chunk)
-{
-	struct pen_batch *batch = chunk->batch;
-	int code = batch->over ? batch->over : chunk->res;
-
-	if (batch->why.code)
-		pen_engine_record(engine, batch->id, &batch->why);
-	pen_rehearsal_end(batch->rehearsal, code);
-	pen_rehearsal_close(batch->rehearsal);
-	batch->rehearsal = NULL;
-	pen_engine_complete(engine, PEN_FROM_COMMITTER, batch->sqe, code, batch->id,
-			    batch->standing.fixed.counted.items);
-	hand_back(engine, chunk);
-}
-
-static void settle(struct pen_engine *engine, struct pen_chunk *chunk)
-{
-	struct pen_batch *batch = chunk->batch;
-	int rc;
-
-	switch (chunk->kind) {
-	case PEN_CHUNK_END:
-		end(engine, chunk);
-		return;
-	case PEN_CHUNK_PAUSE:
-	case PEN_CHUNK_RESUME:
-		batch->standing.fixed.state = chunk->kind == PEN_CHUNK_PAUSE ? PEN_PAUSED : PEN_RUNNING;
-		pen_batch_publish(batch, 0);
-		pen_engine_complete(engine, PEN_FROM_COMMITTER, chunk->sqe, 0, batch->id, 0);
-		break;
-	default:
-		rc = batch->over ? 0 : pen_rehearsal_count(batch->rehearsal, chunk);
-		if (rc) {
-			batch->over = rc;
-			pen_fail(&batch->why, rc, 0, "dataset %s cannot be looked into: %s", batch->plan->into,
-				 pen_error_text(rc));
-			/* Relaxed: a hint; the reader stops reading early. */
-			atomic_store_explicit(&batch->stop, true, memory_order_relaxed);
-		}
-	}
-	pen_batch_publish(batch, 0);
-	hand_back(engine, chunk);
-}
-
-static void take(struct pen_engine *engine, struct pen_chunk *chunk)
-{
-	struct pen_window *window = &chunk->batch->window;
-	bool over = false;
-
-	if (chunk->kind == PEN_CHUNK_BEGIN) {
-		begin(engine, chunk);
-		return;
-	}
-	pen_window_put(window, chunk);
-	/* Behind END the batch, and the window with it, may be gone. */
-	while (!over && (chunk = pen_window_peek(window))) {
-		over = chunk->kind == PEN_CHUNK_END;
-		pen_window_pop(window);
-		settle(engine, chunk);
-	}
-}
-
-void *pen_rehearsal_main(void *arg)
-{
-	struct pen_engine *engine = arg;
-	struct pen_fanin *in = &engine->commit_in;
-	uint64_t words[TAKE];
-	uint32_t n;
-
-	while ((n = pen_fanin_pop_wait(in, words, TAKE, UINT64_MAX)) || !pen_fanin_ended(in)) {
-		for (uint32_t i = 0; i < n; i++)
-			take(engine, (struct pen_chunk *)(uintptr_t)words[i]);
-		if (n)
-			pen_io_wake(engine->io);
-	}
-	return NULL;
-}
-
-/* ---- forecasts ----------------------------------------------------------------------------- */
-
-void pen_forecast_fini(struct pen_forecast *forecast)
-{
-	free(forecast->sources);
-	free(forecast->rejects);
-	free(forecast->texts);
-	forecast->sources = NULL;
-	forecast->rejects = NULL;
-	forecast->texts = NULL;
-	forecast->source_count = forecast->reject_count = 0;
-}
-
-const char *pen_fate_name(enum pen_fate fate)
-{
-	static const char *const names[] = { "", "new", "anew", "replace", "resume", "done", "refused" };
-
-	return (size_t)fate < PEN_COUNT(names) ? names[fate] : "";
 }

@@ -12,6 +12,9 @@
  *
  * Nothing is written, and nothing is locked but a reader slot of the store while a chunk is looked at.
  *
+ *   rehearse.c        what is counted of one batch
+ *   rehearse_stage.c  the thread, and the requests
+ *
  *   Threads    one, where the committer's is. A batch's forecast is the program's; it is filled before its
  *              completion is posted, which is what hands it over.
  *   Memory     a batch: up to 64 MiB of keys (96 while they grow), 1 MiB of rejects' texts, 1,000 rejects.
@@ -30,9 +33,15 @@
 
 struct pen_rehearsal;
 
-/* For a batch whose sources were looked at. keys_max: slots of the keyset. 0 or a code (see pen_admit_look). */
-int pen_rehearsal_open(struct pen_engine *engine, struct pen_batch *batch, uint32_t keys_max,
-		       struct pen_failure *why);
+/* Up to where answers are exact. */
+struct pen_rehearsal_bounds {
+	uint32_t keys;	     /* slots of the keyset */
+	uint64_t look_bytes; /* of the dataset that is looked into */
+};
+
+/* For a batch whose sources were looked at. 0 or a code (see pen_admit_look). */
+int pen_rehearsal_open(struct pen_engine *engine, struct pen_batch *batch,
+		       const struct pen_rehearsal_bounds *bounds, struct pen_failure *why);
 void pen_rehearsal_close(struct pen_rehearsal *rehearsal); /* NULL is allowed */
 /* Counts a processed chunk; in order. 0, or the store could not be read. */
 int pen_rehearsal_count(struct pen_rehearsal *rehearsal, struct pen_chunk *chunk);

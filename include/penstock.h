@@ -592,6 +592,7 @@ struct pen_forecast {
 	enum pen_fate fate;
 	uint64_t batch; /* see fate; else 0 */
 	bool whole;	/* everything was read */
+	enum pen_key key_kind; /* of the spec */
 
 	/* As the run would report it at its end: a batch that goes on includes what earlier runs did. */
 	struct pen_counters counted;

@@ -7,6 +7,7 @@
 #define NODE 8u	 /* of a node */
 #define POINTER 2u
 #define DIRTY_BYTES_MAX (96ull << 20) /* the committer's bound on one transaction */
+#define GENERATIONS 2		      /* of pages that cannot be used again yet */
 #define FILL_APPENDED 1.0
 #define FILL_SCATTERED 0.64
 #define BRANCH_APPENDED 0.5	/* split in the middle and never filled again */
@@ -99,5 +100,5 @@ uint64_t pen_pages_bytes(const struct pen_pages *pages, uint64_t appended, bool 
 
 uint64_t pen_pages_file(uint64_t bytes, uint64_t scattered)
 {
-	return bytes + pen_min(scattered, DIRTY_BYTES_MAX);
+	return bytes + pen_min(scattered, GENERATIONS * DIRTY_BYTES_MAX);
 }

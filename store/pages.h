@@ -24,7 +24,8 @@
  *
  * What a copy-on-write tree rewrites in one transaction is free again two transactions later, so data.mdb
  * outgrows what is in it: by little where keys are appended, and by up to as much again where they are
- * scattered, but by no more than the largest transactions hold (pen_pages_file).
+ * scattered, but by no more than two of the largest transactions hold (pen_pages_file). Overflow pages are
+ * written once.
  *
  *   Threads    pure arithmetic.
  *   Limits     the estimate lies within 15 % of loads above a MiB (tests/store/test_pages.c).
@@ -56,7 +57,8 @@ void pen_pages_add(struct pen_pages *pages, size_t key_len, size_t value_len, ui
  * scattered); empty: the dataset they go to has no record yet.
  */
 uint64_t pen_pages_bytes(const struct pen_pages *pages, uint64_t appended, bool empty);
-/* By how much data.mdb may grow at most for `bytes` of pages, of which `scattered` come in scattered order. */
+/* By how much data.mdb may grow at most for `bytes` of pages, when `scattered` bytes of leaves are written to in
+ * scattered order. */
 uint64_t pen_pages_file(uint64_t bytes, uint64_t scattered);
 
 /* Pages of its own that a value takes, 0 when it lies in the leaf. */

@@ -35,11 +35,14 @@ static int look(struct pen_probe *probe, MDB_txn *txn, enum pen_key kind, struct
 	if (known && known != -PEN_NO_DATASET)
 		return pen_fail(why, known, 0, "the row of dataset %s is damaged", probe->name);
 	if (found && found != -PEN_NO_DATASET)
-		return pen_fail(why, found, 0, "%s is a value that another program put into the store", probe->name);
+		return pen_fail(why, found, 0, "%s is a value that another program put into the store",
+				probe->name);
 	if (!known && found)
-		return pen_fail(why, -PEN_STORE_DAMAGED, 0, "dataset %s has a row but no records", probe->name);
+		return pen_fail(why, -PEN_STORE_DAMAGED, 0, "dataset %s has a row but no records",
+				probe->name);
 	if (!found && (db.flags || (known && db.entries)))
-		return pen_fail(why, -PEN_KEY_KIND, 0, "%s is a database that another program made", probe->name);
+		return pen_fail(why, -PEN_KEY_KIND, 0, "%s is a database that another program made",
+				probe->name);
 	if (!known && kind != (enum pen_key)row.key_kind && (is_number(kind) || is_number(row.key_kind)))
 		return pen_fail(why, -PEN_KEY_KIND, 0, "dataset %s has keys of another kind", probe->name);
 	if (known && !mdb_stat(txn, store->db[PEN_DB_DATASETS], &stat) && stat.ms_entries >= PEN_DATASETS_MAX)
@@ -129,20 +132,20 @@ int pen_probe_has(struct pen_probe *probe, const void *key, size_t key_len)
 	return rc == MDB_NOTFOUND ? 0 : rc ? pen_mdb_code(rc) : 1;
 }
 
-int pen_probe_above(struct pen_probe *probe, const void *key, size_t key_len)
+int pen_probe_last(struct pen_probe *probe, uint8_t ret_key[PEN_KEY_MAX])
 {
 	MDB_val last, value;
 	MDB_cursor *cursor;
-	int rc = mdb_cursor_open(probe->txn, probe->handle->dbi, &cursor), order;
+	int rc = mdb_cursor_open(probe->txn, probe->handle->dbi, &cursor);
 
 	if (rc)
 		return pen_mdb_code(rc);
 	rc = mdb_cursor_get(cursor, &last, &value, MDB_LAST);
-	if (!rc) {
-		order = memcmp(key, last.mv_data, pen_min(key_len, last.mv_size));
-		rc = order > 0 || (!order && key_len > last.mv_size);
+	if (rc) {
+		rc = rc == MDB_NOTFOUND ? 0 : pen_mdb_code(rc);
 	} else {
-		rc = rc == MDB_NOTFOUND ? 1 : pen_mdb_code(rc);
+		rc = (int)pen_min(last.mv_size, PEN_KEY_MAX);
+		memcpy(ret_key, last.mv_data, (size_t)rc);
 	}
 	mdb_cursor_close(cursor);
 	return rc;

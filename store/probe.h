@@ -35,7 +35,7 @@ int pen_probe_begin(struct pen_probe *probe);
 void pen_probe_end(struct pen_probe *probe);
 /* 1: the key is there, 0: it is not, or a negative code. */
 int pen_probe_has(struct pen_probe *probe, const void *key, size_t key_len);
-/* 1: the key lies above all keys of the dataset, 0: it does not, or a negative code. */
-int pen_probe_above(struct pen_probe *probe, const void *key, size_t key_len);
+/* The highest key: its length, 0 when the dataset is empty, or a negative code. */
+int pen_probe_last(struct pen_probe *probe, uint8_t ret_key[PEN_KEY_MAX]);
 
 #endif

@@ -129,7 +129,7 @@ def counts_and_places(lab):
     # Once more into what is there now: keys are in the dataset already.
     for i, policy in enumerate(("replace", "keep", "reject")):
         said, done = lab.both(f, "--into", "d0", "--key", "/id", "--on-duplicate", policy, "--fresh")
-        assert said["present_keys"] > 2000 and said["repeated_keys"] > 5, said
+        assert said["present"] > 2000 and said["repeated"] > 5, said
 
 
 @check
@@ -137,7 +137,7 @@ def duplicates_in_large(lab):
     f = lab.path("f.ndjson", lab.records(60000, distinct=20000))
     for policy in ("replace", "keep", "reject"):
         said, done = lab.both(f, "--key", "/id", "--on-duplicate", policy, "--into", policy)
-        assert said["repeated_keys"] > 35000 and said["present_keys"] == 0, said
+        assert said["repeated"] > 35000 and said["present"] == 0, said
 
 
 @check
@@ -208,7 +208,7 @@ def which_batch(lab):
     with open(f, "a") as out:
         out.write("{}\n")
     said, done = lab.both(*args)
-    assert said["fate"] == "anew" and said["present_keys"] > 19000, said
+    assert said["fate"] == "anew" and said["present"] > 19000, said
 
 
 @check
@@ -260,12 +260,18 @@ def size(lab):
     for name, n, make in shapes:
         text = "".join('{"id":"%s","t":"%s"}\n' % (k, "x" * v) for k, v in (make(lab.random, i) for i in range(n)))
         f = lab.path(name + ".ndjson", text)
+        data = os.path.join(lab.store, "data.mdb")
+        before = os.path.getsize(data) if os.path.exists(data) else 0
         said, _ = lab.both(f, "--key", "/id", "--into", name)
+        # A new store and a batch's own rows are the 300 kB.
+        assert os.path.getsize(data) - before <= said["file_bytes"] + 300000, (name, os.path.getsize(data) - before, said["file_bytes"])
         got = [json.loads(x) for x in lab.call("datasets", "--json").stdout.splitlines()]
         bytes_ = next(d["bytes"] for d in got if d["dataset"] == name)
         ratio = said["growth_bytes"] / bytes_
         assert 0.85 <= ratio <= 1.15, (name, ratio)
         assert (said["appended"] == n) == (name == "sorted"), (name, said["appended"])
+        # Alike a batch that was large enough: its pace is told.
+        assert (said["pace_batch"] is None) == (said["pace_s"] is None) and (said["pace_batch"] or name != "overflow"), said
 
 
 @check

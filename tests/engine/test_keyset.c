@@ -84,7 +84,8 @@ Test(keyset, keys_that_come_very_often_are_counted_one_by_one)
 
 		cr_assert_eq(pen_keyset_open(4096, &set), 0);
 		for (uint64_t i = 0; i < n; i++)
-			add(set, i % 2 ? (seed << 40) + i : (seed << 40) + 1ull + (i / 2 % 5) * (1ull << 30), &t);
+			add(set, i % 2 ? (seed << 40) + i : (seed << 40) + 1ull + (i / 2 % 5) * (1ull << 30),
+			    &t);
 		cr_expect(t.again > 99995 * 0.98 && t.again < 99995 * 1.02, "seed %lu: %f", seed, t.again);
 		pen_keyset_close(set);
 	}

@@ -5,10 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "store/dataset.h"
 
 static char dir[64], file[96];
 
@@ -36,7 +39,9 @@ TestSuite(rehearse, .init = make_dir, .fini = remove_dir);
 
 static struct pen_engine *start(struct pen_store *store, bool rehearse)
 {
-	struct pen_engine_options opt = { .size = sizeof opt, .rehearse = rehearse, .processors = 3, .chunk_bytes = 4096 };
+	struct pen_engine_options opt = {
+		.size = sizeof opt, .rehearse = rehearse, .processors = 3, .chunk_bytes = 4096
+	};
 	struct pen_engine *engine;
 
 	cr_assert_eq(pen_engine_start(store, &opt, &engine, NULL), 0);
@@ -57,9 +62,11 @@ static int wait_one(struct pen_engine *engine)
 static void prep(struct pen_engine *engine, const char *key, struct pen_forecast *ret)
 {
 	const char *sources[] = { file };
-	struct pen_run spec = {
-		.size = sizeof spec, .sources = sources, .source_count = 1, .format = PEN_FORMAT_NDJSON, .key = key
-	};
+	struct pen_run spec = { .size = sizeof spec,
+				.sources = sources,
+				.source_count = 1,
+				.format = PEN_FORMAT_NDJSON,
+				.key = key };
 
 	*ret = (struct pen_forecast){ .size = sizeof *ret };
 	pen_prep_plan(pen_get_sqe(engine), &spec, ret);
@@ -222,7 +229,9 @@ Test(rehearse, an_end_that_comes_early_is_told)
 	static const struct {
 		void (*how)(struct pen_engine *engine);
 		int code;
-	} ends[] = { { drain, -PEN_INTERRUPTED_BY }, { cancel, -PEN_CANCELLED_BY }, { pause_and_drain, -PEN_INTERRUPTED_BY } };
+	} ends[] = { { drain, -PEN_INTERRUPTED_BY },
+		     { cancel, -PEN_CANCELLED_BY },
+		     { pause_and_drain, -PEN_INTERRUPTED_BY } };
 
 	for (size_t i = 0; i < PEN_COUNT(ends); i++) {
 		struct pen_engine *engine = start(NULL, true);
@@ -235,7 +244,7 @@ Test(rehearse, an_end_that_comes_early_is_told)
 		cr_assert_eq(write(fd, "{}\n{}\n", 6), 6);
 		prep(engine, NULL, &f);
 		while (pen_engine_progress(engine, 0, &progress) || progress.counted.items < 2)
-			usleep(1000);
+			sched_yield();
 		ends[i].how(engine);
 		cr_expect_eq(wait_one(engine), ends[i].code, "%zu", i);
 		cr_expect(!f.whole);
@@ -263,31 +272,43 @@ Test(rehearse, a_source_that_cannot_be_opened_is_the_code)
 
 #define KEYS_MAX 4096u
 
-/* Chunks of made entries: item i has the key i % distinct. */
-static void count_by_hand(enum pen_duplicate policy, uint64_t items, uint64_t distinct, struct pen_forecast *ret)
+/* Chunks of made entries: item i has the key i % distinct. look_bytes: of the store's dataset "d". */
+static void count_by_hand(struct pen_store *store, uint64_t look_bytes, enum pen_duplicate policy,
+			  uint64_t items, uint64_t distinct, struct pen_forecast *ret)
 {
+	struct pen_rehearsal_bounds bounds = { KEYS_MAX, look_bytes };
 	static struct pen_entry table[PEN_CHUNK_ITEMS];
 	struct pen_source source = { .path = file, .kind = PEN_SOURCE_FILE, .format = PEN_FORMAT_NDJSON };
-	struct pen_plan plan = {
-		.sources = &source, .source_count = 1, .key_kind = PEN_KEY_POINTER, .on_duplicate = policy, .into = (char *)"d"
-	};
+	struct pen_plan plan = { .sources = &source,
+				 .source_count = 1,
+				 .key_kind = PEN_KEY_POINTER,
+				 .on_duplicate = policy,
+				 .into = (char *)"d" };
 	struct pen_engine *engine = calloc(1, sizeof *engine);
 	struct pen_batch *batch = calloc(1, sizeof *batch);
 	char data[8] = "value";
 	uint64_t done = 0;
 
 	engine->clock = &pen_clock_real;
+	engine->store = store;
 	batch->plan = &plan;
 	batch->forecast = ret;
-	cr_assert_eq(pen_rehearsal_open(engine, batch, KEYS_MAX, NULL), 0);
+	cr_assert_eq(pen_rehearsal_open(engine, batch, &bounds, NULL), 0);
 	while (done < items) {
-		struct pen_chunk chunk = { .batch = batch, .kind = PEN_CHUNK_RECORDS, .data = data, .table = table,
-					   .first_item = done, .rules.format = PEN_FORMAT_NDJSON };
+		struct pen_chunk chunk = { .batch = batch,
+					   .kind = PEN_CHUNK_RECORDS,
+					   .data = data,
+					   .table = table,
+					   .first_item = done,
+					   .rules.format = PEN_FORMAT_NDJSON };
 
 		chunk.items = chunk.entry_count = (uint32_t)pen_min(items - done, 100);
 		for (uint32_t i = 0; i < chunk.items; i++)
-			table[i] = (struct pen_entry){ .prefix = (done + i) % distinct, .key_len = 8,
-						       .flags = PEN_KEY_IS_PREFIX, .len = 5, .item = i };
+			table[i] = (struct pen_entry){ .prefix = (done + i) % distinct,
+						       .key_len = 8,
+						       .flags = PEN_KEY_IS_PREFIX,
+						       .len = 5,
+						       .item = i };
 		cr_assert_eq(pen_rehearsal_count(batch->rehearsal, &chunk), 0);
 		done += chunk.items;
 	}
@@ -302,9 +323,11 @@ Test(rehearse, keys_beyond_the_bound_are_estimated_and_said_to_be)
 	static const struct {
 		uint64_t items, distinct;
 		bool exact;
-	} cases[] = {
-		{ 2000, 2000, true }, { 5000, 1000, true }, { 200000, 200000, false }, { 200000, 100000, false }, { 300000, 50000, false }
-	};
+	} cases[] = { { 2000, 2000, true },
+		      { 5000, 1000, true },
+		      { 200000, 200000, false },
+		      { 200000, 100000, false },
+		      { 300000, 50000, false } };
 
 	for (size_t i = 0; i < PEN_COUNT(cases); i++)
 		for (int policy = PEN_DUP_REPLACE; policy <= PEN_DUP_REJECT; policy++) {
@@ -312,18 +335,78 @@ Test(rehearse, keys_beyond_the_bound_are_estimated_and_said_to_be)
 			struct pen_forecast f = { .size = sizeof f };
 			uint64_t twice;
 
-			count_by_hand((enum pen_duplicate)policy, cases[i].items, cases[i].distinct, &f);
-			twice = policy == PEN_DUP_REPLACE ? f.counted.duplicates :
-				policy == PEN_DUP_KEEP	  ? f.counted.skipped :
-							    f.counted.rejected;
+			count_by_hand(NULL, 0, (enum pen_duplicate)policy, cases[i].items, cases[i].distinct,
+				      &f);
+			twice = policy == PEN_DUP_REPLACE ? f.counted.duplicates
+				: policy == PEN_DUP_KEEP  ? f.counted.skipped
+							  : f.counted.rejected;
 			cr_expect_eq(f.exact, cases[i].exact, "%zu", i);
 			cr_expect_eq(f.exact, f.duplicates_error == 0, "%zu", i);
-			cr_expect_lt((double)f.duplicates_error, 1000 + again * 0.1, "%zu: %lu", i, f.duplicates_error);
+			cr_expect_lt((double)f.duplicates_error, 1000 + again * 0.1, "%zu: %lu", i,
+				     f.duplicates_error);
 			cr_expect_eq(twice, f.repeated);
 			cr_expect_eq(f.counted.items, cases[i].items);
-			cr_expect_eq(f.counted.items, f.counted.committed + f.counted.skipped + f.counted.rejected);
-			cr_expect(f.repeated >= (f.exact ? again : again * 0.85) && f.repeated <= (f.exact ? again : again * 1.15),
+			cr_expect_eq(f.counted.items,
+				     f.counted.committed + f.counted.skipped + f.counted.rejected);
+			cr_expect(f.repeated >= (f.exact ? again : again * 0.85) &&
+					  f.repeated <= (f.exact ? again : again * 1.15),
 				  "%zu: %lu of %f", i, f.repeated, again);
 			pen_forecast_fini(&f);
 		}
+}
+
+/* Dataset "d" with the keys 0, 2, 4, ... below `below`. */
+static struct pen_store *make_store(uint64_t below)
+{
+	struct pen_store *store;
+	struct pen_dataset *ds;
+	struct pen_txn *txn;
+	enum pen_put put;
+	char path[96];
+
+	snprintf(path, sizeof path, "%s/store", dir);
+	cr_assert_eq(pen_store_open(path, NULL, &store, NULL), 0);
+	cr_assert_eq(pen_txn_begin(store, PEN_DURABLE_RELAXED, &txn, NULL, NULL), 0);
+	cr_assert_eq(pen_dataset_use(txn, "d", PEN_KEY_POINTER, &ds, NULL), 0);
+	for (uint64_t i = 0; i < below; i += 2) {
+		uint8_t key[8];
+
+		pen_put_be64(key, i);
+		cr_assert_eq(pen_dataset_put(ds, key, 8, "v", 1, true, PEN_DUP_KEEP, &put), 0);
+	}
+	cr_assert_eq(pen_dataset_save(ds), 0);
+	cr_assert_eq(pen_txn_commit(txn, NULL), 0);
+	return store;
+}
+
+Test(rehearse, keys_that_are_there_are_found_or_estimated)
+{
+	struct pen_store *store = make_store(200000);
+	struct pen_forecast f = { .size = sizeof f };
+
+	/* 2,000 keys, all below 200,000: every other one is there. */
+	count_by_hand(store, UINT64_MAX, PEN_DUP_KEEP, 4000, 2000, &f);
+	cr_expect(f.exact);
+	cr_expect_eq(f.present, 1000);
+	cr_expect_eq(f.repeated, 2000);
+	cr_expect_eq(f.counted.skipped, 3000);
+	cr_expect_eq(f.records, 1000);
+	cr_expect_eq(f.appended, 0);
+	cr_expect_eq(f.dataset_entries, 100000);
+	pen_forecast_fini(&f);
+
+	/* Too large to be looked into key by key. */
+	count_by_hand(store, 0, PEN_DUP_KEEP, 2500, 2500, &f);
+	cr_expect(!f.exact);
+	cr_expect(f.present > 1250 / 2 && f.present < 1250 * 2, "%lu", f.present);
+	cr_expect_gt(f.duplicates_error, 0);
+	pen_forecast_fini(&f);
+
+	/* Both are sampled. */
+	count_by_hand(store, 0, PEN_DUP_REPLACE, 400000, 400000, &f);
+	cr_expect(!f.exact);
+	cr_expect(f.present > 100000 / 3 && f.present < 100000 * 3, "%lu", f.present);
+	cr_expect(f.records > 300000 * 0.8 && f.records < 400000 * 1.1, "%lu", f.records);
+	pen_forecast_fini(&f);
+	pen_store_close(store);
 }

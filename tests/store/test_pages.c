@@ -11,11 +11,12 @@ Test(pages, values_leave_the_leaf_where_lmdb_says_so)
 	static const struct {
 		size_t key, value;
 		uint64_t pages;
-	} cases[] = { { 8, 0, 0 },     { 8, 2022, 0 }, { 8, 2023, 1 }, { 511, 1519, 0 }, { 511, 1520, 1 },
-		      { 8, 4080, 1 },  { 8, 4081, 2 }, { 8, 8176, 2 }, { 8, 8177, 3 } };
+	} cases[] = { { 8, 0, 0 },    { 8, 2022, 0 }, { 8, 2023, 1 }, { 511, 1519, 0 }, { 511, 1520, 1 },
+		      { 8, 4080, 1 }, { 8, 4081, 2 }, { 8, 8176, 2 }, { 8, 8177, 3 } };
 
 	for (size_t i = 0; i < PEN_COUNT(cases); i++)
-		cr_expect_eq(pen_pages_overflow(4096, cases[i].key, cases[i].value), cases[i].pages, "%zu", i);
+		cr_expect_eq(pen_pages_overflow(4096, cases[i].key, cases[i].value), cases[i].pages, "%zu",
+			     i);
 }
 
 static uint64_t random_state = 1;
@@ -43,7 +44,7 @@ static int by_key(const void *a, const void *b)
 /* Loads groups in key order, as the committer does; returns LMDB's pages of the dataset in bytes. */
 static uint64_t real_bytes(struct pen_store *store, const struct load *load, struct pen_pages *pages)
 {
-	uint8_t (*keys)[8] = malloc(load->group * sizeof *keys);
+	uint8_t(*keys)[8] = malloc(load->group * sizeof *keys);
 	static char value[16384];
 	struct pen_dataset_info info;
 
@@ -64,7 +65,9 @@ static uint64_t real_bytes(struct pen_store *store, const struct load *load, str
 			uint8_t key[511] = { 0 };
 
 			memcpy(key, keys[i], 8);
-			cr_assert_eq(pen_dataset_put(ds, key, load->key_len, value, len, above, PEN_DUP_KEEP, &put), 0);
+			cr_assert_eq(pen_dataset_put(ds, key, load->key_len, value, len, above, PEN_DUP_KEEP,
+						     &put),
+				     0);
 			pen_pages_add(pages, load->key_len, len, 1);
 		}
 		cr_assert_eq(pen_dataset_save(ds), 0);
@@ -101,12 +104,13 @@ Test(pages, estimates_lie_within_15_percent_of_real_stores)
 		real = real_bytes(store, load, &pages);
 		said = pen_pages_bytes(&pages, load->scattered ? 0 : load->records, true);
 		cr_log_warn("%s: %lu of %lu, %.3f", load->name, said, real, (double)said / (double)real);
-		cr_expect(said > real * 85 / 100 && said < real * 115 / 100, "%s: %lu of %lu", load->name, said, real);
+		cr_expect(said > real * 85 / 100 && said < real * 115 / 100, "%s: %lu of %lu", load->name,
+			  said, real);
 		/* The control: taken for the other order, a load of small values is not met. */
 		other = pen_pages_bytes(&pages, load->scattered ? load->records : 0, false);
 		if (load->most < 1000 && load->records > load->group)
-			cr_expect(other < real * 85 / 100 || other > real * 115 / 100, "%s: %lu of %lu", load->name, other,
-				  real);
+			cr_expect(other < real * 85 / 100 || other > real * 115 / 100, "%s: %lu of %lu",
+				  load->name, other, real);
 	}
 	pen_store_close(store);
 }

@@ -35,7 +35,8 @@ static void make_file(struct stress_random *random)
 			fprintf(f, "bad\n");
 			rejects++;
 		} else {
-			fprintf(f, "{\"id\":%lu,\"t\":\"%0*d\"}\n", (unsigned long)(i % 500), (int)stress_below(random, 100) + 1, 0);
+			fprintf(f, "{\"id\":%lu,\"t\":\"%0*d\"}\n", (unsigned long)(i % 500),
+				(int)stress_below(random, 100) + 1, 0);
 			repeated += i >= 500;
 		}
 	}
@@ -54,7 +55,8 @@ static void *watch(void *arg)
 
 	while (!atomic_load_explicit(&w->over, memory_order_relaxed)) { /* ends the loop, carries nothing */
 		if (!pen_engine_progress(w->engine, 0, &progress))
-			STRESS_CHECK(progress.counted.items <= items, "%lu", (unsigned long)progress.counted.items);
+			STRESS_CHECK(progress.counted.items <= items, "%lu",
+				     (unsigned long)progress.counted.items);
 		sched_yield();
 	}
 	return NULL;
@@ -87,7 +89,10 @@ static void round_of(struct stress_random *random)
 		.arena_bytes = 1,
 	};
 	const char *sources[] = { path };
-	struct pen_run spec = { .size = sizeof spec, .sources = sources, .source_count = 1, .format = PEN_FORMAT_NDJSON,
+	struct pen_run spec = { .size = sizeof spec,
+				.sources = sources,
+				.source_count = 1,
+				.format = PEN_FORMAT_NDJSON,
 				.key = "/id" };
 	struct pen_forecast forecasts[PLANS];
 	struct watcher w = { 0 };
