@@ -483,6 +483,9 @@ Test(csv, a_crlf_cut_in_two_is_one_end_where_cr_ends_rows)
 	cr_expect(record.at == copy + 5 && record.len == 3 && record.line == 0);
 	cr_expect_not(pen_split_csv.next(&split, &record));
 	cr_expect_eq(split.lines, 1);
+	/* Nothing is missing where the source ends behind a CR. */
+	pen_split_csv.cut(&rules, 1, copy + 10, 0, true, &limits, &cut);
+	cr_expect(cut.len == 0 && cut.items == 0 && cut.lines == 0);
 	pen_csv_unref(csv);
 	free(sample);
 	free(copy);
