@@ -5,7 +5,7 @@
  *   gzip   every member; zero bytes between and behind members are padding. Header and content checksums
  *          are verified. (BGZF is nothing but many members.)
  *   zstd   every frame; skippable frames are skipped; content checksums are verified where there are any.
- *          Windows up to PEN_UNPACK_WINDOW.
+ *          Windows up to 128 MiB.
  *
  * What can be decoded is put before a failure is said: -PEN_PACKED_CUT when the data ends within a member or
  * frame (an empty input is cut), -PEN_PACKED_BAD when it is corrupt or followed by something else,
