@@ -85,10 +85,10 @@ static la_ssize_t give(struct archive *lib, void *arg, const void **ret)
 	struct pen_archive *a = arg;
 	int64_t n;
 
-	if (a->inflow) {
-		n = pen_inflow_pull(a->inflow, a->raw, PIECE_BYTES);
-	} else if (pen_belt_stopping(a->belt)) {
+	if (pen_belt_stopping(a->belt)) {
 		n = -ECANCELED;
+	} else if (a->inflow) {
+		n = pen_inflow_pull(a->inflow, a->raw, PIECE_BYTES);
 	} else {
 		while ((n = pread(a->fd, a->raw, PIECE_BYTES, a->at)) < 0 && errno == EINTR)
 			;
@@ -302,9 +302,10 @@ static int drain(struct pen_archive *a)
 
 	if (!a->inflow)
 		return 0;
-	while ((n = pen_inflow_pull(a->inflow, a->raw, PIECE_BYTES)) > 0)
-		;
-	return (int)n;
+	do
+		n = pen_inflow_pull(a->inflow, a->raw, PIECE_BYTES);
+	while (n > 0 && !pen_belt_stopping(a->belt));
+	return n > 0 ? -ECANCELED : (int)n;
 }
 
 static bool finish(struct pen_archive *a, struct pen_block *block, int code)
