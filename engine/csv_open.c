@@ -263,12 +263,13 @@ static int find_names(struct pen_csv *csv, const struct pen_csv_options *opt, co
 		pen_csv_names_list(names, opt->header_names);
 	else if (len)
 		pen_csv_names_read(names, csv, text, len, whole);
-	if (!given && len && !names->ended)
+	if (!given && len && !names->ended && !whole)
 		return pen_fail(
 			why, -PEN_USAGE, 0,
 			"the first row does not end within %zu bytes%s: give the column names with --header",
 			len, names->open ? " (a quoted cell is not closed)" : "");
-	csv->header = !given && len && opt->header != PEN_HEADER_NO &&
+	/* A first row that is one unclosed quote to the end is no header, but a reject like any other. */
+	csv->header = !given && len && names->ended && opt->header != PEN_HEADER_NO &&
 		      (opt->header == PEN_HEADER_YES ||
 		       (names->count >= guess->columns && pen_csv_names_fit(names)));
 	if (csv->header)

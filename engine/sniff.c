@@ -72,7 +72,7 @@ static enum pen_format json(const struct pen_sniff *s, const struct line *first,
 
 	if (is_named(s->name, ".ndjson") || is_named(s->name, ".jsonl"))
 		return PEN_FORMAT_NDJSON;
-	/* One array, or arrays of objects one after another; arrays of anything else on lines of their own are records. */
+	/* One array, or arrays of objects one after another. Arrays of anything else, a line each, are records. */
 	if (valid && *first->at == '[' && first->whole && (!more || holds_objects(first)))
 		return PEN_FORMAT_JSON;
 	if (valid)
