@@ -4,9 +4,9 @@
 #   bench/run.sh [--smoke] [--only NAME]...
 #
 # Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, json,
-# split, io, or a series of ingest.py (seq_vs_naive, seq_vs_bare, uring_vs_threads, random_vs_naive, resume, foreign_seq,
-# foreign_random, memory_1x, memory_8x, memory_record, memory_random). --smoke asks whether everything runs, with the
-# smallest inputs. Nothing here is a test: no figure makes it fail.
+# split, csv, decode, io, or a series of ingest.py (seq_vs_naive, seq_vs_bare, uring_vs_threads, random_vs_naive, resume,
+# foreign_seq, foreign_random, memory_1x, memory_8x, memory_record, memory_random). --smoke asks whether everything runs,
+# with the smallest inputs. Nothing here is a test: no figure makes it fail.
 #
 # Environment: B (build directory), PENSTOCK, PEN_BENCH_DIR (where the data goes; on a disk; default: B), and the
 # settings of ingest.py: PEN_BENCH_MIB (1024), PEN_BENCH_REPS, PEN_BENCH_RECORDS, PEN_BENCH_8GIB.
@@ -67,14 +67,24 @@ if wanted split; then
 	[ -z "$smoke" ] || mib=1
 	"$B/bench/bench_split" $mib | stamp "bench_split $mib"
 fi
+if wanted csv; then
+	mib=4
+	[ -z "$smoke" ] || mib=1
+	"$B/bench/bench_csv" $mib | stamp "bench_csv $mib"
+fi
 if wanted io; then
 	files=20000 mib=512
 	[ -z "$smoke" ] || { files=200; mib=4; }
 	"$B/bench/bench_io" "$dir" $files $mib | stamp "bench_io DIR $files $mib"
 fi
+if wanted decode; then
+	mib=128
+	[ -z "$smoke" ] || mib=4
+	"$B/bench/bench_decode" "$dir" $mib | stamp "bench_decode DIR $mib"
+fi
 series=()
 for name in ${only[@]+"${only[@]}"}; do
-	case $name in lane | json | split | io) ;; *) series+=(--only "$name") ;; esac
+	case $name in lane | json | split | csv | decode | io) ;; *) series+=(--only "$name") ;; esac
 done
 if [ ${#only[@]} -eq 0 ] || [ ${#series[@]} -gt 0 ]; then
 	/usr/bin/python3 bench/ingest.py "$dir" $smoke ${series[@]+"${series[@]}"} | stamp ""

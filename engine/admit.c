@@ -93,6 +93,7 @@ static void take_over(struct admission *a, uint64_t id, uint64_t seq_base, const
 	batch->seq_base = seq_base;
 	batch->standing = *st;
 	batch->from_items = st->fixed.applied.items;
+	batch->passed = batch->passed_counted = pen_min(st->fixed.applied.bytes, a->plan->bytes_total);
 	batch->from = (struct pen_place){
 		.source = st->fixed.place_source,
 		.context = st->fixed.place_context,
@@ -239,51 +240,76 @@ static int cancel_old(struct admission *a, const struct pen_facts *facts, struct
 	return rc;
 }
 
-/* There is a batch of this identity. */
-static int meet(struct admission *a, const struct pen_facts *facts, struct pen_standing *st)
+/* There is a batch of this identity. there: its dataset still exists. */
+static enum pen_fate judge(const struct pen_plan *plan, const struct pen_facts *facts,
+			   const struct pen_standing *st, bool there)
 {
-	bool files_same = !memcmp(facts->fixed.content, a->plan->content, 8);
-	bool same = files_same && !memcmp(facts->fixed.content, a->plan->content, 16);
-	struct pen_dataset *there;
-	int rc, fd = -1;
+	/* The first half is about files, the second about trees, which the feed compares when it resumes. */
+	bool files_same = !memcmp(facts->fixed.content, plan->content, 8);
+	bool same = files_same && !memcmp(facts->fixed.content, plan->content, 16);
 
 	if (is_over(st)) {
-		if (st->fixed.state != PEN_COMPLETED || a->plan->fresh)
-			return create(a);
-		if (pen_dataset_use_id(a->txn, a->plan->into, facts->fixed.dataset_id, &there, NULL)) {
-			pen_engine_notice(
-				a->engine, 0,
-				"the dataset that batch %016llx filled was dropped since: a new batch",
-				(unsigned long long)facts->fixed.id);
-			return create(a);
-		}
-		if (!same) {
-			pen_engine_notice(a->engine, 0,
-					  "the sources changed since batch %016llx completed: a new batch",
-					  (unsigned long long)facts->fixed.id);
-			return create(a);
-		}
+		if (st->fixed.state != PEN_COMPLETED || plan->fresh)
+			return PEN_FATE_NEW;
+		return there && same ? PEN_FATE_DONE : PEN_FATE_ANEW;
+	}
+	if (plan->fresh)
+		return PEN_FATE_REPLACE;
+	return files_same ? PEN_FATE_RESUME : PEN_FATE_REFUSED;
+}
+
+static int say_changed(const struct pen_facts *facts, struct pen_failure *why)
+{
+	return pen_fail(why, -PEN_CHANGED, 0, "a source changed since batch %016llx was interrupted",
+			(unsigned long long)facts->fixed.id);
+}
+
+static void say_anew(struct pen_engine *engine, const struct pen_facts *facts, bool there)
+{
+	pen_engine_notice(engine, 0,
+			  there ? "the sources changed since batch %016llx completed: a new batch"
+				: "the dataset that batch %016llx filled was dropped since: a new batch",
+			  (unsigned long long)facts->fixed.id);
+}
+
+static int meet(struct admission *a, const struct pen_facts *facts, struct pen_standing *st)
+{
+	struct pen_dataset *ds;
+	bool there = is_over(st) &&
+		     !pen_dataset_use_id(a->txn, a->plan->into, facts->fixed.dataset_id, &ds, NULL);
+	enum pen_fate fate = judge(a->plan, facts, st, there);
+	int rc, fd = -1;
+
+	a->batch->unchanged = !memcmp(facts->fixed.content, a->plan->content, 16);
+	if (!is_over(st)) {
+		rc = lock(a, facts->fixed.id, &fd);
+		if (rc)
+			return rc;
+	}
+	switch (fate) {
+	case PEN_FATE_ANEW:
+		say_anew(a->engine, facts, there);
+		return create(a);
+	case PEN_FATE_DONE:
 		a->batch->already = true;
 		a->batch->dataset_id = facts->fixed.dataset_id;
 		take_over(a, facts->fixed.id, facts->fixed.seq_base, st);
 		return 0;
-	}
-	rc = lock(a, facts->fixed.id, &fd);
-	if (rc)
-		return rc;
-	if (a->plan->fresh) {
+	case PEN_FATE_REPLACE:
 		rc = cancel_old(a, facts, st);
 		a->old_lock = fd;
 		return rc ? rc : create(a);
-	}
-	a->batch->lock_fd = fd;
-	if (!files_same) {
+	case PEN_FATE_RESUME:
+		a->batch->lock_fd = fd;
+		return resume(a, facts, st);
+	case PEN_FATE_REFUSED:
+		a->batch->lock_fd = fd;
 		a->batch->id = facts->fixed.id;
-		return pen_fail(a->why, -PEN_CHANGED, 0,
-				"a source changed since batch %016llx was interrupted",
-				(unsigned long long)facts->fixed.id);
+		return say_changed(facts, a->why);
+	case PEN_FATE_NEW:
+		break;
 	}
-	return resume(a, facts, st);
+	return create(a);
 }
 
 static int decide(struct admission *a)
@@ -337,5 +363,108 @@ int pen_admit(struct pen_engine *engine, struct pen_batch *batch, struct pen_fai
 		close(batch->lock_fd);
 		batch->lock_fd = -1;
 	}
+	return rc;
+}
+
+/* ---- without writing ----------------------------------------------------------------------- */
+
+static bool unfinished(struct pen_store *store, uint64_t id)
+{
+	struct pen_standing *st = malloc(sizeof *st);
+	bool yes = st && !pen_ledger_read(store, id, NULL, st) && !is_over(st);
+
+	free(st);
+	return yes;
+}
+
+/* What stands in the way though nobody has the batch. id: the batch that goes on or is replaced, or 0. */
+static int look_dataset(struct admission *a, uint64_t id, struct pen_look *look)
+{
+	const struct pen_probe_facts *facts;
+	int rc = pen_probe_open(a->engine->store, a->plan->into, a->plan->key_kind, &look->probe, a->why);
+
+	if (rc)
+		return rc;
+	facts = pen_probe_facts(look->probe);
+	if (a->plan->key_kind == PEN_KEY_SEQ && facts->feeder && facts->feeder != id &&
+	    unfinished(a->engine->store, facts->feeder))
+		return pen_fail(a->why, -PEN_SEQ_BUSY, 0,
+				"batch %016llx, unfinished, appends to dataset '%s' by @seq",
+				(unsigned long long)facts->feeder, a->plan->into);
+	a->batch->seq_base = facts->next_seq;
+	return 0;
+}
+
+/* The counterpart of meet. */
+static int look_met(struct admission *a, const struct pen_facts *facts, struct pen_standing *st,
+		    struct pen_look *look)
+{
+	uint64_t id = facts->fixed.id;
+	const struct pen_probe_facts *ds;
+	uint32_t pid;
+	bool there;
+	int rc = look_dataset(a, is_over(st) ? 0 : id, look);
+
+	if (!look->probe)
+		return rc;
+	ds = pen_probe_facts(look->probe);
+	there = ds->exists && ds->id == facts->fixed.dataset_id;
+	look->fate = judge(a->plan, facts, st, there);
+	look->batch = look->fate == PEN_FATE_NEW ? 0 : id;
+	if (look->fate == PEN_FATE_DONE) {
+		a->batch->already = true;
+		take_over(a, id, facts->fixed.seq_base, st);
+		return 0;
+	}
+	if (look->fate == PEN_FATE_ANEW)
+		say_anew(a->engine, facts, there);
+	pid = is_over(st) ? 0 : pen_lock_holder(a->engine->store, id);
+	if (pid)
+		return pen_fail(a->why, -PEN_BATCH_BUSY, 0, "process %u runs this batch (%016llx)", pid,
+				(unsigned long long)id);
+	if (look->fate == PEN_FATE_REFUSED)
+		return say_changed(facts, a->why);
+	if (rc || look->fate != PEN_FATE_RESUME)
+		return rc;
+	if (!there)
+		return pen_fail(a->why, -PEN_NO_DATASET, 0, "dataset %s was dropped", a->plan->into);
+	running(a, st, true);
+	a->batch->resumed = true;
+	take_over(a, id, facts->fixed.seq_base, st);
+	return 0;
+}
+
+int pen_admit_look(struct pen_engine *engine, struct pen_batch *batch, struct pen_look *ret,
+		   struct pen_failure *why)
+{
+	struct admission a = {
+		.engine = engine,
+		.batch = batch,
+		.plan = batch->plan,
+		.why = why,
+		.now_ms = pen_real_ms(engine->clock),
+	};
+	struct pen_standing *st = calloc(1, sizeof *st);
+	struct pen_facts *facts = NULL;
+	uint64_t id;
+	int rc = st ? -PEN_NOT_FOUND : -ENOMEM;
+
+	*ret = (struct pen_look){ .fate = PEN_FATE_NEW };
+	if (st) {
+		running(&a, st, false);
+		batch->standing = *st;
+		if (engine->store && a.plan->has_identity)
+			rc = pen_ledger_look(engine->store, a.plan->identity, &id);
+	}
+	if (!rc)
+		rc = pen_ledger_read(engine->store, id, &facts, st);
+	if (!rc)
+		rc = look_met(&a, facts, st, ret);
+	else if (rc == -PEN_NOT_FOUND)
+		rc = engine->store ? look_dataset(&a, 0, ret) : 0;
+	if (rc)
+		ret->fate = PEN_FATE_REFUSED;
+	free(facts);
+	free(st);
 	return rc;
 }

@@ -10,7 +10,8 @@
  *    ended
  *
  * The reader feeds it (feed.h), processors look at its options only, the committer owns its standing: the
- * state as the store has it. Everything is grouped by the thread that writes it.
+ * state as the store has it. Everything is grouped by the thread that writes it. In a rehearsal
+ * (rehearse.h) that thread stands where the committer does.
  */
 #ifndef PEN_ENGINE_BATCH_H
 #define PEN_ENGINE_BATCH_H
@@ -19,6 +20,7 @@
 
 #include "engine/chunk.h"
 #include "engine/source.h"
+#include "engine/window.h"
 #include "ring/gauge.h"
 #include "store/ledger.h"
 
@@ -52,6 +54,7 @@ enum pen_gauge_word {
 struct pen_batch {
 	/* Written by the reader before BEGIN is sent, constant afterwards. */
 	struct pen_plan *plan;
+	struct pen_forecast *forecast; /* of a rehearsal, the program's; filled by the last stage */
 	uint32_t sqe;	/* whose completion ends it */
 	uint32_t index; /* in the engine's table */
 
@@ -61,6 +64,7 @@ struct pen_batch {
 	uint64_t seq_base;
 	uint64_t dataset_id;
 	bool resumed;
+	bool unchanged;	       /* the sources are those that it began with */
 	bool already;	       /* complete before: nothing to do */
 	struct pen_place from; /* where to begin */
 	uint64_t from_items;   /* items decided by earlier runs */
@@ -69,21 +73,26 @@ struct pen_batch {
 	/* Written by the committer. */
 	struct pen_standing standing; /* as the last commit left it */
 	int lock_fd;
-	struct pen_chunk **window; /* chunks that wait for an earlier one, by seq */
-	uint32_t window_mask;
-	uint64_t next_seq; /* of the chunk to be committed next */
+	struct pen_window window; /* chunks that wait for an earlier one */
 	uint64_t first_ns, last_ns, began_ns;
+	uint64_t passed;	 /* bytes of the sources behind the last commit */
+	uint64_t passed_counted; /* behind what counts as committed */
 	uint32_t level_ticket;
 	int over;     /* negative: stopped by a threshold; later chunks are dropped */
 	int end_code; /* what its completion will say */
 	struct pen_failure why;
 	struct pen_gauge gauge; /* published after every commit; anyone reads */
+	bool owes;		/* it completed, and the reader is to say so when its files are dealt with */
 	_Atomic bool stop;	/* committer to reader: produce no more */
+	struct pen_rehearsal *rehearsal;
 
 	/* Written by the reader. */
 	struct pen_feed *feed;
 	struct pen_chunk begin, end, note; /* control chunks: they need no slot */
 	_Atomic bool live;		   /* the table's slot is in use; read by progress */
 };
+
+/* Shows the batch's standing to pen_engine_progress. reason: why it rests, or 0. The last stage's thread. */
+void pen_batch_publish(struct pen_batch *batch, int reason);
 
 #endif

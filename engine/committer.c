@@ -110,7 +110,8 @@ static void finish(struct committer *c, struct pen_batch *batch, int code)
 	batch->lock_fd = -1;
 	pen_turn_level_leave(c->engine->store, batch->level_ticket);
 	c->batches[batch->index] = NULL;
-	if (batch->sqe != UINT32_MAX)
+	batch->owes = !code && batch->plan->on_success != PEN_SUCCESS_KEEP && !batch->plan->puts;
+	if (batch->sqe != UINT32_MAX && !batch->owes)
 		pen_engine_complete(c->engine, PEN_FROM_COMMITTER, batch->sqe, code, batch->id,
 				    batch->standing.fixed.applied.items);
 }
@@ -128,38 +129,6 @@ static void drop(struct committer *c, struct pen_chunk *chunk)
 	else
 		complete_puts(c, chunk, code);
 	hand_back(c, chunk);
-}
-
-/* ---- publishing ---------------------------------------------------------------------------- */
-
-static void publish(struct committer *c, struct pen_batch *batch, int reason)
-{
-	const struct pen_fmt_state *s = &batch->standing.fixed;
-	uint64_t words[PEN_GAUGE_USED] = {
-		[PEN_GAUGE_BATCH] = batch->id,
-		[PEN_GAUGE_STATE] = s->state,
-		[PEN_GAUGE_REASON] = (uint64_t)(int64_t)reason,
-		[PEN_GAUGE_ITEMS] = s->counted.items,
-		[PEN_GAUGE_COMMITTED] = s->counted.committed,
-		[PEN_GAUGE_REJECTED] = s->counted.rejected,
-		[PEN_GAUGE_FAILED] = s->counted.failed,
-		[PEN_GAUGE_SKIPPED] = s->counted.skipped,
-		[PEN_GAUGE_DUPLICATES] = s->counted.duplicates,
-		[PEN_GAUGE_BYTES] = s->counted.bytes,
-		[PEN_GAUGE_ITEMS_TOTAL] = batch->plan->items_total,
-		[PEN_GAUGE_BYTES_TOTAL] = batch->plan->bytes_total,
-		[PEN_GAUGE_BYTES_PLACE] = s->counted.bytes,
-		[PEN_GAUGE_GROUPS] = s->groups,
-		[PEN_GAUGE_FIRST_NS] = batch->first_ns,
-		[PEN_GAUGE_LAST_NS] = batch->last_ns,
-		[PEN_GAUGE_HOLD_BUDGET] = s->hold_budget_ms,
-		[PEN_GAUGE_HOLD_LAST] = s->hold_last_ms,
-		[PEN_GAUGE_RESUMED] = batch->resumed,
-		[PEN_GAUGE_RESUMED_ITEMS] = batch->from_items,
-	};
-
-	(void)c;
-	pen_gauge_write(&batch->gauge, words, PEN_GAUGE_USED);
 }
 
 /* ---- one group ----------------------------------------------------------------------------- */
@@ -304,8 +273,9 @@ static int sync_if_due(struct committer *c, bool now)
 		if (!b || b->plan->durability != PEN_DURABLE_GROUP)
 			continue;
 		b->standing.fixed.counted = b->standing.fixed.applied;
+		b->passed_counted = b->passed;
 		b->last_ns = c->synced_ns;
-		publish(c, b, 0);
+		pen_batch_publish(b, 0);
 	}
 	return 0;
 }
@@ -338,6 +308,9 @@ static void settle_group(struct committer *c, const struct pen_outcome *out)
 	bool end = false;
 
 	batch->standing = *out->standing;
+	batch->passed = pen_max(batch->passed, out->passed);
+	if (batch->standing.fixed.counted.items == batch->standing.fixed.applied.items)
+		batch->passed_counted = batch->passed;
 	batch->last_ns = pen_mono_ns(c->engine->clock);
 	if (!batch->first_ns)
 		batch->first_ns = batch->last_ns;
@@ -347,7 +320,7 @@ static void settle_group(struct committer *c, const struct pen_outcome *out)
 	}
 	if (holds_puts(c))
 		(void)sync_if_due(c, true); /* a put completes when it counts */
-	publish(c, batch, 0);
+	pen_batch_publish(batch, 0);
 	for (uint32_t i = 0; i < c->ready_count; i++) {
 		struct pen_chunk *chunk = c->ready[i];
 
@@ -401,7 +374,7 @@ static void commit_group(struct committer *c)
 					  "paused: %s. The run goes on by itself when there is space",
 					  why.text);
 		said = true;
-		publish(c, c->from, rc);
+		pen_batch_publish(c->from, rc);
 		nap(c, RETRY_NS);
 	}
 	if (said)
@@ -443,7 +416,7 @@ static void begin(struct committer *c, struct pen_chunk *chunk)
 	if (!rc && !batch->already) {
 		c->batches[batch->index] = batch;
 		batch->level_ticket = pen_turn_level_enter(c->engine->store, batch->plan->durability);
-		publish(c, batch, 0);
+		pen_batch_publish(batch, 0);
 	}
 	chunk->res = rc;
 	hand_back(c, chunk);
@@ -482,12 +455,12 @@ static void advance(struct committer *c, struct pen_batch *batch)
 {
 	struct pen_chunk *chunk;
 
-	while ((chunk = batch->window[batch->next_seq & batch->window_mask])) {
+	while ((chunk = pen_window_peek(&batch->window))) {
 		bool end = chunk->kind == PEN_CHUNK_END;
 
 		if (c->ready_count && (c->from != batch || group_full(c)))
 			return;
-		batch->window[batch->next_seq++ & batch->window_mask] = NULL;
+		pen_window_pop(&batch->window);
 		if (c->dead || (batch->over && (!end || batch->over != -PEN_STOPPED_BY)))
 			drop(c, chunk);
 		else
@@ -517,8 +490,7 @@ static void take(struct committer *c, struct pen_chunk *chunk)
 		begin(c, chunk);
 		return;
 	}
-	pen_assert(!batch->window[chunk->seq & batch->window_mask]);
-	batch->window[chunk->seq & batch->window_mask] = chunk;
+	pen_window_put(&batch->window, chunk);
 }
 
 /* Should the group in hand be committed now? wait: how long it may gather on if not. */

@@ -242,7 +242,7 @@ static void stop_workers(struct pen_engine *e, uint32_t processors)
 static int start_threads(struct pen_engine *e, struct pen_failure *why)
 {
 	uint32_t n = 0;
-	int rc = pthread_create(&e->committer, NULL, pen_committer_main, e);
+	int rc = pthread_create(&e->committer, NULL, e->rehearse ? pen_rehearsal_main : pen_committer_main, e);
 
 	if (rc)
 		return pen_fail(why, -rc, rc, "no thread for the committer");
@@ -273,8 +273,12 @@ int pen_engine_start(struct pen_store *store, const struct pen_engine_options *o
 {
 	struct pen_engine *e;
 	struct sizes z;
+	/* Behind all that programs built against an older header know of. */
+	bool rehearse = opt && opt->size > offsetof(struct pen_engine_options, rehearse) && opt->rehearse;
 	int rc = measure(opt, &z, why);
 
+	if (!rc && !store && !rehearse)
+		rc = pen_fail(why, -PEN_USAGE, 0, "an engine needs a store");
 	if (rc)
 		return rc;
 	e = aligned_alloc(PEN_LINE_PAIR, pen_round_up(sizeof *e, PEN_LINE_PAIR));
@@ -282,7 +286,8 @@ int pen_engine_start(struct pen_store *store, const struct pen_engine_options *o
 		return pen_fail(why, -PEN_MEMORY, ENOMEM, "no memory for an engine");
 	memset(e, 0, sizeof *e);
 	e->store = store;
-	e->clock = pen_store_clock(store);
+	e->rehearse = rehearse;
+	e->clock = store ? pen_store_clock(store) : &pen_clock_real;
 	e->notice = opt ? opt->notice : NULL;
 	e->notice_arg = opt ? opt->notice_arg : NULL;
 	e->io_choice = opt ? opt->io : PEN_IO_AUTO;
@@ -387,13 +392,33 @@ static void prepare(struct pen_sqe *sqe, enum pen_op op, uint64_t batch)
 
 static void prepare_plan(struct pen_sqe *sqe, enum pen_op op, const struct pen_run *spec)
 {
-	sqe->early = pen_plan_open(spec, op == PEN_OP_OPEN, &sqe->plan, &sqe->why);
+	if (sqe->engine->rehearse != (op == PEN_OP_PLAN))
+		sqe->early = pen_fail(&sqe->why, -PEN_USAGE, 0,
+				      op == PEN_OP_PLAN ? "this engine runs; one that rehearses can plan"
+							: "this engine rehearses: it can only plan");
+	else
+		sqe->early = pen_plan_open(spec, op == PEN_OP_OPEN, &sqe->plan, &sqe->why);
+	/* Nothing becomes of sources that are only looked at. */
+	if (op == PEN_OP_PLAN && !sqe->early)
+		sqe->plan->on_success = PEN_SUCCESS_KEEP;
 	prepare(sqe, op, 0);
 }
 
 void pen_prep_run(struct pen_sqe *sqe, const struct pen_run *spec)
 {
 	prepare_plan(sqe, PEN_OP_RUN, spec);
+}
+
+void pen_prep_plan(struct pen_sqe *sqe, const struct pen_run *spec, struct pen_forecast *ret)
+{
+	if (ret->size < sizeof *ret) {
+		sqe->early = pen_fail(&sqe->why, -PEN_USAGE, 0, "the size of struct pen_forecast is not set");
+		prepare(sqe, PEN_OP_PLAN, 0);
+		return;
+	}
+	sqe->forecast = ret;
+	*ret = (struct pen_forecast){ .size = ret->size, .fate = PEN_FATE_REFUSED };
+	prepare_plan(sqe, PEN_OP_PLAN, spec);
 }
 
 void pen_prep_open(struct pen_sqe *sqe, const struct pen_run *spec)

@@ -34,6 +34,7 @@
 enum pen_op {
 	PEN_OP_NOP = 0,
 	PEN_OP_RUN,
+	PEN_OP_PLAN,
 	PEN_OP_OPEN,
 	PEN_OP_PUT,
 	PEN_OP_CLOSE,
@@ -50,7 +51,8 @@ struct pen_sqe {
 	unsigned flags;
 	uint64_t user_data;
 	uint64_t batch;
-	struct pen_plan *plan; /* RUN, OPEN: owned, the reader takes it */
+	struct pen_plan *plan; /* RUN, PLAN, OPEN: owned, the reader takes it */
+	struct pen_forecast *forecast; /* PLAN: the program's */
 	int early;	       /* negative: refused while it was prepared */
 	struct pen_failure why;
 
@@ -84,7 +86,7 @@ struct pen_jumbo {
 
 struct pen_engine {
 	/* Constant after start. */
-	struct pen_store *store;
+	struct pen_store *store; /* may be NULL in a rehearsal */
 	const struct pen_clock *clock;
 	pen_notice_fn *notice;
 	void *notice_arg;
@@ -92,6 +94,7 @@ struct pen_engine {
 	uint32_t chunk_bytes;
 	uint32_t processor_count;
 	uint32_t entries;
+	bool rehearse; /* the last stage counts instead of committing */
 	struct pen_arena arena;
 	struct pen_chunk *chunks; /* one per tag */
 	struct pen_sqe *sqes;
@@ -161,5 +164,6 @@ void pen_engine_record(struct pen_engine *engine, uint64_t batch, const struct p
 void *pen_reader_main(void *engine);	   /* reader.c */
 void *pen_processor_main(void *processor); /* processor.c */
 void *pen_committer_main(void *engine);	   /* committer.c */
+void *pen_rehearsal_main(void *engine);	   /* rehearse_stage.c: instead of the committer */
 
 #endif

@@ -17,7 +17,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -26,6 +25,8 @@
 
 #include "engine/feed_private.h"
 #include "ring/assert.h"
+
+#define SAID_MAX 4u
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
@@ -47,7 +48,7 @@ int pen_feed_open(struct pen_engine *engine, struct pen_batch *batch, uint32_t u
 		*ret = feed;
 		return 0;
 	}
-	feed->carry = malloc(engine->chunk_bytes);
+	feed->carry = malloc(pen_max(engine->chunk_bytes, PEN_CHUNK_ROOM_MIN));
 	feed->fetches = calloc(PEN_FETCHES, sizeof *feed->fetches);
 	if (!feed->carry || !feed->fetches) {
 		pen_feed_close(feed);
@@ -57,6 +58,8 @@ int pen_feed_open(struct pen_engine *engine, struct pen_batch *batch, uint32_t u
 		feed->fetches[i].next = feed->fetch_free;
 		feed->fetch_free = &feed->fetches[i];
 	}
+	feed->after = pen_aftermath_open(engine, batch->plan, batch->id);
+	pen_aftermath_earlier(feed->after, batch->plan, 0, feed->next_source, batch->unchanged);
 	*ret = feed;
 	return 0;
 }
@@ -67,6 +70,10 @@ void pen_feed_close(struct pen_feed *feed)
 		return;
 	pen_assert(!feed->busy && !feed->fetches_out);
 	pen_walk_close(feed->walk);
+	pen_decode_close(feed->decode);
+	pen_csv_unref(feed->csv);
+	pen_feed_forget_passed(feed);
+	pen_aftermath_close(feed->after);
 	if (feed->fd >= 0)
 		close(feed->fd);
 	if (feed->root >= 0)
@@ -79,6 +86,11 @@ void pen_feed_close(struct pen_feed *feed)
 struct pen_feed *pen_feed_of(struct pen_io_req *req)
 {
 	return req->user;
+}
+
+struct pen_aftermath *pen_feed_aftermath(const struct pen_feed *feed)
+{
+	return feed->after;
 }
 
 uint32_t pen_feed_user(const struct pen_feed *feed)
@@ -130,7 +142,7 @@ void pen_feed_stop(struct pen_feed *feed, int code)
 
 uint64_t pen_feed_patience(const struct pen_feed *feed)
 {
-	if (feed->state == FEED_WRITER || (feed->busy && feed->stream && feed->fresh_ns))
+	if (feed->state == FEED_WRITER || ((feed->busy || feed->waiting) && feed->stream && feed->fresh_ns))
 		return PEN_FEED_IDLE_NS;
 	return UINT64_MAX;
 }
@@ -244,6 +256,10 @@ struct pen_place pen_feed_place(const struct pen_feed *feed, uint64_t offset, ui
 		.context = feed->context,
 		.offset = offset,
 		.line = line,
+		.passed = feed->behind + (feed->in_tree		? 0 :
+					  feed->decode		? feed->packed :
+					  offset > feed->file.size ? feed->file.size :
+								     offset),
 		.files = feed->tree_files,
 		.paths = feed->tree_paths,
 		.content = feed->tree_content,
@@ -273,6 +289,8 @@ int pen_feed_break_code(int error)
 	case EPERM:
 	case ELOOP:
 		return -PEN_SOURCE_DENIED;
+	case EXDEV:
+		return -PEN_LINK_OUTSIDE;
 	default:
 		return -PEN_SOURCE_BROKE;
 	}
@@ -318,7 +336,7 @@ static bool step_break(struct pen_feed *feed)
 	chunk->first_line = feed->lines;
 	/* A whole source that broke is passed over for good: the checkpoint stands behind its end. */
 	chunk->after = pen_feed_place(
-		feed, feed->in_tree ? UINT64_MAX : pen_max(pen_max(feed->read_at, feed->file.size), 1),
+		feed, feed->in_tree || feed->passed ? UINT64_MAX : pen_max(pen_max(feed->read_at, feed->file.size), 1),
 		feed->lines, chunk->path);
 	pen_feed_number(feed, chunk);
 	flaw = pen_chunk_add_flaw(chunk, 0, 0, feed->break_code);
@@ -347,15 +365,55 @@ void pen_feed_close_file(struct pen_feed *feed)
 		close(feed->fd);
 	feed->fd = -1;
 	feed->stream = feed->eof = false;
+	pen_decode_close(feed->decode);
+	feed->decode = NULL;
+	feed->waiting = feed->looked = false;
 	feed->carry_len = feed->used = feed->sent = 0;
 	feed->fresh_ns = 0;
 	feed->state = !feed->in_tree ? FEED_SOURCE : feed->rules.format == PEN_FORMAT_FILES ? FEED_PACK : FEED_FILE;
 }
 
-void pen_feed_set_format(struct pen_feed *feed, enum pen_format format)
+void pen_feed_set_format(struct pen_feed *feed, enum pen_format format, struct pen_csv *csv)
 {
-	feed->rules.format = format;
+	const struct pen_plan *plan = feed->batch->plan;
+
+	pen_csv_unref(feed->csv);
+	feed->csv = csv;
+	feed->rules = (struct pen_rules){
+		.format = format,
+		.terminator = plan->terminator,
+		.frame = plan->frame,
+		.csv = csv,
+		.max_record = plan->max_record,
+	};
 	feed->splitter = pen_splitter_of(format);
+	feed->room_bytes = csv && csv->json ? feed->engine->chunk_bytes / 4 : 0;
+}
+
+static void wake_reader(void *io)
+{
+	pen_io_wake(io);
+}
+
+bool pen_feed_start_decode(struct pen_feed *feed, enum pen_compression compression, const void *prefix, size_t len)
+{
+	struct pen_decode_options opt = {
+		.fd = feed->fd,
+		.offset = feed->stream ? PEN_DECODE_STREAM : 0,
+		.prefix = prefix,
+		.prefix_len = len,
+		.compression = compression,
+		.encoding = feed->batch->plan->encoding,
+		.skip = feed->cut_at,
+		.wake = wake_reader,
+		.wake_arg = feed->engine->io,
+	};
+	int rc = pen_decode_open(&opt, &feed->decode, NULL);
+
+	feed->packed = 0;
+	if (rc)
+		pen_feed_break(feed, -PEN_SOURCE_BROKE, rc);
+	return !rc;
 }
 
 void pen_feed_begin_file(struct pen_feed *feed, const struct pen_place *from)
@@ -363,7 +421,8 @@ void pen_feed_begin_file(struct pen_feed *feed, const struct pen_place *from)
 	feed->read_at = feed->cut_at = from ? from->offset : 0;
 	feed->lines = from ? from->line : 0;
 	feed->context = from ? from->context : 0;
-	feed->lead = feed->lead_lines = 0;
+	feed->lead = feed->csv && feed->cut_at < feed->csv->skip ? feed->csv->skip - feed->cut_at : 0;
+	feed->lead_lines = feed->lead ? feed->csv->skip_lines : 0;
 	feed->eof = false;
 	feed->carry_len = feed->used = feed->sent = 0;
 	feed->jumbo_used = 0;
@@ -379,25 +438,11 @@ bool pen_feed_read(struct pen_feed *feed, void *to, size_t len, int64_t offset)
 	return true;
 }
 
-static void open_stream(struct pen_feed *feed)
+/* Which dialect was chosen; of many sources, for the first ones. */
+static void say_table(struct pen_feed *feed)
 {
-	struct stat st;
-
-	feed->stream = true;
-	pen_feed_begin_file(feed, NULL);
-	if (!fstat(feed->fd, &st) && S_ISFIFO(st.st_mode) && strcmp(feed->file.path, "-"))
-		feed->state = FEED_WRITER;
-}
-
-/* A FIFO that was opened without waiting reads as ended until its first writer came. */
-static bool step_writer(struct pen_feed *feed)
-{
-	struct pollfd p = { .fd = feed->fd, .events = POLLIN };
-
-	if (poll(&p, 1, 0) <= 0)
-		return false;
-	feed->state = FEED_RECORDS;
-	return true;
+	if (feed->csv && feed->source < SAID_MAX)
+		pen_engine_notice(feed->engine, 0, "%s: %s", feed->name, feed->csv->said);
 }
 
 static bool step_source(struct pen_feed *feed)
@@ -412,18 +457,20 @@ static bool step_source(struct pen_feed *feed)
 	}
 	feed->source = feed->next_source++;
 	feed->file = batch->plan->sources[feed->source];
-	feed->rules = (struct pen_rules){
-		.terminator = '\n',
-		.max_record = batch->plan->max_record,
-	};
-	pen_feed_set_format(feed, feed->file.format);
 	feed->in_tree = false;
 	feed->tree_files = 0;
 	feed->tree_paths = feed->tree_content = (struct pen_sum){ 0 };
 	feed->cut_at = feed->read_at = feed->lines = 0;
 	feed->context = 0;
+	feed->lead = 0;
+	pen_feed_set_format(feed, feed->file.format, feed->file.csv ? pen_csv_ref(feed->file.csv) : NULL);
 	snprintf(feed->name, sizeof feed->name, "%s", feed->file.path);
+	pen_aftermath_source(feed->after, &feed->file);
 	here = feed->source == batch->from.source;
+	for (uint32_t i = feed->summed; i < feed->source; i++) /* a tree that was walked is in it already */
+		if (i < batch->from.source || batch->plan->sources[i].kind != PEN_SOURCE_TREE)
+			feed->behind += batch->plan->sources[i].size;
+	feed->summed = feed->source;
 	if (here && feed->rules.format == PEN_FORMAT_FILES && feed->file.kind == PEN_SOURCE_FILE &&
 	    batch->from.offset)
 		return true; /* this one file was this one item, and is done */
@@ -435,29 +482,18 @@ static bool step_source(struct pen_feed *feed)
 	feed->fd = rc;
 	switch (feed->file.kind) {
 	case PEN_SOURCE_STREAM:
-		open_stream(feed);
+		pen_feed_open_stream(feed, here && batch->resumed ? &batch->from : NULL);
 		break;
 	case PEN_SOURCE_FILE:
 		(void)posix_fadvise(feed->fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint */
 		pen_feed_begin_file(feed, here ? &batch->from : NULL);
+		if (feed->file.decodes && !pen_feed_start_decode(feed, feed->file.compression, NULL, 0))
+			break;
+		say_table(feed);
 		(void)pen_feed_still_same(feed); /* changes the state when it is not */
 		break;
 	case PEN_SOURCE_TREE:
-		if (feed->root >= 0)
-			close(feed->root);
-		feed->root = feed->fd;
-		feed->fd = -1;
-		pen_walk_close(feed->walk);
-		feed->walk = NULL;
-		feed->has_ahead = false;
-		rc = pen_walk_open(feed->root, &feed->walk);
-		feed->checked = !here || !batch->resumed;
-		if (rc) {
-			pen_feed_break(feed, pen_feed_break_code(rc), rc);
-			return true;
-		}
-		feed->in_tree = true;
-		feed->state = feed->rules.format == PEN_FORMAT_FILES ? FEED_PACK : FEED_FILE;
+		pen_feed_open_tree(feed, here && batch->resumed);
 	}
 	return true;
 }
@@ -475,6 +511,8 @@ static bool step_end(struct pen_feed *feed)
 	if (feed->fetches_out)
 		return false;
 	feed->in_tree = false;
+	if (feed->state == FEED_OVER && !feed->stopping)
+		pen_aftermath_seal(feed->after);
 	pen_feed_close_file(feed);
 	*end = (struct pen_chunk){
 		.batch = feed->batch,
@@ -505,7 +543,9 @@ bool pen_feed_step(struct pen_feed *feed)
 	case FEED_FILE:
 		return pen_feed_step_file(feed);
 	case FEED_WRITER:
-		return step_writer(feed);
+		return pen_feed_step_writer(feed);
+	case FEED_PREFIX:
+		return pen_feed_step_prefix(feed);
 	case FEED_RECORDS:
 		return pen_feed_step_records(feed);
 	case FEED_JUMBO:
@@ -535,6 +575,9 @@ void pen_feed_done(struct pen_feed *feed, struct pen_io_req *req)
 	if (req->res == -ECANCELED || feed->stopping)
 		return; /* step asks again, or ends */
 	switch (feed->state) {
+	case FEED_PREFIX:
+		pen_feed_done_prefix(feed, req->res, req->len);
+		break;
 	case FEED_RECORDS:
 		pen_feed_done_records(feed, req->res, req->len);
 		break;

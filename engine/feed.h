@@ -19,6 +19,7 @@
 #define PEN_FETCHES 256u /* files of a tree in flight */
 #define PEN_PACK_FILES 256u
 
+struct pen_aftermath;
 struct pen_feed;
 
 /* For an admitted batch; user: its tag pool number. 0 or -ENOMEM. */
@@ -47,6 +48,8 @@ bool pen_feed_blocked(const struct pen_feed *feed);
 bool pen_feed_ended(const struct pen_feed *feed);
 /* A chunk of records that the program made: numbers it and sends it on. */
 void pen_feed_put(struct pen_feed *feed, struct pen_chunk *chunk);
+/* What becomes of the files that were read; NULL: nothing. The feed's. */
+struct pen_aftermath *pen_feed_aftermath(const struct pen_feed *feed);
 uint32_t pen_feed_user(const struct pen_feed *feed);
 
 /* Hands a chunk to the processor with the least work (data), or straight to the committer (everything else). */

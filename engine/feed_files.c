@@ -12,8 +12,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/feed_private.h"
+#include "engine/unpack.h"
 #include "ring/assert.h"
 #include "ring/error.h"
 
@@ -39,6 +41,7 @@ static void compare_behind(struct pen_feed *feed)
 			"what was added or removed behind that place is not read again",
 			root, (unsigned long long)feed->tree_files, feed->batch->from_path,
 			(unsigned long long)from->files);
+		pen_aftermath_spoil(feed->after, "not all that lies behind that place was read");
 		return;
 	}
 	pen_fail(&why, -PEN_CHANGED, 0, "files in '%s' that are committed already have changed since", root);
@@ -55,10 +58,15 @@ static bool behind(struct pen_feed *feed, const struct pen_walk_file *file, uint
 	if (c > 0 && !feed->checked)
 		compare_behind(feed);
 	feed->tree_files++;
+	feed->behind += file->size;
+	pen_aftermath_file(feed->after, file);
 	pen_sum_add(&feed->tree_paths, pen_walk_path_hash(file));
 	pen_sum_add(&feed->tree_content, pen_walk_file_hash(file));
 	if (c > 0)
 		return false;
+	/* Paths that are too long are cut, and may be the same several times. */
+	if (c == 0 && file->error == -ENAMETOOLONG && feed->tree_files < feed->batch->from.files)
+		return true;
 	if (c == 0) {
 		compare_behind(feed);
 		*ret_offset = feed->batch->from.offset;
@@ -80,7 +88,7 @@ static int next_file(struct pen_feed *feed, struct pen_walk_file *ret, uint64_t 
 /* The tree is done, or cannot be listed on. */
 static void end_tree(struct pen_feed *feed, int rc)
 {
-	uint64_t others = pen_walk_others(feed->walk);
+	uint64_t others = pen_walk_others(feed->walk), loops = pen_walk_loops(feed->walk);
 
 	if (!feed->checked)
 		compare_behind(feed);
@@ -90,13 +98,56 @@ static void end_tree(struct pen_feed *feed, int rc)
 	if (others)
 		pen_engine_notice(feed->engine, 0, "%s: %llu symbolic links and special files are no items",
 				  feed->batch->plan->sources[feed->source].path, (unsigned long long)others);
+	if (loops)
+		pen_engine_notice(
+			feed->engine, 0,
+			"%s: %llu symbolic links lead to a directory they lie in and are not followed",
+			feed->batch->plan->sources[feed->source].path, (unsigned long long)loops);
 	feed->in_tree = false;
 	feed->state = FEED_SOURCE;
 	if (rc < 0)
 		pen_feed_break(feed, -PEN_SOURCE_BROKE, rc);
 }
 
+void pen_feed_open_tree(struct pen_feed *feed, bool again)
+{
+	int rc;
+
+	if (feed->root >= 0)
+		close(feed->root);
+	feed->root = feed->fd;
+	feed->fd = -1;
+	pen_walk_close(feed->walk);
+	feed->walk = NULL;
+	feed->has_ahead = false;
+	rc = pen_walk_open(feed->root, &feed->batch->plan->tree, &feed->walk);
+	feed->checked = !again;
+	if (rc) {
+		pen_feed_break(feed, pen_feed_break_code(rc), rc);
+		return;
+	}
+	pen_aftermath_tree(feed->after, &feed->file);
+	feed->in_tree = true;
+	feed->state = feed->rules.format == PEN_FORMAT_FILES ? FEED_PACK : FEED_FILE;
+}
+
 /* ---- files that hold records --------------------------------------------------------------- */
+
+/* A file of records may be compressed, each in its own way. */
+static void open_packed(struct pen_feed *feed)
+{
+	const struct pen_plan *plan = feed->batch->plan;
+	char head[PEN_UNPACK_MAGIC];
+	ssize_t n = pread(feed->fd, head, sizeof head, 0);
+	enum pen_compression packing = plan->compression;
+
+	if (n < 0)
+		return; /* the read that follows says so */
+	if (packing == PEN_COMPRESSION_AUTO)
+		packing = pen_unpack_sniff(head, (size_t)n);
+	if (pen_plan_decodes(plan, packing, head, (size_t)n))
+		(void)pen_feed_start_decode(feed, packing, NULL, 0); /* breaks the file where it fails */
+}
 
 bool pen_feed_step_file(struct pen_feed *feed)
 {
@@ -113,7 +164,7 @@ bool pen_feed_step_file(struct pen_feed *feed)
 	}
 	memcpy(feed->name, file.path, file.path_len + 1);
 	feed->cut_at = feed->read_at = feed->lines = 0;
-	rc = file.error ? file.error : pen_walk_openat(feed->root, file.path, O_RDONLY);
+	rc = file.error ? file.error : pen_walk_openat(feed->root, file.path, O_RDONLY, file.linked);
 	if (rc < 0) {
 		pen_feed_break(feed, pen_feed_break_code(rc), rc);
 		return true;
@@ -127,7 +178,9 @@ bool pen_feed_step_file(struct pen_feed *feed)
 	feed->file.ino = st.st_ino;
 	feed->file.size = (uint64_t)st.st_size;
 	feed->file.mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	pen_feed_set_format(feed, feed->file.format, NULL);
 	pen_feed_begin_file(feed, offset ? &feed->batch->from : NULL);
+	open_packed(feed);
 	return true;
 }
 
@@ -211,7 +264,7 @@ static bool go_whole(struct pen_feed *feed)
 	pen_feed_seal_pack(feed);
 	feed->has_ahead = false;
 	memcpy(feed->name, file->path, file->path_len + 1);
-	fd = pen_walk_openat(feed->root, file->path, O_RDONLY);
+	fd = pen_walk_openat(feed->root, file->path, O_RDONLY, file->linked);
 	feed->cut_at = feed->read_at = feed->lines = 0;
 	feed->file.dev = 0;
 	if (fd < 0) {
@@ -254,7 +307,8 @@ bool pen_feed_step_pack(struct pen_feed *feed)
 			}
 			feed->has_ahead = true;
 		}
-		if (!file->error && file->size + 1 > feed->engine->chunk_bytes)
+		/* Fetches follow no link. */
+		if (!file->error && (file->linked || file->size + 1 > feed->engine->chunk_bytes))
 			return go_whole(feed);
 		if (feed->pack && !fits(feed, file))
 			pen_feed_seal_pack(feed);

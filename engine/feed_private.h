@@ -1,23 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * feed_private - what the three files of a feed share
+ * feed_private - what the four files of a feed share
  *
  *   feed.c          life, sources, breaks, sending
  *   feed_records.c  lines of files and streams, records larger than a chunk
+ *   feed_stream.c   streams: waiting for writers, what is read again of them
  *   feed_files.c    trees, packs of small files, whole files
  */
 #ifndef PEN_ENGINE_FEED_PRIVATE_H
 #define PEN_ENGINE_FEED_PRIVATE_H
 
+#include "engine/aftermath.h"
+#include "engine/decode.h"
 #include "engine/feed.h"
 #include "engine/walk.h"
 
 #define PEN_FEED_IDLE_NS (20 * PEN_NS_PER_MS)
+/* How long a silent stream may keep one waiting for enough of it to tell what it is. */
+#define PEN_FEED_LOOK_NS PEN_NS_PER_S
 
 enum feed_state {
 	FEED_SOURCE = 1, /* open the next source */
 	FEED_FILE,	 /* open the next file of the tree */
 	FEED_WRITER,	 /* a FIFO waits for somebody to write */
+	FEED_PREFIX,	 /* read again what earlier runs committed of a stream */
 	FEED_RECORDS,	 /* read records */
 	FEED_JUMBO,	 /* a record larger than a chunk */
 	FEED_SKIP,	 /* the rest of a record larger than it may be */
@@ -56,11 +62,20 @@ struct pen_feed {
 
 	/* The source and file that are read. */
 	uint32_t next_source, source;
+	uint32_t summed; /* sources whose sizes `passed` holds */
 	struct pen_rules rules; /* of the open file; format auto: not told apart yet */
 	const struct pen_splitter *splitter;
+	struct pen_csv *csv;	   /* the reference that keeps rules.csv */
+	bool looked;		   /* a stream: whether it must be decoded is known */
+	bool table_said;	   /* a dialect was named to people */
+	struct pen_decode *decode; /* the open file goes through it; NULL: read as it is */
+	bool waiting;		   /* for the decoder, which wakes the reader */
+	uint64_t packed;	   /* bytes of the file that the decoder has used up */
+	uint64_t behind;	   /* bytes of the sources before this one, and of the tree's files so far */
 	int root, fd; /* the tree's directory; the open file */
 	struct pen_walk *walk;
 	bool in_tree, stream;
+	bool again;		/* a stream whose beginning is to be compared with what was committed of it */
 	bool checked;		/* the tree behind the checkpoint was compared with what was read then */
 	struct pen_source file; /* facts of the open file, to notice changes */
 	char path[PEN_PATH_BYTES_MAX + 1]; /* below the tree's root */
@@ -74,6 +89,10 @@ struct pen_feed {
 	bool eof;
 	uint64_t tree_files;
 	struct pen_sum tree_paths, tree_content;
+	/* Of an identified stream, what feed_stream.c says; NULL elsewhere. */
+	struct pen_hash_stream *passed, *piece;
+	uint64_t passed_bytes;
+	uint64_t prefix_left; /* bytes to read again */
 
 	/* Records. */
 	struct pen_chunk *chunk; /* being read into */
@@ -87,8 +106,11 @@ struct pen_feed {
 
 	/* The jumbo record, and whole files. */
 	uint64_t jumbo_used;
+	uint32_t slot_used; /* bytes of the record's beginning that lie in the chunk's own slot too */
 	struct pen_seek seek; /* for the jumbo record's end */
 	bool holds_jumbo;
+
+	struct pen_aftermath *after; /* what becomes of the files; NULL: they are kept */
 
 	/* A break that waits for a tag. */
 	int break_code, break_error;
@@ -121,8 +143,10 @@ bool pen_feed_still_same(struct pen_feed *feed);
 bool pen_feed_read(struct pen_feed *feed, void *to, size_t len, int64_t offset);
 /* Ready to read the file in feed->fd from a place on (NULL: from its beginning). */
 void pen_feed_begin_file(struct pen_feed *feed, const struct pen_place *from);
-/* What the open file holds is known. */
-void pen_feed_set_format(struct pen_feed *feed, enum pen_format format);
+/* What the open file holds is known. csv: takes over the reference; NULL where it is no table, or not told yet. */
+void pen_feed_set_format(struct pen_feed *feed, enum pen_format format, struct pen_csv *csv);
+/* From now on the open file's bytes come through a decoder, `prefix` first. False: the file is being broken off. */
+bool pen_feed_start_decode(struct pen_feed *feed, enum pen_compression compression, const void *prefix, size_t len);
 
 bool pen_feed_step_records(struct pen_feed *feed);
 bool pen_feed_step_jumbo(struct pen_feed *feed);
@@ -132,6 +156,29 @@ void pen_feed_done_skip(struct pen_feed *feed, int64_t got, size_t wanted);
 /* Sends the whole records that the chunk in hand holds; the rest stays. False: no tag. */
 bool pen_feed_send_whole(struct pen_feed *feed);
 
+/* A stream is open; from: where an earlier run ended in it, or NULL. */
+void pen_feed_open_stream(struct pen_feed *feed, const struct pen_place *from);
+void pen_feed_forget_passed(struct pen_feed *feed);
+bool pen_feed_step_writer(struct pen_feed *feed);
+bool pen_feed_step_prefix(struct pen_feed *feed);
+void pen_feed_done_prefix(struct pen_feed *feed, int64_t got, size_t wanted);
+/* These bytes of a source are cut, or passed over: every byte comes by once, in order. With _text a chunk begins behind
+ * its lead; without, they belong to the chunk that has begun. */
+void pen_feed_pass(struct pen_feed *feed, const void *data, size_t len);
+void pen_feed_pass_text(struct pen_feed *feed, const char *text, size_t lead, size_t len);
+/*
+ * Finds out by its first bytes whether a stream must be decoded. False: it is from here on, and the bytes in hand come
+ * again, as text.
+ */
+bool pen_feed_look(struct pen_feed *feed);
+/* Finds out by its first bytes what a stream, or a file of a tree, holds. False: it does not fit the options. */
+bool pen_feed_settle(struct pen_feed *feed);
+/* Reads the next bytes of the open file. False: no room in io, or the decoder has none yet and will wake the reader. */
+bool pen_feed_read_on(struct pen_feed *feed, char *to, size_t len,
+		      void (*done)(struct pen_feed *feed, int64_t got, size_t wanted));
+
+/* The directory in feed->fd is the next source; again: an earlier run ended in it. */
+void pen_feed_open_tree(struct pen_feed *feed, bool again);
 bool pen_feed_step_file(struct pen_feed *feed);
 bool pen_feed_step_pack(struct pen_feed *feed);
 bool pen_feed_step_whole(struct pen_feed *feed);

@@ -9,11 +9,27 @@
  * grows beyond max_record is passed over (SKIP) and becomes a reject with its first bytes.
  */
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "engine/feed_private.h"
+#include "engine/unpack.h"
 #include "ring/assert.h"
+#include "ring/error.h"
 
 #define FILL_MIN 4096u
+
+static bool is_table(enum pen_format format)
+{
+	return format == PEN_FORMAT_CSV || format == PEN_FORMAT_TSV;
+}
+
+/* Is it known how the open file is cut? */
+static bool is_settled(const struct pen_feed *feed)
+{
+	if (feed->stream && !feed->looked)
+		return false;
+	return feed->rules.format != PEN_FORMAT_AUTO && (!is_table(feed->rules.format) || feed->csv);
+}
 
 static uint32_t item_limit(const struct pen_feed *feed)
 {
@@ -26,6 +42,8 @@ static uint32_t byte_limit(const struct pen_feed *feed)
 {
 	uint64_t n = feed->batch->plan->chunk_bytes;
 
+	if (!is_settled(feed)) /* enough to tell what it is, however small the chunks */
+		return (uint32_t)pen_max(feed->engine->chunk_bytes, PEN_CHUNK_ROOM_MIN);
 	return n ? (uint32_t)pen_min(n, feed->engine->chunk_bytes) : feed->engine->chunk_bytes;
 }
 
@@ -39,22 +57,77 @@ static uint32_t fill_target(const struct pen_feed *feed)
 	return (uint32_t)pen_min(byte_limit(feed), pen_max(likely, FILL_MIN));
 }
 
-/* A stream has no name to tell its format by: its first bytes do. */
-static void settle_format(struct pen_feed *feed)
-{
-	const char *at = feed->chunk->data + feed->sent, *end = feed->chunk->data + feed->used;
-	enum pen_format format = PEN_FORMAT_LINES;
+/* ---- telling what it is -------------------------------------------------------------------- */
 
-	if (feed->rules.format != PEN_FORMAT_AUTO)
+/* Options that do not fit what the source turned out to be. */
+static void misfit(struct pen_feed *feed, int code, const char *text)
+{
+	struct pen_failure why = { 0 };
+
+	pen_fail(&why, code, 0, "'%s': %s", feed->name, text);
+	if (feed->in_tree) {
+		pen_engine_notice(feed->engine, code, "%s", why.text);
+		pen_feed_break(feed, code, 0);
 		return;
-	if (end - at >= 3 && !memcmp(at, "\xef\xbb\xbf", 3))
-		at += 3;
-	while (at < end && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n'))
-		at++;
-	if (at == end || *at == '{' || *at == '[' || feed->batch->plan->key_kind == PEN_KEY_POINTER)
-		format = PEN_FORMAT_NDJSON;
-	pen_feed_set_format(feed, format);
+	}
+	pen_engine_record(feed->engine, feed->batch->id, &why);
+	pen_feed_stop(feed, code);
 }
+
+bool pen_feed_look(struct pen_feed *feed)
+{
+	const struct pen_plan *plan = feed->batch->plan;
+	const char *text = feed->chunk->data + feed->sent;
+	uint32_t len = feed->used - feed->sent;
+	enum pen_compression packing = plan->compression;
+
+	if (!feed->stream || feed->looked)
+		return true;
+	feed->looked = true;
+	if (packing == PEN_COMPRESSION_AUTO)
+		packing = pen_unpack_sniff(text, len);
+	if (!pen_plan_decodes(plan, packing, text, len))
+		return true;
+	if (pen_feed_start_decode(feed, packing, text, len))
+		feed->used = feed->sent;
+	feed->eof = false;
+	feed->fresh_ns = 0;
+	return false;
+}
+
+bool pen_feed_settle(struct pen_feed *feed)
+{
+	const struct pen_plan *plan = feed->batch->plan;
+	const char *text = feed->chunk->data + feed->sent;
+	uint32_t len = feed->used - feed->sent;
+	struct pen_failure why = { 0 };
+	enum pen_format format;
+	struct pen_csv *csv;
+	int rc;
+
+	if (is_settled(feed))
+		return true;
+	rc = pen_plan_sniff(plan, feed->in_tree ? feed->name : "", text, len, feed->eof, &format, &csv, &why);
+	if (!rc && plan->column && !is_table(format))
+		rc = pen_fail(&why, -PEN_USAGE, 0,
+			      "the key '%s' names a column, and there are none: choose --format csv, or a JSON pointer",
+			      plan->key);
+	if (rc) {
+		misfit(feed, rc, why.text);
+		return false;
+	}
+	pen_feed_set_format(feed, format, csv);
+	if (csv && !feed->cut_at) {
+		feed->lead = csv->skip;
+		feed->lead_lines = csv->skip_lines;
+	}
+	if (csv && (!feed->in_tree || !feed->table_said))
+		pen_engine_notice(feed->engine, 0, "%s: %s", feed->name, csv->said);
+	feed->table_said |= csv != NULL;
+	return true;
+}
+
+/* ---- cutting ------------------------------------------------------------------------------- */
 
 /* Bytes at the front of the text that stand before the first record. */
 static uint32_t lead_bytes(const struct pen_feed *feed, const char *text, uint32_t len)
@@ -83,6 +156,7 @@ static void send_records(struct pen_feed *feed, struct pen_chunk *chunk, uint32_
 {
 	chunk->kind = PEN_CHUNK_RECORDS;
 	chunk->rules = feed->rules;
+	chunk->csv = feed->csv ? pen_csv_ref(feed->csv) : NULL;
 	chunk->context = feed->context;
 	chunk->begin = begin;
 	chunk->end = begin + (uint32_t)cut->len;
@@ -103,10 +177,16 @@ static void send_records(struct pen_feed *feed, struct pen_chunk *chunk, uint32_
 	pen_feed_send(feed->engine, chunk);
 }
 
+/* No byte is left of the open file, and its splitter misses nothing. */
+static bool is_over(const struct pen_feed *feed)
+{
+	return feed->eof && !feed->carry_len && !feed->context;
+}
+
 /* What is left of the chunk in hand waits for the next one. */
 static void keep_rest(struct pen_feed *feed, const char *rest, size_t len)
 {
-	pen_assert(len <= feed->engine->chunk_bytes);
+	pen_assert(len <= pen_max(feed->engine->chunk_bytes, PEN_CHUNK_ROOM_MIN));
 	memcpy(feed->carry, rest, len);
 	feed->carry_len = (uint32_t)len;
 	feed->chunk = NULL;
@@ -151,7 +231,8 @@ static void cut_chunk(struct pen_feed *feed)
 	uint32_t len = feed->used - feed->sent, lead, begin;
 	struct pen_cut cut;
 
-	settle_format(feed);
+	if (!pen_feed_look(feed) || !pen_feed_settle(feed))
+		return;
 	lead = lead_bytes(feed, text, len);
 	cut_text(feed, chunk, text + lead, len - lead, feed->eof, &cut);
 	if (!cut.len && lead < len && (!lead || feed->used < byte_limit(feed))) {
@@ -160,13 +241,29 @@ static void cut_chunk(struct pen_feed *feed)
 	}
 	begin = feed->sent + lead;
 	learn(feed, &cut, len - lead - (uint32_t)cut.len);
+	pen_feed_pass_text(feed, text, lead, cut.len);
 	keep_rest(feed, text + lead + cut.len, len - lead - cut.len);
-	if (cut.len || lead)
+	if (cut.len || cut.items || lead)
 		send_records(feed, chunk, begin, lead, &cut);
 	else
 		pen_feed_put_chunk(feed, chunk);
-	if (feed->eof && !feed->carry_len)
+	if (is_over(feed) || (feed->eof && !len)) /* an empty text is asked what is missing, once */
 		pen_feed_close_file(feed);
+}
+
+bool pen_feed_read_on(struct pen_feed *feed, char *to, size_t len,
+		      void (*done)(struct pen_feed *feed, int64_t got, size_t wanted))
+{
+	int64_t got;
+
+	if (!feed->decode)
+		return pen_feed_read(feed, to, len, feed->stream ? PEN_IO_STREAM : (int64_t)feed->read_at);
+	got = pen_decode_read(feed->decode, to, len, &feed->packed);
+	feed->waiting = got == -EAGAIN;
+	if (feed->waiting)
+		return false;
+	done(feed, got, len);
+	return true;
 }
 
 bool pen_feed_step_records(struct pen_feed *feed)
@@ -185,20 +282,23 @@ bool pen_feed_step_records(struct pen_feed *feed)
 		cut_chunk(feed);
 		return true;
 	}
-	target = feed->stream ? byte_limit(feed) : fill_target(feed);
+	target = feed->stream || !is_settled(feed) ? byte_limit(feed) : fill_target(feed);
 	if (feed->used >= target) {
 		cut_chunk(feed);
-		if (feed->state != FEED_RECORDS || !feed->chunk)
+		if (feed->state != FEED_RECORDS || !feed->chunk || feed->stopping)
 			return true;
 		target = byte_limit(feed);
 	}
-	return pen_feed_read(feed, feed->chunk->data + feed->used, target - feed->used,
-			     feed->stream ? PEN_IO_STREAM : (int64_t)feed->read_at);
+	return pen_feed_read_on(feed, feed->chunk->data + feed->used, target - feed->used, pen_feed_done_records);
 }
 
 /* Counts what a read brought. False: the file broke. */
 static bool account(struct pen_feed *feed, int64_t got, size_t wanted)
 {
+	if (got <= -PEN_USAGE) { /* the decoder's own codes; errno's stay above */
+		pen_feed_break(feed, (int)got, 0);
+		return false;
+	}
 	if (got < 0) {
 		pen_feed_break(feed, pen_feed_break_code((int)got), (int)got);
 		return false;
@@ -206,7 +306,8 @@ static bool account(struct pen_feed *feed, int64_t got, size_t wanted)
 	if (!pen_feed_still_same(feed))
 		return false;
 	feed->read_at += (uint64_t)got;
-	feed->eof = feed->stream ? got == 0 : (size_t)got < wanted || feed->read_at >= feed->file.size;
+	feed->eof = feed->stream || feed->decode ? got == 0 :
+						   (size_t)got < wanted || feed->read_at >= feed->file.size;
 	return true;
 }
 
@@ -217,7 +318,7 @@ void pen_feed_done_records(struct pen_feed *feed, int64_t got, size_t wanted)
 	if (feed->stream && got && !feed->fresh_ns)
 		feed->fresh_ns = pen_mono_ns(feed->engine->clock);
 	feed->used += (uint32_t)got;
-	if (feed->stream && !feed->eof && feed->used < byte_limit(feed))
+	if ((feed->stream || feed->decode) && !feed->eof && feed->used < byte_limit(feed))
 		return; /* more may be there already; flush sends what is whole when there is not */
 	cut_chunk(feed);
 }
@@ -230,7 +331,8 @@ static int send_copy(struct pen_feed *feed)
 	struct pen_chunk *copy;
 	struct pen_cut cut;
 
-	settle_format(feed);
+	if (!pen_feed_look(feed) || !pen_feed_settle(feed))
+		return 0;
 	lead = lead_bytes(feed, text, len);
 	copy = pen_feed_get_chunk(feed);
 	if (!copy)
@@ -242,6 +344,7 @@ static int send_copy(struct pen_feed *feed)
 		pen_feed_put_chunk(feed, copy);
 		return 0;
 	}
+	pen_feed_pass_text(feed, text, lead, cut.len);
 	feed->sent += lead + (uint32_t)cut.len;
 	send_records(feed, copy, 0, lead, &cut);
 	return 1;
@@ -249,9 +352,11 @@ static int send_copy(struct pen_feed *feed)
 
 void pen_feed_flush(struct pen_feed *feed)
 {
-	if (!feed->busy || !feed->stream || feed->state != FEED_RECORDS || !feed->fresh_ns)
+	uint64_t patience = is_settled(feed) ? PEN_FEED_IDLE_NS : PEN_FEED_LOOK_NS;
+
+	if (!(feed->busy || feed->waiting) || !feed->stream || feed->state != FEED_RECORDS || !feed->fresh_ns)
 		return;
-	if (pen_mono_ns(feed->engine->clock) - feed->fresh_ns < PEN_FEED_IDLE_NS)
+	if (pen_mono_ns(feed->engine->clock) - feed->fresh_ns < patience)
 		return;
 	/* The read in flight goes on writing behind `used`, so the whole records leave as a copy. */
 	if (send_copy(feed) >= 0)
@@ -273,12 +378,12 @@ bool pen_feed_send_whole(struct pen_feed *feed)
 static void send_too_large(struct pen_feed *feed, struct pen_chunk *chunk)
 {
 	const struct pen_seek *seek = &feed->seek;
-	uint32_t lead = (uint32_t)pen_min(seek->lead, feed->engine->chunk_bytes);
+	uint32_t lead = (uint32_t)pen_min(seek->lead, feed->slot_used);
 	struct pen_flaw *flaw;
 
 	chunk->kind = PEN_CHUNK_FLAW;
 	chunk->begin = lead;
-	chunk->end = lead + (uint32_t)pen_min(pen_min(PEN_RAW_MAX, feed->engine->chunk_bytes - lead), seek->bare);
+	chunk->end = lead + (uint32_t)pen_min(pen_min(PEN_RAW_MAX, feed->slot_used - lead), seek->bare);
 	chunk->items = 1;
 	chunk->bytes = seek->seen;
 	chunk->base_offset = feed->cut_at + seek->lead;
@@ -288,21 +393,43 @@ static void send_too_large(struct pen_feed *feed, struct pen_chunk *chunk)
 	feed->context = seek->context;
 	chunk->after = pen_feed_place(feed, feed->cut_at, feed->lines, chunk->path);
 	pen_feed_number(feed, chunk);
-	flaw = pen_chunk_add_flaw(chunk, 0, 0, -PEN_RECORD_LARGE);
+	flaw = pen_chunk_add_flaw(chunk, 0, 0, seek->code ? seek->code : -PEN_RECORD_LARGE);
 	flaw->at = chunk->begin;
 	flaw->len = chunk->end - chunk->begin;
 	flaw->total = seek->bare;
 	pen_feed_send(feed->engine, chunk);
 }
 
+/* Room behind a long row for the object made of it. The buffer may move; nothing points into it yet. */
+static bool make_room(struct pen_feed *feed, uint64_t len)
+{
+	struct pen_jumbo *jumbo = &feed->engine->jumbo;
+	uint64_t need = len;
+	void *moved;
+
+	if (feed->csv)
+		need += pen_csv_bound(feed->csv, jumbo->base, len, 1);
+	need = pen_round_up(need + PEN_JSON_PADDING, 4096);
+	if (need > UINT32_MAX) /* places in a chunk have 32 bits */
+		return false;
+	if (need <= jumbo->bytes)
+		return true;
+	moved = mremap(jumbo->base, jumbo->bytes, need, MREMAP_MAYMOVE);
+	if (moved == MAP_FAILED)
+		return false;
+	jumbo->base = moved;
+	jumbo->bytes = need;
+	return true;
+}
+
 /* The jumbo buffer becomes the chunk's; the committer gives it back with the tag. */
-static void send_jumbo(struct pen_feed *feed, struct pen_chunk *chunk, uint64_t len, bool whole)
+static void send_jumbo(struct pen_feed *feed, struct pen_chunk *chunk, uint64_t len)
 {
 	char *base = feed->engine->jumbo.base;
 	struct pen_limits one = { .items = 1, .room = SIZE_MAX };
 	struct pen_cut cut;
 
-	feed->splitter->cut(&feed->rules, feed->context, base, len, whole, &one, &cut);
+	feed->splitter->cut(&feed->rules, feed->context, base, len, true, &one, &cut);
 	pen_assert(cut.len == len && cut.items <= 1); /* the scan follows the same rule */
 	feed->holds_jumbo = false;
 	chunk->data = base;
@@ -311,21 +438,22 @@ static void send_jumbo(struct pen_feed *feed, struct pen_chunk *chunk, uint64_t 
 	send_records(feed, chunk, 0, 0, &cut);
 }
 
-/* The record ends behind `len` bytes of the jumbo buffer. whole: there it ends with the source. */
-static void end_jumbo(struct pen_feed *feed, uint64_t len, bool whole)
+/* The record ends behind `len` bytes of the jumbo buffer. */
+static void end_jumbo(struct pen_feed *feed, uint64_t len)
 {
 	struct pen_chunk *chunk = feed->chunk;
 	char *base = feed->engine->jumbo.base;
 
+	pen_feed_pass_text(feed, base, 0, len);
 	keep_rest(feed, base + len, feed->jumbo_used - len);
 	feed->state = FEED_RECORDS;
-	if (feed->seek.bare > feed->batch->plan->max_record) {
+	if (feed->seek.bare > feed->batch->plan->max_record || !make_room(feed, len)) {
 		pen_feed_drop_jumbo(feed);
 		send_too_large(feed, chunk);
 	} else {
-		send_jumbo(feed, chunk, len, whole);
+		send_jumbo(feed, chunk, len);
 	}
-	if (feed->eof && !feed->carry_len)
+	if (is_over(feed))
 		pen_feed_close_file(feed);
 }
 
@@ -333,7 +461,7 @@ static void end_jumbo(struct pen_feed *feed, uint64_t len, bool whole)
 static void end_seek(struct pen_seek *seek)
 {
 	seek->bare = seek->seen - pen_min(seek->lead, seek->seen);
-	seek->lines += 1;
+	seek->context = 0; /* what is missing is its end */
 }
 
 /* Looks at bytes that were just added to the jumbo buffer. */
@@ -346,15 +474,16 @@ static void look_jumbo(struct pen_feed *feed, uint64_t got)
 		uint64_t len = feed->jumbo_used + n;
 
 		feed->jumbo_used += got;
-		end_jumbo(feed, len, false);
+		end_jumbo(feed, len);
 		return;
 	}
 	feed->jumbo_used += got;
 	if (feed->eof) {
 		end_seek(&feed->seek);
-		end_jumbo(feed, feed->jumbo_used, true);
+		end_jumbo(feed, feed->jumbo_used);
 	} else if (feed->seek.seen - pen_min(feed->seek.lead, feed->seek.seen) >
 		   feed->batch->plan->max_record + 2) { /* a terminator is no part of it */
+		pen_feed_pass_text(feed, base, 0, feed->jumbo_used);
 		feed->state = FEED_SKIP; /* its beginning still lies in the chunk's own slot */
 	}
 }
@@ -366,14 +495,15 @@ bool pen_feed_step_jumbo(struct pen_feed *feed)
 			return feed->state == FEED_BREAK;
 		memcpy(feed->engine->jumbo.base, feed->chunk->data, feed->used);
 		feed->jumbo_used = 0;
+		feed->slot_used = feed->used;
 		feed->seek = (struct pen_seek){ .rules = &feed->rules, .context = feed->context };
 		look_jumbo(feed, feed->used);
 		return true;
 	}
 	if (feed->state == FEED_SKIP)
 		feed->jumbo_used = 0; /* read over and over into its front */
-	return pen_feed_read(feed, feed->engine->jumbo.base + feed->jumbo_used, feed->engine->chunk_bytes,
-			     feed->stream ? PEN_IO_STREAM : (int64_t)feed->read_at);
+	return pen_feed_read_on(feed, feed->engine->jumbo.base + feed->jumbo_used, feed->engine->chunk_bytes,
+		       feed->state == FEED_SKIP ? pen_feed_done_skip : pen_feed_done_jumbo);
 }
 
 void pen_feed_done_jumbo(struct pen_feed *feed, int64_t got, size_t wanted)
@@ -392,6 +522,7 @@ void pen_feed_done_skip(struct pen_feed *feed, int64_t got, size_t wanted)
 	if (!account(feed, got, wanted))
 		return;
 	found = feed->splitter->seek(&feed->seek, base, (size_t)got, &n);
+	pen_feed_pass(feed, base, n);
 	if (!found && !feed->eof)
 		return;
 	if (!found) {
@@ -402,6 +533,6 @@ void pen_feed_done_skip(struct pen_feed *feed, int64_t got, size_t wanted)
 	pen_feed_drop_jumbo(feed);
 	feed->state = FEED_RECORDS;
 	send_too_large(feed, chunk);
-	if (feed->eof && !feed->carry_len)
+	if (is_over(feed))
 		pen_feed_close_file(feed);
 }

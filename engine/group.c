@@ -80,7 +80,7 @@ static bool has_items(const struct pen_chunk *chunk)
 
 /* ---- thresholds ---------------------------------------------------------------------------- */
 
-static bool too_many(const struct pen_plan *plan, uint64_t rejected, uint64_t items)
+bool pen_group_too_many(const struct pen_plan *plan, uint64_t rejected, uint64_t items)
 {
 	if (!plan->has_max_rejects)
 		return false;
@@ -107,7 +107,7 @@ static void find_cut(struct apply *a)
 		for (uint32_t i = 0; has_items(chunk) && i < chunk->flaw_count; i++) {
 			const struct pen_flaw *flaw = pen_chunk_flaw(chunk, i);
 
-			if (!too_many(plan, ++rejected, chunk->first_item + flaw->item + 1))
+			if (!pen_group_too_many(plan, ++rejected, chunk->first_item + flaw->item + 1))
 				continue;
 			a->cut = true;
 			a->count = c + 1;
@@ -120,8 +120,9 @@ static void find_cut(struct apply *a)
 /* Leaves out what lies behind the cut: entries, flaws, their digests; and moves the place before them. */
 static void trim(struct apply *a, struct pen_chunk *chunk)
 {
-	const struct pen_flaw *last = NULL;
-	uint32_t kept = 0, at;
+	const struct pen_limits limits = { .items = a->cut_item + 1, .room = SIZE_MAX };
+	struct pen_cut cut;
+	uint32_t kept = 0;
 
 	if (chunk->kind != PEN_CHUNK_RECORDS || a->cut_item + 1 == chunk->items)
 		return;
@@ -140,16 +141,18 @@ static void trim(struct apply *a, struct pen_chunk *chunk)
 	chunk->entry_count = kept;
 	while (chunk->flaw_count && pen_chunk_flaw(chunk, chunk->flaw_count - 1)->item > a->cut_item)
 		chunk->flaw_count--;
-	last = pen_chunk_flaw(chunk, chunk->flaw_count - 1);
-	at = (uint32_t)(last->at + last->total);
-	while (at < chunk->end && chunk->data[at] == '\r')
-		at++;
-	at += at < chunk->end; /* its line feed */
-	chunk->items = a->cut_item + 1;
-	chunk->bytes -= chunk->end - at; /* what stood before the first record counts on */
-	chunk->end = at;
-	chunk->after.offset = chunk->base_offset + (at - chunk->begin);
-	chunk->after.line = chunk->first_line + last->line + 1;
+	/* Cut again by the rule it was cut by: so the place is one where a text may begin. */
+	pen_splitter_of(chunk->rules.format)
+		->cut(&chunk->rules, chunk->context, chunk->data + chunk->begin, chunk->end - chunk->begin, true,
+		      &limits, &cut);
+	chunk->items = cut.items;
+	chunk->bytes -= chunk->end - chunk->begin - cut.len; /* what stood before the first record counts on */
+	chunk->end = chunk->begin + (uint32_t)cut.len;
+	chunk->after.offset = chunk->base_offset + cut.len;
+	chunk->after.line = chunk->first_line + cut.lines;
+	chunk->after.context = cut.context;
+	if (!chunk->path) /* feed_stream.c: what is read again of a stream is known by it */
+		chunk->after.content = pen_hash128(chunk->data + chunk->begin, cut.len);
 }
 
 /* ---- records ------------------------------------------------------------------------------- */
@@ -289,8 +292,7 @@ static int by_item(const void *x, const void *y)
 	return (p > q) - (p < q);
 }
 
-/* Where the item stood: line and path mean different things for lines, files and puts. */
-static void place_row(const struct pen_chunk *chunk, uint32_t at, uint32_t line, struct pen_row *row)
+void pen_group_place(const struct pen_chunk *chunk, uint32_t at, uint32_t line, struct pen_row *row)
 {
 	bool tree = !chunk->batch->plan->puts &&
 		    chunk->batch->plan->sources[chunk->source].kind == PEN_SOURCE_TREE;
@@ -321,7 +323,7 @@ static int put_flaw(struct apply *a, const struct pen_chunk *chunk, const struct
 		.attempts = 1,
 	};
 
-	place_row(chunk, flaw->at, flaw->line, &row);
+	pen_group_place(chunk, flaw->at, flaw->line, &row);
 	a->n->rejected++;
 	return pen_item_put(a->txn, &row);
 }
@@ -343,7 +345,7 @@ static int put_twice(struct apply *a, const struct twice *t)
 		.attempts = 1,
 	};
 
-	place_row(t->chunk, t->entry->at, t->entry->line, &row);
+	pen_group_place(t->chunk, t->entry->at, t->entry->line, &row);
 	return pen_item_put(a->txn, &row);
 }
 
@@ -423,7 +425,7 @@ static int end_batch(struct apply *a, struct pen_standing *st, int code, uint64_
 {
 	const struct ending *how;
 
-	if (!code && too_many(a->batch->plan, a->n->rejected, a->n->items))
+	if (!code && pen_group_too_many(a->batch->plan, a->n->rejected, a->n->items))
 		code = -PEN_STOPPED_BY;
 	how = ending_of(code);
 	st->fixed.ended_ms = now_ms;
@@ -461,12 +463,20 @@ static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int 
 			move_place(st, &chunk->after);
 		}
 	}
-	if (!rc && !*ret_over && (a->cut || too_many(a->batch->plan, a->n->rejected, a->n->items))) {
+	if (!rc && !*ret_over && (a->cut || pen_group_too_many(a->batch->plan, a->n->rejected, a->n->items))) {
 		*ret_over = -PEN_STOPPED_BY;
 		if (st->fixed.state == PEN_RUNNING)
 			rc = set_state(a, st, PEN_STOPPED, PEN_EVENT_STOPPED, -PEN_STOPPED_BY);
 	}
 	return rc;
+}
+
+static uint64_t passed(const struct apply *a)
+{
+	for (uint32_t c = a->count; c-- > 0;)
+		if (has_items(a->chunks[c]))
+			return a->chunks[c]->after.passed;
+	return 0;
 }
 
 int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_batch *batch,
@@ -509,6 +519,8 @@ int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_bat
 	st->fixed.updated_ms = now_ms;
 	st->fixed.active_ms = active_ms;
 	if (!rc)
-		*ret = (struct pen_outcome){ .standing = st, .over = over, .appended = appended };
+		*ret = (struct pen_outcome){
+			.standing = st, .over = over, .appended = appended, .passed = passed(&a)
+		};
 	return rc;
 }

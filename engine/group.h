@@ -13,6 +13,7 @@
 
 #include "engine/engine.h"
 #include "store/dataset.h"
+#include "store/item.h"
 
 #define PEN_GROUP_ITEMS_MAX (128u << 10)
 
@@ -23,6 +24,7 @@ void pen_group_close(struct pen_group *group);
 struct pen_outcome {
 	struct pen_standing *standing; /* the batch's new one, to be taken over after the commit */
 	int over;      /* negative: a threshold was passed; what lies behind it was left out */
+	uint64_t passed; /* bytes of the sources behind its last chunk; 0: it has none */
 	bool appended; /* all keys lay above the dataset's */
 };
 /*
@@ -32,5 +34,10 @@ struct pen_outcome {
 int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_batch *batch,
 		    struct pen_chunk *const *chunks, uint32_t count, uint64_t now_ms, uint64_t active_ms,
 		    struct pen_outcome *ret, struct pen_failure *why);
+
+/* A run of so many items stops with so many rejects. */
+bool pen_group_too_many(const struct pen_plan *plan, uint64_t rejected, uint64_t items);
+/* Where the item stood: line and path mean different things for lines, files and puts. */
+void pen_group_place(const struct pen_chunk *chunk, uint32_t at, uint32_t line, struct pen_row *row);
 
 #endif

@@ -18,6 +18,7 @@ struct work {
 	const struct pen_batch *batch;
 	const struct pen_plan *plan;
 	struct pen_record record; /* the one in hand, in data */
+	size_t made;		  /* bytes of data in use: behind it values are made */
 };
 
 static uint64_t key_prefix(const void *key, size_t len)
@@ -77,6 +78,21 @@ static void key_content(struct work *w, struct pen_entry *e)
 	set_key(w, e, keep_key(w, key, sizeof key), sizeof key);
 }
 
+/* Keeps the key's text, which lies in the record, in a parser, or at the end of keys. */
+static int keep_text(struct work *w, struct pen_entry *e, const char *data, size_t len)
+{
+	char *out = w->chunk->keys + w->chunk->keys_used;
+
+	if (!len)
+		return -PEN_KEY_EMPTY;
+	if (len > PEN_KEY_MAX)
+		return -PEN_KEY_LONG;
+	if (data == out)
+		w->chunk->keys_used += (uint32_t)len;
+	set_key(w, e, data == out ? (uint32_t)(out - w->chunk->keys) : keep_key(w, data, len), len);
+	return 0;
+}
+
 /* Judges a JSON text and finds its key when it is keyed by a pointer. 0, or a code with *ret_flaw. */
 static int check_json(struct work *w, struct pen_entry *e, struct pen_json_flaw *ret_flaw)
 {
@@ -93,14 +109,30 @@ static int check_json(struct work *w, struct pen_entry *e, struct pen_json_flaw 
 		rc = pen_json_peek(w->json, text, e->len, ptr, out, room, &key, ret_flaw);
 	if (rc || !ptr)
 		return rc;
-	if (!key.len)
-		return -PEN_KEY_EMPTY;
-	if (key.len > PEN_KEY_MAX)
-		return -PEN_KEY_LONG;
-	if (key.data == out)
-		w->chunk->keys_used += (uint32_t)key.len;
-	set_key(w, e, key.data == out ? (uint32_t)(out - w->chunk->keys) : keep_key(w, key.data, key.len),
-		key.len);
+	return keep_text(w, e, key.data, key.len);
+}
+
+/* A row becomes its object, and its key is a cell. */
+static int make_row(struct work *w, struct pen_entry *e)
+{
+	struct pen_chunk *chunk = w->chunk;
+	const struct pen_csv *csv = chunk->rules.csv;
+	struct pen_csv_taken taken = {
+		.out = chunk->data + w->made,
+		.scratch = chunk->keys + chunk->keys_used,
+		.scratch_cap = chunk->keys_cap - chunk->keys_used,
+	};
+	int rc = pen_csv_take(csv, w->record.at, w->record.len, &taken);
+
+	w->record.column = (uint32_t)pen_min(taken.column, UINT32_MAX);
+	if (!rc && csv->key != PEN_CSV_NO_KEY)
+		rc = keep_text(w, e, taken.key, taken.key_len);
+	if (rc || !csv->json)
+		return rc;
+	e->at = (uint32_t)w->made;
+	e->len = (uint32_t)taken.len;
+	w->made += taken.len;
+	pen_assert(w->made <= chunk->room); /* the cut left that room */
 	return 0;
 }
 
@@ -110,7 +142,7 @@ static int make_key(struct work *w, struct pen_entry *e, struct pen_json_flaw *r
 	enum pen_format format = w->chunk->rules.format;
 	bool json = format == PEN_FORMAT_NDJSON || format == PEN_FORMAT_JSON ||
 		    w->plan->key_kind == PEN_KEY_POINTER;
-	int rc = json ? check_json(w, e, ret_flaw) : 0;
+	int rc = w->chunk->rules.csv ? make_row(w, e) : json ? check_json(w, e, ret_flaw) : 0;
 
 	if (rc)
 		return rc;
@@ -241,7 +273,13 @@ static void sort(struct pen_chunk *chunk)
 
 static void process(struct pen_json *json, struct pen_chunk *chunk)
 {
-	struct work w = { .json = json, .chunk = chunk, .batch = chunk->batch, .plan = chunk->batch->plan };
+	struct work w = {
+		.json = json,
+		.chunk = chunk,
+		.batch = chunk->batch,
+		.plan = chunk->batch->plan,
+		.made = chunk->end,
+	};
 
 	if (chunk->kind == PEN_CHUNK_RECORDS)
 		records(&w);

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "engine/aftermath.h"
 #include "engine/feed.h"
 #include "ring/assert.h"
 #include "ring/error.h"
@@ -49,7 +50,7 @@ static void free_batch(struct pen_engine *engine, struct pen_batch *batch)
 	}
 	engine->batches[batch->index] = NULL;
 	pen_plan_close(batch->plan);
-	free(batch->window);
+	pen_window_close(&batch->window);
 	free(batch);
 }
 
@@ -63,19 +64,17 @@ static void refuse(struct pen_engine *engine, struct pen_sqe *sqe, int code, con
 static struct pen_batch *new_batch(struct pen_engine *engine, struct pen_sqe *sqe, uint32_t index)
 {
 	struct pen_batch *batch = calloc(1, sizeof *batch);
-	uint32_t places =
-		pen_pow2_from(engine->arena.count + 8); /* every chunk, and control chunks between */
 
 	if (!batch)
 		return NULL;
-	batch->window = calloc(places, sizeof *batch->window);
-	if (!batch->window) {
+	/* Every chunk, and control chunks between. */
+	if (pen_window_open(&batch->window, engine->arena.count + 8)) {
 		free(batch);
 		return NULL;
 	}
-	batch->window_mask = places - 1;
 	batch->plan = sqe->plan;
 	sqe->plan = NULL;
+	batch->forecast = sqe->forecast;
 	batch->sqe = sqe->index;
 	batch->index = index;
 	batch->lock_fd = -1;
@@ -88,8 +87,15 @@ static void admit(struct pen_engine *engine, struct pen_sqe *sqe, uint32_t index
 {
 	struct pen_failure why = { 0 };
 	struct pen_batch *batch;
+	uint64_t done;
 	int rc;
 
+	if (pen_aftermath_recover(engine, sqe->plan, &done)) {
+		pen_plan_close(sqe->plan);
+		sqe->plan = NULL;
+		pen_engine_complete(engine, PEN_FROM_READER, sqe->index, 0, done, 0);
+		return;
+	}
 	if (sqe->plan->chunk_bytes > engine->chunk_bytes)
 		rc = pen_fail(&why, -PEN_USAGE, 0, "chunks of %llu bytes in an engine with buffers of %u",
 			      (unsigned long long)sqe->plan->chunk_bytes, engine->chunk_bytes);
@@ -123,6 +129,17 @@ static void admit_waiting(struct pen_engine *engine)
 	}
 }
 
+/* The batch was complete before, and its sources are as they were: they are dealt with now. */
+static void settle_already(struct pen_engine *engine, const struct pen_batch *batch)
+{
+	struct pen_aftermath *after = pen_aftermath_open(engine, batch->plan, batch->id);
+
+	pen_aftermath_earlier(after, batch->plan, 0, batch->plan->source_count, batch->unchanged);
+	pen_aftermath_seal(after);
+	pen_aftermath_carry_out(after, &batch->standing.fixed.applied);
+	pen_aftermath_close(after);
+}
+
 /* BEGIN came back: refused, done before, or on its way. */
 static void begun(struct pen_engine *engine, struct pen_batch *batch)
 {
@@ -136,6 +153,8 @@ static void begun(struct pen_engine *engine, struct pen_batch *batch)
 	if (rc || batch->already) {
 		uint64_t items = batch->from_items;
 
+		if (!rc)
+			settle_already(engine, batch);
 		free_batch(engine, batch);
 		pen_engine_complete(engine, PEN_FROM_READER, sqe, rc, id, items);
 		return;
@@ -192,6 +211,7 @@ static void take(struct pen_engine *engine, struct pen_sqe *sqe)
 		pen_engine_complete(engine, PEN_FROM_READER, sqe->index, 0, 0, 0);
 		break;
 	case PEN_OP_RUN:
+	case PEN_OP_PLAN:
 	case PEN_OP_OPEN:
 		sqe->next = NULL;
 		*engine->waiting_end = sqe;
@@ -256,6 +276,13 @@ static void take_back(struct pen_engine *engine, struct pen_chunk *chunk)
 		begun(engine, batch);
 		return;
 	case PEN_CHUNK_END:
+		if (batch->owes) {
+			pen_aftermath_carry_out(pen_feed_aftermath(batch->feed), &batch->standing.fixed.applied);
+			pen_engine_complete(engine, PEN_FROM_READER, batch->sqe, 0, batch->id,
+					    batch->standing.fixed.applied.items);
+		} else if (!atomic_load_explicit(&engine->fatal, memory_order_relaxed)) {
+			pen_aftermath_forget(pen_feed_aftermath(batch->feed)); /* it did not complete */
+		}
 		free_batch(engine, batch);
 		return;
 	case PEN_CHUNK_PAUSE:
@@ -269,6 +296,8 @@ static void take_back(struct pen_engine *engine, struct pen_chunk *chunk)
 	default:
 		break;
 	}
+	pen_csv_unref(chunk->csv);
+	chunk->csv = NULL;
 	if (chunk->jumbo) {
 		(void)madvise(engine->jumbo.base, engine->jumbo.bytes, MADV_DONTNEED); /* advice */
 		engine->jumbo.used = false;

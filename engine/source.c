@@ -19,7 +19,9 @@
 #include <unistd.h>
 
 #include "engine/chunk.h"
-#include "engine/split.h"
+#include "engine/decode.h"
+#include "engine/sniff.h"
+#include "engine/unpack.h"
 #include "engine/walk.h"
 #include "ring/base.h"
 #include "ring/error.h"
@@ -87,12 +89,15 @@ static int check_key(struct pen_plan *plan, struct pen_failure *why)
 		plan->key_kind = named[i].kind;
 		return 0;
 	}
+	plan->key_kind = PEN_KEY_POINTER;
+	plan->column = *plan->key != '/' && *plan->key != '@' && *plan->key;
+	if (plan->column)
+		return 0;
 	rc = pen_pointer_parse(&plan->pointer, plan->key);
 	if (rc)
 		return pen_fail(why, rc, 0,
-				"the key '%s' is neither @seq, @offset, @path, @content nor a JSON pointer",
+				"the key '%s' is neither @seq, @offset, @path, @content, a JSON pointer nor a column",
 				plan->key);
-	plan->key_kind = PEN_KEY_POINTER;
 	return 0;
 }
 
@@ -172,13 +177,39 @@ static int check_run(struct pen_plan *plan, const struct pen_run *run, struct pe
 	return 0;
 }
 
-int pen_plan_open(const struct pen_run *run, bool puts, struct pen_plan **ret, struct pen_failure *why)
+static int copy_table(struct pen_plan *plan, const struct pen_run *run)
 {
+	plan->encoding = run->encoding;
+	plan->frame = run->frame;
+	plan->table = (struct pen_csv_options){
+		.delimiter = run->delimiter,
+		.quote = run->quote,
+		.escape = run->escape,
+		.header = run->header,
+		.value = run->value,
+	};
+	if (plan->key_kind == PEN_KEY_POINTER)
+		/* A row is an object: a pointer of one part means the column of that name. */
+		plan->table.key = plan->column ? plan->key :
+				  plan->pointer.parts == 1 ? plan->pointer.text + plan->pointer.at[0] : plan->key;
+	if (!run->header_names)
+		return 0;
+	plan->header_names = strdup(run->header_names);
+	plan->table.header_names = plan->header_names;
+	return plan->header_names ? 0 : -ENOMEM;
+}
+
+int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret, struct pen_failure *why)
+{
+	struct pen_run copy = { 0 };
+	const struct pen_run *run = &copy;
 	struct pen_plan *plan;
 	int rc;
 
-	if (!run || run->size < offsetof(struct pen_run, format) || run->size > sizeof *run * 16)
+	if (!given || given->size < offsetof(struct pen_run, format) || given->size > sizeof copy * 16)
 		return pen_fail(why, -PEN_USAGE, 0, "the size of struct pen_run is not set");
+	/* A program built against an earlier header has a shorter struct: what it lacks is the default. */
+	memcpy(&copy, given, pen_min(given->size, sizeof copy));
 	plan = calloc(1, sizeof *plan);
 	if (!plan)
 		return pen_fail(why, -ENOMEM, ENOMEM, "no memory for a plan");
@@ -196,6 +227,7 @@ int pen_plan_open(const struct pen_run *run, bool puts, struct pen_plan **ret, s
 	plan->chunk_bytes = run->chunk_bytes;
 	plan->pause_ms = run->pause_ms;
 	plan->fresh = run->fresh;
+	plan->terminator = '\n';
 	plan->into = strdup(run->into ? run->into : "default");
 	plan->key = strdup(run->key ? run->key : puts ? "@given" : "@seq");
 	plan->owner = owner_name(run->owner);
@@ -204,12 +236,16 @@ int pen_plan_open(const struct pen_run *run, bool puts, struct pen_plan **ret, s
 	rc = -ENOMEM;
 	if (plan->into && plan->key && plan->owner && plan->correlation_id && plan->idempotency_key)
 		rc = join_labels(plan, run, why);
+	if (!rc)
+		rc = pen_plan_copy_tree(plan, run, why);
 	if (!rc && puts && !run->key)
 		plan->key_kind = PEN_KEY_GIVEN;
 	if (!rc)
 		rc = puts && !run->key ? pen_dataset_name_check(plan->into) : check_run(plan, run, why);
+	if (!rc)
+		rc = copy_table(plan, run);
 	if (!rc && !puts)
-		rc = copy_sources(plan, run, why);
+		rc = run->items ? pen_plan_copy_items(plan, run, why) : copy_sources(plan, run, why);
 	if (rc) {
 		if (rc == -ENOMEM)
 			pen_fail(why, rc, ENOMEM, "no memory for a plan");
@@ -227,9 +263,13 @@ void pen_plan_close(struct pen_plan *plan)
 	for (size_t i = 0; i < plan->wanted_count; i++)
 		free(plan->wanted[i]);
 	free(plan->wanted);
-	for (uint32_t i = 0; i < plan->source_count; i++)
+	for (uint32_t i = 0; i < plan->source_count; i++) {
 		free(plan->sources[i].path);
+		pen_csv_unref(plan->sources[i].csv);
+	}
 	free(plan->sources);
+	pen_filter_fini(&plan->filter);
+	free(plan->move_to);
 	pen_pointer_fini(&plan->pointer);
 	free(plan->into);
 	free(plan->key);
@@ -237,6 +277,7 @@ void pen_plan_close(struct pen_plan *plan)
 	free(plan->correlation_id);
 	free(plan->idempotency_key);
 	free(plan->labels);
+	free(plan->header_names);
 	free(plan);
 }
 
@@ -335,67 +376,59 @@ bool pen_source_same(const struct pen_source *source, int fd)
 	       (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == source->mtime_ns;
 }
 
-static bool has_suffix(const char *path, const char *suffix)
+bool pen_plan_decodes(const struct pen_plan *plan, enum pen_compression compression, const char *text, size_t len)
 {
-	size_t n = strlen(path), k = strlen(suffix);
+	bool marked = len >= 2 && (!memcmp(text, "\xff\xfe", 2) || !memcmp(text, "\xfe\xff", 2));
 
-	return n > k && !strcasecmp(path + n - k, suffix);
+	if (compression == PEN_COMPRESSION_GZIP || compression == PEN_COMPRESSION_ZSTD)
+		return true;
+	if (plan->format == PEN_FORMAT_FRAMES || plan->format == PEN_FORMAT_FILES)
+		return false;
+	return plan->encoding > PEN_ENCODING_UTF8 || (plan->encoding == PEN_ENCODING_AUTO && marked);
 }
 
-/* One JSON value, or the beginning of one that is longer than the sample. */
-static bool looks_whole(const char *line, size_t len, struct pen_json_flaw *flaw)
+int pen_plan_sniff(const struct pen_plan *plan, const char *name, const char *text, size_t len, bool whole,
+		   enum pen_format *ret_format, struct pen_csv **ret_csv, struct pen_failure *why)
 {
-	return pen_json_valid(line, len, flaw) || (len > SAMPLE_BYTES / 2 && flaw->code == -PEN_JSON_CUT);
+	struct pen_sniff sniff = {
+		.name = name,
+		.text = text,
+		.len = len,
+		.whole = whole,
+		.fields = plan->key_kind == PEN_KEY_POINTER,
+		.column = plan->column,
+	};
+	struct pen_csv_options opt = plan->table;
+
+	*ret_csv = NULL;
+	*ret_format = plan->format ? plan->format : pen_sniff_format(&sniff);
+	if (*ret_format != PEN_FORMAT_CSV && *ret_format != PEN_FORMAT_TSV)
+		return 0;
+	opt.format = *ret_format;
+	return pen_csv_open(&opt, text, len, whole, ret_csv, why);
 }
 
-/* What the first bytes of a file look like. 0, or -PEN_UNSUPPORTED. */
-static int sniff(const struct pen_plan *plan, struct pen_source *source, const char *text, size_t len,
+/* What a file holds, by its first bytes. They lie in sample, as they are in the file. */
+static int sniff(const struct pen_plan *plan, struct pen_source *source, int fd, char *sample, size_t len,
 		 struct pen_failure *why)
 {
-	const struct pen_rules rules = { .format = PEN_FORMAT_NDJSON, .terminator = '\n' };
-	struct pen_split split;
-	struct pen_record record;
-	struct pen_json_flaw flaw;
-	const char *line;
-	size_t n;
+	bool whole = len == source->size;
+	struct pen_failure table = { 0 };
+	int rc = 0;
 
-	if (plan->compression == PEN_COMPRESSION_AUTO && plan->format != PEN_FORMAT_FILES &&
-	    ((len > 2 && !memcmp(text, "\x1f\x8b", 2)) || (len > 4 && !memcmp(text, "\x28\xb5\x2f\xfd", 4))))
-		return pen_fail(
-			why, -PEN_UNSUPPORTED, 0,
-			"'%s' is compressed, which this version does not read: unpack it into a pipe (zcat FILE | penstock run -), or take its bytes as they are with --compression none",
-			source->path);
-	if (plan->format != PEN_FORMAT_AUTO) {
-		source->format = plan->format;
-		return 0;
-	}
-	if (has_suffix(source->path, ".csv") || has_suffix(source->path, ".tsv"))
-		return pen_fail(
-			why, -PEN_UNSUPPORTED, 0,
-			"'%s' looks like a table, which this version does not read as such: --format lines takes it line by line",
-			source->path);
-	if (len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {
-		text += 3;
-		len -= 3;
-	}
-	split = (struct pen_split){ .rules = &rules, .at = text, .end = text + len };
-	source->format = PEN_FORMAT_NDJSON;
-	if (!pen_split_lines.next(&split, &record) || plan->key_kind == PEN_KEY_POINTER)
-		return 0;
-	line = record.at;
-	n = record.len;
-	while (n && (*line == ' ' || *line == '\t')) {
-		line++;
-		n--;
-	}
-	if ((n == 1 && (*line == '[' || *line == '{')) || (*line == '[' && !looks_whole(line, n, &flaw)))
-		return pen_fail(
-			why, -PEN_UNSUPPORTED, 0,
-			"'%s' looks like one JSON document over many lines, which this version does not take apart: --format files makes it one item, --format lines one item a line",
-			source->path);
-	if (*line != '{' && !looks_whole(line, n, &flaw))
-		source->format = PEN_FORMAT_LINES;
-	return 0;
+	source->compression = plan->compression;
+	if (plan->compression == PEN_COMPRESSION_AUTO)
+		source->compression = plan->format == PEN_FORMAT_FILES ? PEN_COMPRESSION_NONE :
+									 pen_unpack_sniff(sample, len);
+	source->decodes = pen_plan_decodes(plan, source->compression, sample, len);
+	if (source->decodes)
+		/* What is broken shows when it is read, with its place; what comes before that is told apart. */
+		rc = pen_decode_sample(fd, source->compression, plan->encoding, sample, SAMPLE_BYTES, &len, &whole);
+	if (rc == -ENOMEM)
+		return pen_fail(why, rc, ENOMEM, "no memory to look at '%s'", source->path);
+	memset(sample + len, 0, PEN_JSON_PADDING);
+	rc = pen_plan_sniff(plan, source->path, sample, len, whole, &source->format, &source->csv, &table);
+	return rc ? pen_fail(why, rc, table.os_errno, "'%s': %s", source->path, table.text) : 0;
 }
 
 /* Head and tail of a file into one hash. 0 or -errno; *ret_sample is the head. */
@@ -437,36 +470,9 @@ static int look_file(struct pen_plan *plan, struct pen_source *source, int fd, c
 		rc = pen_fail(why, -PEN_SOURCE_OPEN, -rc, "'%s' cannot be read: %s", source->path,
 			      strerror(-rc));
 	else
-		rc = sniff(plan, source, sample, len, why);
+		rc = sniff(plan, source, fd, sample, len, why);
 	free(sample);
 	return rc;
-}
-
-static int look_tree(struct pen_plan *plan, struct pen_source *source, int fd, const _Atomic bool *stop,
-		     struct pen_sum *sum, struct pen_failure *why)
-{
-	struct pen_walk *walk = NULL;
-	struct pen_walk_file file;
-	int rc = pen_walk_open(fd, &walk);
-
-	if (rc)
-		return pen_fail(why, rc == -ENOMEM ? rc : -PEN_SOURCE_OPEN, -rc, "'%s' cannot be listed: %s",
-				source->path, strerror(-rc));
-	source->kind = PEN_SOURCE_TREE;
-	source->format = plan->format ? plan->format : PEN_FORMAT_FILES;
-	while ((rc = pen_walk_next(walk, &file)) > 0) {
-		pen_sum_add(sum, pen_walk_file_hash(&file));
-		source->files++;
-		source->size += file.size;
-		if (atomic_load_explicit(stop,
-					 memory_order_relaxed)) { /* a hint; nothing hangs on its order */
-			rc = pen_fail(why, -PEN_INTERRUPTED_BY, 0, "interrupted while looking at '%s'",
-				      source->path);
-			break;
-		}
-	}
-	pen_walk_close(walk);
-	return rc == -ENOMEM ? pen_fail(why, rc, ENOMEM, "no memory to list '%s'", source->path) : rc;
 }
 
 /* One source: kind, format, size, and its part of the content hashes. */
@@ -500,11 +506,13 @@ static int look(struct pen_plan *plan, struct pen_source *source, const _Atomic 
 	}
 	if (S_ISREG(st.st_mode)) {
 		rc = look_file(plan, source, fd, &st, &sum, why);
+	} else if (S_ISDIR(st.st_mode) && plan->items) {
+		rc = pen_fail(why, -PEN_USAGE, 0, "'%s' is a directory, not a list of items", source->path);
 	} else if (S_ISDIR(st.st_mode)) {
 		part = 1;
 		source->dev = st.st_dev;
 		source->ino = st.st_ino;
-		rc = look_tree(plan, source, fd, stop, &sum, why);
+		rc = pen_source_look_tree(plan, source, fd, stop, &sum, why);
 	} else if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
 		source->kind = PEN_SOURCE_STREAM;
 		source->format = plan->format;
@@ -528,6 +536,19 @@ static int look(struct pen_plan *plan, struct pen_source *source, const _Atomic 
 
 static int check_source(const struct pen_plan *plan, const struct pen_source *source, struct pen_failure *why)
 {
+	bool table = source->format == PEN_FORMAT_CSV || source->format == PEN_FORMAT_TSV;
+
+	if (plan->column && !table && source->format != PEN_FORMAT_AUTO)
+		return pen_fail(
+			why, -PEN_USAGE, 0,
+			"'%s' is %s, which has no columns: the key '%s' needs --format csv, or is a JSON pointer, '/%s'",
+			source->path, pen_format_name(source->format), plan->key, plan->key);
+	if (source->format == PEN_FORMAT_FRAMES && plan->key_kind == PEN_KEY_POINTER)
+		return pen_fail(why, -PEN_USAGE, 0, "frames have no fields: the key '%s' needs another format",
+				plan->key);
+	if (source->compression > PEN_COMPRESSION_NONE && source->format == PEN_FORMAT_FILES)
+		return pen_fail(why, -PEN_USAGE, 0,
+				"'%s': files are taken as they are, without --compression", source->path);
 	if (source->format == PEN_FORMAT_LINES && plan->key_kind == PEN_KEY_POINTER)
 		return pen_fail(
 			why, -PEN_USAGE, 0,
@@ -568,6 +589,9 @@ static int identify(struct pen_plan *plan, struct pen_failure *why)
 			       plan->max_record,
 			       plan->puts,
 			       plan->source_count };
+	int64_t dialect[] = { plan->encoding,	 plan->frame,	     plan->table.delimiter, plan->table.quote,
+			      plan->table.escape, plan->table.header, plan->table.value };
+	static const int64_t none[PEN_COUNT(dialect)];
 	struct pen_sum sum;
 	bool ok;
 
@@ -575,8 +599,16 @@ static int identify(struct pen_plan *plan, struct pen_failure *why)
 		return pen_fail(why, -ENOMEM, ENOMEM, "no memory for the batch's identity");
 	ok = fwrite(numbers, sizeof numbers, 1, f) == 1 && put_string(f, plan->into) &&
 	     put_string(f, plan->key) && put_string(f, plan->owner) && put_string(f, plan->idempotency_key);
+	/* Behind what the first version hashed, and only where it was asked for: its batches still resume. */
+	if (ok && memcmp(dialect, none, sizeof none))
+		ok = fwrite(dialect, sizeof dialect, 1, f) == 1;
+	if (ok && plan->header_names)
+		ok = put_string(f, plan->header_names);
+	/* A stream's name says nothing of what comes through it: its key does. */
 	for (uint32_t i = 0; i < plan->source_count && ok; i++)
-		ok = put_string(f, realpath(plan->sources[i].path, path) ? path : plan->sources[i].path);
+		ok = put_string(f, plan->sources[i].kind == PEN_SOURCE_STREAM	? "-" :
+				   realpath(plan->sources[i].path, path) ? path : plan->sources[i].path);
+	ok = ok && pen_plan_sign_tree(plan, f);
 	if (fclose(f) || !ok) {
 		free(buf);
 		return pen_fail(why, -ENOMEM, ENOMEM, "no memory for the batch's identity");
@@ -597,7 +629,9 @@ int pen_plan_look(struct pen_plan *plan, const _Atomic bool *stop, struct pen_fa
 	for (size_t i = 0; i < plan->wanted_count && !rc; i++) {
 		const char *want = plan->wanted[i];
 
-		if (want[0] == '@' && want[1])
+		if (plan->items)
+			rc = add_source(plan, want, why);
+		else if (want[0] == '@' && want[1])
 			rc = add_list(plan, want + 1, why);
 		else
 			rc = add_glob(plan, want, why);
@@ -615,6 +649,9 @@ int pen_plan_look(struct pen_plan *plan, const _Atomic bool *stop, struct pen_fa
 		plan->bytes_total += source->size;
 		plan->items_total += source->kind == PEN_SOURCE_TREE ? source->files : 1;
 	}
+	if (rc)
+		return rc;
+	rc = pen_plan_check_tree(plan, why);
 	if (rc)
 		return rc;
 	if (streams && (plan->puts || plan->source_count > 1 || !plan->sources[0].size))

@@ -17,8 +17,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
+#include "engine/csv.h"
+#include "engine/glob.h"
 #include "engine/json.h"
+#include "engine/walk.h"
 #include "ring/hash.h"
 #include "store/format.h"
 
@@ -27,10 +31,14 @@ enum pen_source_kind { PEN_SOURCE_FILE = 1, PEN_SOURCE_TREE, PEN_SOURCE_STREAM }
 struct pen_source {
 	char *path; /* as given */
 	enum pen_source_kind kind;
-	enum pen_format format; /* settled: never auto */
+	enum pen_format format;		  /* settled; auto for streams, which the feed tells apart */
+	enum pen_compression compression; /* settled for files */
+	bool decodes;			  /* a file whose text must be unpacked or converted */
+	struct pen_csv *csv;		  /* of a file that is a table; owned */
 	uint64_t dev, ino, size;
 	int64_t mtime_ns;
-	uint64_t files; /* of a tree */
+	uint64_t files;	    /* of a tree */
+	struct pen_sum sum; /* of a tree: of its files' hashes */
 };
 
 /* A pen_run, owned. */
@@ -42,8 +50,13 @@ struct pen_plan {
 	size_t labels_len;
 	enum pen_format format;
 	enum pen_compression compression;
+	enum pen_encoding encoding;
+	enum pen_frame frame;
+	struct pen_csv_options table; /* the dialect as given; strings are the plan's */
+	char *header_names;
 	enum pen_key key_kind;
-	struct pen_pointer pointer; /* with PEN_KEY_POINTER */
+	struct pen_pointer pointer; /* with PEN_KEY_POINTER, unless the key names a column */
+	bool column;		    /* the key is no pointer: it names a column */
 	enum pen_duplicate on_duplicate;
 	enum pen_validate validate;
 	enum pen_durability durability;
@@ -54,7 +67,13 @@ struct pen_plan {
 	uint32_t chunk_items, pause_ms;
 	uint64_t chunk_bytes;
 	bool fresh;
-	bool puts;     /* opened by the program: no sources */
+	bool puts; /* opened by the program: no sources */
+	struct pen_filter filter;
+	struct pen_walk_options tree; /* how directories are walked */
+	bool items;		      /* the one source is a list of items */
+	char terminator;	      /* of lines */
+	enum pen_on_success on_success;
+	char *move_to; /* absolute; "" */
 	char **wanted; /* sources as given, before they are looked at */
 	size_t wanted_count;
 
@@ -72,6 +91,26 @@ void pen_plan_close(struct pen_plan *plan);
  * at).
  */
 int pen_plan_look(struct pen_plan *plan, const _Atomic bool *stop, struct pen_failure *why);
+
+/* source_tree.c, for source.c: options about trees and lists, and what can only be checked once sources are known. */
+int pen_plan_copy_tree(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why);
+/* A list of items is a source like others, but for its name, which is taken as it stands, and its terminator. */
+int pen_plan_copy_items(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why);
+int pen_source_look_tree(struct pen_plan *plan, struct pen_source *source, int fd, const _Atomic bool *stop,
+			 struct pen_sum *sum, struct pen_failure *why);
+int pen_plan_check_tree(const struct pen_plan *plan, struct pen_failure *why);
+/* Writes what of these options belongs to the identity; nothing when all are at their defaults. */
+bool pen_plan_sign_tree(const struct pen_plan *plan, FILE *f);
+
+/* Must the text be unpacked or converted before it is read? */
+bool pen_plan_decodes(const struct pen_plan *plan, enum pen_compression compression, const char *text,
+		      size_t len);
+/*
+ * Finds out what a text is that no name or option tells (streams; files of trees): *ret_format, and for a table its
+ * dialect. 0, -PEN_USAGE (the key or a dialect option does not fit), -ENOMEM.
+ */
+int pen_plan_sniff(const struct pen_plan *plan, const char *name, const char *text, size_t len, bool whole,
+		   enum pen_format *ret_format, struct pen_csv **ret_csv, struct pen_failure *why);
 
 /* Opens a file or directory source for reading: the descriptor, or -errno. */
 int pen_source_open(const struct pen_source *source);

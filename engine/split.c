@@ -24,6 +24,7 @@ const struct pen_splitter *pen_splitter_of(enum pen_format format)
 		return &pen_split_frames;
 	case PEN_FORMAT_CSV:
 	case PEN_FORMAT_TSV:
+		return &pen_split_csv;
 	case PEN_FORMAT_AUTO:
 	case PEN_FORMAT_FILES:
 	case PEN_FORMAT_PUTS:

@@ -75,7 +75,7 @@ struct pen_seek {
 	uint64_t bare;	  /* once the end was found: length of the record without what ends it */
 	uint64_t lead;	  /* bytes before the record itself (a frame's length, white space) */
 	uint32_t lines;	  /* line ends passed */
-	int code;	  /* while the end was not found: of the reject, should it be too large; 0: -PEN_RECORD_LARGE */
+	int code;	  /* of the reject, if it is too large and has no end; 0: -PEN_RECORD_LARGE */
 	uint64_t state[4]; /* the format's own; zero at the beginning */
 };
 
@@ -90,15 +90,16 @@ struct pen_splitter {
 	 * its last record counts though nothing ends it (and, where nothing is left to be a record, what is left
 	 * is taken too). ret->len is 0 when there is no whole record, or the first exceeds the room.
 	 *
-	 * A source is over when nothing is left and the context is 0. With another context something is missing:
-	 * cut and next are asked once more, with an empty text, which then is a record of length 0 that says so.
+	 * A source is over when nothing is left and the context is 0. With another context something may be missing
+	 * (json: the array's end): cut and next are asked once more, with an empty text, which then is one record,
+	 * of length 0, whose code says so.
 	 */
 	void (*cut)(const struct pen_rules *rules, uint32_t context, const char *text, size_t len, bool whole,
 		    const struct pen_limits *limits, struct pen_cut *ret);
 	/*
 	 * Looks for the end of the record that began `seek->seen` bytes ago in its next `len` bytes. True: it
-	 * ends, with what ends it, *ret_len bytes into them. False: all of them belong to it. The text up to there,
-	 * given to cut as whole, is that one record.
+	 * ends, with what ends it, *ret_len bytes into them; the text up to there, given to cut as whole, is that one
+	 * record. False: all of them belong to it, and *ret_len is left alone.
 	 */
 	bool (*seek)(struct pen_seek *seek, const char *text, size_t len, size_t *ret_len);
 };

@@ -179,7 +179,7 @@ AVX2 static const char *find_avx2(struct value *v, const char *at, const char *e
 			return at + stop + (v->kind != ELEMENT);
 		}
 		v->lines += (uint32_t)__builtin_popcountll(lf);
-		v->inside = (uint64_t)((int64_t)inside >> 63);
+		v->inside = -(inside >> 63);
 	}
 	return NULL;
 }

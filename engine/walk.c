@@ -11,22 +11,23 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "engine/glob.h"
 #include "ring/base.h"
+#include "ring/beneath.h"
 #include "store/format.h"
 
 struct entry {
 	uint32_t at;  /* in names */
 	uint32_t len; /* with the '/' of a directory */
 	bool dir;
+	bool link; /* followed */
 	int error;
-	uint64_t ino, size;
+	uint64_t dev, ino, size;
 	int64_t mtime_ns;
 };
 
@@ -35,29 +36,18 @@ struct level {
 	struct entry *entries;
 	size_t names_len, names_cap, count, cap, next;
 	size_t prefix_len; /* of the path above this level */
+	bool linked;	   /* a link leads here */
+	uint64_t dev, ino;
 	struct level *up;
 };
 
 struct pen_walk {
 	int dirfd;
+	struct pen_walk_options opt;
 	struct level *top;
-	uint64_t others;
+	uint64_t others, loops;
 	char path[PEN_PATH_BYTES_MAX + 2];
 };
-
-int pen_walk_openat(int dirfd, const char *path, int flags)
-{
-	struct open_how how = {
-		.flags = (uint64_t)(flags | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW),
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
-	};
-	int fd = (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how);
-
-	/* Filters that are older than openat2 deny it; the last component at least is never followed then. */
-	if (fd < 0 && (errno == ENOSYS || errno == EPERM))
-		fd = openat(dirfd, path, flags | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
-	return fd < 0 ? -errno : fd;
-}
 
 static _Thread_local const char *sort_names; /* qsort has no argument for its comparison */
 
@@ -112,41 +102,127 @@ static int level_add(struct level *level, const char *name, const struct entry *
 	return 0;
 }
 
-static void look(int fd, const char *name, struct entry *ret, bool *ret_other)
+/* What the link at walk->path leads to, if that lies below the root. */
+static void look_behind(struct pen_walk *walk, struct entry *e, struct stat *ret)
 {
-	struct stat st;
+	int fd = pen_beneath_open(walk->dirfd, walk->path, O_PATH, true);
+
+	e->link = true;
+	if (fd < 0) {
+		e->error = fd;
+		return;
+	}
+	if (fstat(fd, ret))
+		e->error = -errno;
+	close(fd);
+	/* Without openat2 the last part is opened, not followed. */
+	if (!e->error && S_ISLNK(ret->st_mode))
+		e->error = -ELOOP;
+}
+
+/* walk->path has its path when that is short enough to be opened. True: neither file nor directory. */
+static bool look(struct pen_walk *walk, int fd, const char *name, bool whole_path, struct entry *ret)
+{
+	struct stat st = { 0 };
 
 	*ret = (struct entry){ 0 };
-	*ret_other = false;
-	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW)) {
+	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW))
 		ret->error = -errno;
-	} else if (S_ISREG(st.st_mode)) {
+	else if (S_ISLNK(st.st_mode) && walk->opt.follow && whole_path)
+		look_behind(walk, ret, &st);
+	if (ret->error)
+		return false;
+	if (S_ISREG(st.st_mode)) {
+		ret->dev = st.st_dev;
 		ret->ino = st.st_ino;
 		ret->size = (uint64_t)st.st_size;
 		ret->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 	} else if (S_ISDIR(st.st_mode)) {
 		ret->dir = true;
 	} else {
-		*ret_other = true;
+		return true;
 	}
+	return false;
 }
 
-/* Lists the directory at walk->path (its first prefix_len bytes). 0, -ENOMEM, or the directory's own -errno. */
-static int level_open(struct pen_walk *walk, size_t prefix_len, struct level **ret)
+static bool is_meant(const struct pen_walk *walk, const char *path, size_t len, bool dir)
+{
+	const struct pen_filter *filter = walk->opt.filter;
+
+	return !filter || (dir ? pen_filter_dir(filter, path, len) : pen_filter_file(filter, path, len));
+}
+
+/* One name of the directory that is being listed. 0 or -ENOMEM. */
+static int take_name(struct pen_walk *walk, struct level *level, int fd, const char *name, bool dir)
+{
+	size_t len = level->prefix_len + strlen(name);
+	bool whole = len <= PEN_PATH_BYTES_MAX;
+	struct entry e;
+	bool other;
+
+	if (whole)
+		memcpy(walk->path + level->prefix_len, name, len - level->prefix_len + 1);
+	/* Spares the look at files that are not meant; what is not known to be a directory may be a link to one. */
+	if (whole && dir && !is_meant(walk, walk->path, len, true))
+		return 0;
+	other = look(walk, fd, name, whole, &e);
+	if (whole && !is_meant(walk, walk->path, len, e.dir))
+		return 0;
+	walk->others += other;
+	return other ? 0 : level_add(level, name, &e);
+}
+
+/* Opens the directory at walk->path (its first prefix_len bytes). The descriptor, or the directory's own -errno. */
+static int open_level(struct pen_walk *walk, struct level *level)
+{
+	size_t n = level->prefix_len;
+	struct stat st;
+	int fd;
+
+	if (n)
+		walk->path[n - 1] = 0; /* "dir/" would follow a link that took dir's place */
+	fd = pen_walk_openat(walk->dirfd, n ? walk->path : ".", O_RDONLY | O_DIRECTORY, level->linked);
+	if (n)
+		walk->path[n - 1] = '/';
+	if (fd >= 0 && !fstat(fd, &st)) {
+		level->dev = st.st_dev;
+		level->ino = st.st_ino;
+	}
+	return fd;
+}
+
+static bool is_loop(const struct level *level)
+{
+	for (const struct level *up = level->up; up && level->linked; up = up->up)
+		if (up->dev == level->dev && up->ino == level->ino)
+			return true;
+	return false;
+}
+
+static int list(struct pen_walk *walk, struct level *level, DIR *dir, int fd)
+{
+	struct dirent *d;
+	int rc = 0;
+
+	while (!rc && (errno = 0, d = readdir(dir)))
+		if (strcmp(d->d_name, ".") && strcmp(d->d_name, ".."))
+			rc = take_name(walk, level, fd, d->d_name, d->d_type == DT_DIR);
+	return rc ? rc : -errno;
+}
+
+/* Lists the directory at walk->path. 0 (*ret is NULL when it is a loop), -ENOMEM, or the directory's own -errno. */
+static int level_open(struct pen_walk *walk, size_t prefix_len, bool link, struct level **ret)
 {
 	struct level *level = calloc(1, sizeof *level);
-	struct dirent *d;
 	int rc = 0, fd;
 	DIR *dir;
 
 	if (!level)
 		return -ENOMEM;
 	level->prefix_len = prefix_len;
-	if (prefix_len)
-		walk->path[prefix_len - 1] = 0; /* "dir/" would follow a link that took dir's place */
-	fd = pen_walk_openat(walk->dirfd, prefix_len ? walk->path : ".", O_RDONLY | O_DIRECTORY);
-	if (prefix_len)
-		walk->path[prefix_len - 1] = '/';
+	level->up = walk->top;
+	level->linked = link || (walk->top && walk->top->linked);
+	fd = open_level(walk, level);
 	dir = fd < 0 ? NULL : fdopendir(fd);
 	if (!dir) {
 		rc = fd < 0 ? fd : -errno;
@@ -155,19 +231,14 @@ static int level_open(struct pen_walk *walk, size_t prefix_len, struct level **r
 		level_free(level);
 		return rc;
 	}
-	while (!rc && (errno = 0, d = readdir(dir))) {
-		struct entry e;
-		bool other;
-
-		if (!strcmp(d->d_name, ".") || !strcmp(d->d_name, ".."))
-			continue;
-		look(fd, d->d_name, &e, &other);
-		walk->others += other;
-		if (!other)
-			rc = level_add(level, d->d_name, &e);
+	*ret = NULL;
+	if (is_loop(level)) {
+		walk->loops++;
+		closedir(dir);
+		level_free(level);
+		return 0;
 	}
-	if (!rc && errno)
-		rc = -errno;
+	rc = list(walk, level, dir, fd);
 	closedir(dir);
 	if (rc) {
 		level_free(level);
@@ -180,7 +251,12 @@ static int level_open(struct pen_walk *walk, size_t prefix_len, struct level **r
 	return 0;
 }
 
-int pen_walk_open(int dirfd, struct pen_walk **ret)
+int pen_walk_openat(int dirfd, const char *path, int flags, bool follow)
+{
+	return pen_beneath_open(dirfd, path, flags, follow);
+}
+
+int pen_walk_open(int dirfd, const struct pen_walk_options *opt, struct pen_walk **ret)
 {
 	struct pen_walk *walk = calloc(1, sizeof *walk);
 	int rc;
@@ -188,7 +264,8 @@ int pen_walk_open(int dirfd, struct pen_walk **ret)
 	if (!walk)
 		return -ENOMEM;
 	walk->dirfd = dirfd;
-	rc = level_open(walk, 0, &walk->top);
+	walk->opt = *opt;
+	rc = level_open(walk, 0, false, &walk->top);
 	if (rc) {
 		pen_walk_close(walk);
 		return rc;
@@ -216,10 +293,12 @@ static void fill(struct pen_walk *walk, const struct entry *e, size_t len, int e
 	*ret = (struct pen_walk_file){
 		.path = walk->path,
 		.path_len = len,
+		.dev = e->dev,
 		.ino = e->ino,
 		.size = e->size,
 		.mtime_ns = e->mtime_ns,
 		.error = error,
+		.linked = e->link || walk->top->linked,
 	};
 }
 
@@ -250,15 +329,15 @@ int pen_walk_next(struct pen_walk *walk, struct pen_walk_file *ret)
 			fill(walk, e, len, e->error, ret);
 			return 1;
 		}
-		rc = level_open(walk, len, &below);
+		rc = level_open(walk, len, e->link, &below);
 		if (rc == -ENOMEM)
 			return rc;
 		if (rc) {
 			fill(walk, e, len, rc, ret);
 			return 1;
 		}
-		below->up = level;
-		walk->top = below;
+		if (below)
+			walk->top = below;
 	}
 	return 0;
 }
@@ -266,6 +345,11 @@ int pen_walk_next(struct pen_walk *walk, struct pen_walk_file *ret)
 uint64_t pen_walk_others(const struct pen_walk *walk)
 {
 	return walk->others;
+}
+
+uint64_t pen_walk_loops(const struct pen_walk *walk)
+{
+	return walk->loops;
 }
 
 struct pen_sum pen_walk_path_hash(const struct pen_walk_file *file)

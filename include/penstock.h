@@ -329,11 +329,12 @@ struct pen_engine_options {
 	uint32_t chunk_bytes;	/* of input in one buffer; 0: 256 KiB; 1 KiB to 4 MiB */
 	pen_notice_fn *notice;	/* may be NULL */
 	void *notice_arg;
+	bool rehearse;		/* plans only: nothing is written; the store may be NULL or read-only */
 };
 
 /*
- * Starts the engine's threads on a store opened for writing. Several engines, in one process or many,
- * may share a store. With PEN_IO_URING where io_uring is denied: -PEN_IO_DENIED with the cause.
+ * Starts the engine's threads on a store opened for writing (unless it rehearses). Several engines, in one
+ * process or many, may share a store. With PEN_IO_URING where io_uring is denied: -PEN_IO_DENIED with the cause.
  */
 int pen_engine_start(struct pen_store *store, const struct pen_engine_options *opt,
 		     struct pen_engine **ret, struct pen_failure *why);
@@ -393,6 +394,16 @@ void pen_prep_resume(struct pen_sqe *sqe, uint64_t batch);
 void pen_prep_cancel(struct pen_sqe *sqe, uint64_t batch);
 /* Completes after everything submitted before it was taken over by the engine. */
 void pen_prep_nop(struct pen_sqe *sqe);
+
+/*
+ * What pen_prep_run() would do with this spec now, in an engine that rehearses: the sources are read through the
+ * same reader and processors, and nothing is written. Completes when all is counted (or read so far, when
+ * the engine drains: -PEN_INTERRUPTED_BY), with res 0 or the code a run would be refused with; *ret is filled
+ * before in either case, as far as it is known, and needs pen_forecast_fini(). ret and its size must be set up by
+ * then: { .size = sizeof forecast }. Streams that are read here are used up.
+ */
+struct pen_forecast;
+void pen_prep_plan(struct pen_sqe *sqe, const struct pen_run *spec, struct pen_forecast *ret);
 
 /* Hands every prepared entry to the engine and returns their number. Never blocks. Submitting thread. */
 int pen_submit(struct pen_engine *engine);
@@ -545,6 +556,81 @@ int pen_store_info(struct pen_store *store, struct pen_store_info *ret);
  */
 typedef void pen_finding_fn(void *arg, int invariant, const char *text);
 long pen_verify(const char *dir, pen_finding_fn *finding, void *arg, struct pen_failure *why);
+
+/* ---- planning ------------------------------------------------------------------------------ */
+
+#define PEN_FORECAST_REJECTS 1000u /* rejects that are kept with their places */
+#define PEN_FORECAST_RAW 512u	   /* bytes kept of each */
+#define PEN_FORECAST_CODES 32u	   /* more than there are */
+
+/* Which batch a run would be. */
+enum pen_fate {
+	PEN_FATE_NEW = 1, /* a new one */
+	PEN_FATE_ANEW,	  /* a new one, because the sources or the dataset of `batch` changed since it completed */
+	PEN_FATE_REPLACE, /* a new one, and the unfinished `batch` is cancelled (fresh) */
+	PEN_FATE_RESUME,  /* `batch` goes on behind the items that are committed */
+	PEN_FATE_DONE,	  /* `batch` is complete: nothing is done */
+	PEN_FATE_REFUSED, /* it would not run: the completion's code says why */
+};
+
+struct pen_forecast_source {
+	const char *path;
+	enum pen_format format; /* auto: nothing was read that shows it */
+	const char *said;	/* what else was found out (a table's dialect and columns), one line; or "" */
+	uint64_t bytes, files;	/* of a tree: in all */
+	uint64_t items;		/* that this run would decide */
+	uint64_t rejected;	/* of them; duplicates not among them */
+};
+
+struct pen_forecast_code {
+	int code;
+	uint64_t items;
+};
+
+struct pen_forecast {
+	size_t size; /* sizeof(struct pen_forecast), set by the program */
+	enum pen_fate fate;
+	uint64_t batch; /* see fate; else 0 */
+	bool whole;	/* everything was read */
+	enum pen_key key_kind; /* of the spec */
+
+	/* As the run would report it at its end: a batch that goes on includes what earlier runs did. */
+	struct pen_counters counted;
+	uint64_t resumed_items; /* of them: what earlier runs did */
+	/* Keys that come again in the sources, and keys that the dataset has already. */
+	uint64_t repeated, present;
+	bool exact;		  /* both were counted, and with them `counted`; else estimated from a sample */
+	uint64_t duplicates_error; /* one standard deviation of their sum; 0 when exact */
+
+	/* max_rejects: the run stops behind the item with this number (from 1); 0: it does not. */
+	uint64_t stop_items;
+
+	/* Records that would be new in the dataset, and an estimate of the pages they take (within 15 %). */
+	uint64_t records, key_bytes, value_bytes;
+	uint64_t appended; /* of the records: keys above all before them */
+	uint64_t large;	   /* of the records: longer than a chunk */
+	uint64_t longest;  /* value, bytes */
+	uint64_t dataset_entries, dataset_bytes; /* as it is now */
+	uint64_t growth_bytes; /* of pages: records and rows of rejected and skipped items */
+	uint64_t file_bytes;   /* by which data.mdb grows at most while it runs */
+
+	uint64_t bytes_total; /* of the sources; 0: not known */
+	uint64_t read_ns;     /* this plan took to read and process it all: a run takes longer */
+
+	struct pen_forecast_source *sources;
+	size_t source_count;
+	/* The first rejects, in item order, as pen_items_next() would give them (raw is cut to
+	 * PEN_FORECAST_RAW). */
+	struct pen_item *rejects;
+	size_t reject_count;
+	struct pen_forecast_code codes[PEN_FORECAST_CODES]; /* rejects by code, in the order they were met */
+	size_t code_count;
+	void *texts; /* what the strings lie in */
+};
+/* Frees what a plan filled in; the struct itself is the program's. */
+void pen_forecast_fini(struct pen_forecast *forecast);
+/* "new", "resume", ... Never NULL; static storage. */
+const char *pen_fate_name(enum pen_fate fate);
 
 /* ---- machine ------------------------------------------------------------------------------- */
 

@@ -29,6 +29,7 @@
 	X(IN_USE, 315, 75, "an unfinished batch uses it", "finish it, or end it with `penstock cancel`") \
 	X(MEMORY, 316, 3, "not enough memory", "raise the limit (ulimit -v, cgroup), or use fewer --jobs") \
 	X(TREE_MOVED, 317, 0, "files behind the checkpoint were added or removed; they are not read again", "run with --fresh to take the tree as it is now") \
+	X(SOURCE_KEPT, 321, 0, "source files were not deleted or moved", "they are no longer what was read, or cannot go where they should: look at them, then remove them yourself") \
 	/* store */                                                                                \
 	X(STORE_MISSING, 401, 3, "there is no store in that directory", "`penstock run` makes one; check --store and $PENSTOCK_STORE") \
 	X(STORE_FOREIGN, 402, 2, "the directory holds other files and is no store", "choose an empty or new directory") \
@@ -67,7 +68,8 @@
 	X(PACKED_CUT, 1055, 1, "compressed data ends too early", "what was whole before it is committed; fetch the file again") \
 	X(PACKED_BAD, 1056, 1, "compressed data is corrupt", "what was whole before it is committed; fetch the file again") \
 	X(PACKED_WINDOW, 1057, 1, "compressed data needs a window above 128 MiB", "compress it again without --long, or unpack it into a pipe") \
-	X(ENCODING_BAD, 1058, 1, "bytes that mean nothing in the source's encoding", "check --encoding")
+	X(ENCODING_BAD, 1058, 1, "bytes that mean nothing in the source's encoding", "check --encoding") \
+	X(LINK_OUTSIDE, 1070, 1, "a symbolic link leads out of the directory", "links are followed only below the directory given: give what it leads to as a source of its own")
 
 enum {
 #define X(name, number, status, text, advice) PEN_##name = number,

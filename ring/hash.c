@@ -12,6 +12,7 @@
  */
 #include "ring/hash.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define XXH_STATIC_LINKING_ONLY /* the streaming state lives on our stack */
@@ -90,6 +91,42 @@ struct pen_sum pen_hash_record(const void *key, size_t key_len, const void *valu
 	if (value_len)
 		(void)XXH3_128bits_update(&state, value, value_len);
 	return sum_of(XXH3_128bits_digest(&state));
+}
+
+struct pen_hash_stream {
+	XXH3_state_t state;
+};
+
+struct pen_hash_stream *pen_hash_stream_open(void)
+{
+	struct pen_hash_stream *stream = aligned_alloc(_Alignof(struct pen_hash_stream), sizeof *stream);
+
+	if (stream) {
+		memset(stream, 0, sizeof *stream);
+		pen_hash_stream_reset(stream);
+	}
+	return stream;
+}
+
+void pen_hash_stream_reset(struct pen_hash_stream *stream)
+{
+	(void)XXH3_128bits_reset(&stream->state); /* as above */
+}
+
+void pen_hash_stream_close(struct pen_hash_stream *stream)
+{
+	free(stream);
+}
+
+void pen_hash_stream_add(struct pen_hash_stream *stream, const void *data, size_t len)
+{
+	if (len)
+		(void)XXH3_128bits_update(&stream->state, data, len); /* as above */
+}
+
+struct pen_sum pen_hash_stream_sum(const struct pen_hash_stream *stream)
+{
+	return sum_of(XXH3_128bits_digest(&stream->state));
 }
 
 uint32_t pen_hash_bucket(const void *key, size_t key_len)

@@ -32,6 +32,14 @@ uint32_t pen_crc32c(const void *data, size_t len);
 /* The same for a CPU without SSE4.2; pen_crc32c chooses. */
 uint32_t pen_crc32c_table(const void *data, size_t len);
 
+/* XXH3-128 of bytes that come in pieces: the sum so far is that of all bytes so far. One thread. */
+struct pen_hash_stream;
+struct pen_hash_stream *pen_hash_stream_open(void); /* NULL: no memory */
+void pen_hash_stream_close(struct pen_hash_stream *stream); /* NULL is allowed */
+void pen_hash_stream_reset(struct pen_hash_stream *stream);
+void pen_hash_stream_add(struct pen_hash_stream *stream, const void *data, size_t len);
+struct pen_sum pen_hash_stream_sum(const struct pen_hash_stream *stream);
+
 static inline void pen_sum_add(struct pen_sum *to, struct pen_sum v)
 {
 	to->hi += v.hi + __builtin_add_overflow(to->lo, v.lo, &to->lo);

@@ -33,6 +33,7 @@
 #include <unistd.h>
 
 #include "ring/assert.h"
+#include "ring/beneath.h"
 #include "ring/clock.h"
 #include "ring/fanin.h"
 #include "ring/io_backend.h"
@@ -81,82 +82,13 @@ static bool cancelled(const struct pool *p, const struct pen_io_req *req)
 	return req->generation != atomic_load_explicit(&p->generation, memory_order_relaxed);
 }
 
-/* The next part of *path into part (NAME_MAX + 1 bytes), or -errno; *path then stands at the rest. */
-static int next_part(const char **path, char *part)
-{
-	size_t len = strcspn(*path, "/");
-
-	if (len > NAME_MAX)
-		return -ENAMETOOLONG;
-	memcpy(part, *path, len);
-	part[len] = 0;
-	*path += len;
-	*path += strspn(*path, "/");
-	return 0;
-}
-
-/* openat2 says ELOOP for a symbolic link on the way; O_DIRECTORY says ENOTDIR. */
-static int not_directory(int dir, const char *part, int err)
-{
-	struct stat st;
-
-	if (err == ENOTDIR && !fstatat(dir, part, &st, AT_SYMLINK_NOFOLLOW) && S_ISLNK(st.st_mode))
-		return -ELOOP;
-	return -err;
-}
-
-/* What openat2 would do, with the calls older than it. */
-static int open_walking(int dirfd, const char *path)
-{
-	const int flags = O_NOFOLLOW | O_CLOEXEC;
-	char part[NAME_MAX + 1];
-	int dir = dirfd, fd = -EXDEV;
-
-	if (!*path)
-		return -ENOENT;
-	if (strlen(path) >= PATH_MAX)
-		return -ENAMETOOLONG;
-	if (*path == '/')
-		return -EXDEV;
-	for (;;) {
-		bool slash;
-
-		fd = next_part(&path, part);
-		if (fd)
-			break;
-		slash = path[-1] == '/';
-		fd = -EXDEV;
-		if (!strcmp(part, ".."))
-			break;
-		if (!*path && !slash) {
-			fd = openat(dir, part, O_RDONLY | O_NONBLOCK | flags);
-			if (fd < 0)
-				fd = -errno;
-			break;
-		}
-		fd = openat(dir, part, O_PATH | O_DIRECTORY | flags);
-		if (fd < 0) {
-			fd = not_directory(dir, part, errno);
-			break;
-		}
-		if (dir != dirfd)
-			(void)close(dir); /* an O_PATH descriptor holds nothing back */
-		dir = fd;
-		if (!*path)
-			path = ".";
-	}
-	if (dir != dirfd)
-		(void)close(dir); /* as above */
-	return fd;
-}
-
 static int open_beneath(const struct pool *p, int dirfd, const char *path)
 {
 	struct open_how how = pen_io_how(O_CLOEXEC);
 	long fd;
 
 	if (p->walk)
-		return open_walking(dirfd, path);
+		return pen_beneath_walk(dirfd, path, O_RDONLY);
 	fd = syscall(SYS_openat2, dirfd, path, &how, sizeof how);
 	return fd < 0 ? -errno : (int)fd;
 }

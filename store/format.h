@@ -91,9 +91,9 @@ struct pen_fmt_state {
 	/* The checkpoint: the first byte that no committed item covers. */
 	uint64_t place_offset;
 	uint64_t place_line;  /* lines before it */
-	uint64_t place_files; /* files of the tree behind it */
-	uint8_t place_paths[16];   /* sum of the hashes of those files' paths */
-	uint8_t place_content[16]; /* sum of the hashes of their paths, sizes and times */
+	uint64_t place_files; /* files of the tree behind it; of a stream, the bytes before its last chunk */
+	uint8_t place_paths[16];   /* sum of the hashes of those files' paths; hash of those bytes */
+	uint8_t place_content[16]; /* sum of the hashes of their paths, sizes and times; hash of the bytes behind */
 	uint32_t place_source;
 	uint32_t path_len;
 	uint64_t started_ms, updated_ms, ended_ms;

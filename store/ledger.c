@@ -331,3 +331,24 @@ int pen_ledger_read(struct pen_store *store, uint64_t id, struct pen_facts **ret
 	pen_read_end(store, mdb);
 	return rc;
 }
+
+int pen_ledger_look(struct pen_store *store, const uint8_t identity[16], uint64_t *ret_id)
+{
+	MDB_val key = { 16, (void *)(uintptr_t)identity }, value;
+	MDB_txn *mdb;
+	int rc;
+
+	if (!has_identity(identity))
+		return -PEN_NOT_FOUND;
+	rc = pen_read_begin(store, &mdb);
+	if (rc)
+		return rc;
+	rc = mdb_get(mdb, store->db[PEN_DB_IDENTITY], &key, &value);
+	rc = rc == MDB_NOTFOUND ? -PEN_NOT_FOUND : pen_mdb_code(rc);
+	if (!rc && value.mv_size != sizeof(*ret_id))
+		rc = -PEN_STORE_DAMAGED;
+	if (!rc)
+		memcpy(ret_id, value.mv_data, sizeof(*ret_id));
+	pen_read_end(store, mdb);
+	return rc;
+}

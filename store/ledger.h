@@ -35,7 +35,8 @@ int pen_ledger_save(struct pen_txn *txn, const struct pen_standing *standing);
 int pen_ledger_find(struct pen_txn *txn, const uint8_t identity[16], uint64_t *ret_id);
 /* Both parts of a batch. *ret_facts is one malloc'ed block, the caller frees it. Either ret may be NULL. */
 int pen_ledger_load(struct pen_txn *txn, uint64_t id, struct pen_facts **ret_facts, struct pen_standing *ret);
-/* The same outside a write transaction, from a snapshot. */
+/* Both outside a write transaction, from a snapshot. */
+int pen_ledger_look(struct pen_store *store, const uint8_t identity[16], uint64_t *ret_id);
 int pen_ledger_read(struct pen_store *store, uint64_t id, struct pen_facts **ret_facts, struct pen_standing *ret);
 
 /* ---- for the other files of this room ---- */

@@ -8,7 +8,8 @@
  *   STORE/data.mdb, lock.mdb     LMDB's
  *   STORE/run/turn               who waits for the write lock (turn.h)
  *   STORE/run/batch.ID           lock files (lock.h)
- *   STORE/logs, STORE/staging    for later use
+ *   STORE/staging/after.ID       what is owed to source files (engine/owed.h)
+ *   STORE/logs                   for later use
  *
  *   Threads    everything here: any thread, after open.
  *   Rules      no WRITEMAP, NOSYNC, MAPASYNC, NOLOCK, ever. data.mdb's descriptor is close-on-exec. Stale

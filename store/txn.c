@@ -25,6 +25,7 @@
 
 #include "ring/assert.h"
 #include "ring/base.h"
+#include "store/pages.h"
 #include "store/store_private.h"
 #include "store/turn.h"
 
@@ -257,12 +258,7 @@ int pen_store_sync(struct pen_store *store)
 
 uint64_t pen_overflow_pages(const struct pen_store *store, size_t key_len, size_t value_len)
 {
-	/* LMDB's me_nodemax: two nodes and their pointers fit into a page behind its head. */
-	size_t page = store->page_size, head = 16, node_max = (((page - head) / 2) & ~(size_t)1) - 2;
-
-	if (8 + key_len + value_len <= node_max)
-		return 0;
-	return (head - 1 + value_len) / page + 1;
+	return pen_pages_overflow(store->page_size, key_len, value_len);
 }
 
 void pen_touch_begin(struct pen_txn *txn, MDB_dbi dbi, struct pen_touch *touch)

@@ -19,7 +19,7 @@ void pen_bar_init(struct pen_bar *bar, const char *name)
 
 static uint64_t place(const struct pen_progress *p)
 {
-	return p->bytes_place ? p->bytes_place : p->counted.bytes;
+	return p->bytes_total ? p->bytes_place : p->counted.bytes;
 }
 
 void pen_bar_feed(struct pen_bar *bar, const struct pen_progress *progress, uint64_t now_ns)

@@ -128,7 +128,7 @@ void pen_closing_excerpt(const void *raw, size_t len, uint64_t column, bool utf8
 			 (int)(pen_bar_columns(left) + (from ? pen_bar_columns(more) : 0)), "");
 }
 
-static void say_item(const struct pen_item *item)
+void pen_closing_item(const struct pen_item *item)
 {
 	char line[PEN_EXCERPT_BYTES], caret[PEN_EXCERPT_BYTES], place[64] = "";
 	uint64_t byte = item->offset + (item->column ? item->column - 1 : 0);
@@ -171,7 +171,7 @@ static void say_rejects(const struct pen_closing *end)
 		if (known)
 			continue;
 		seen[count++] = item.code;
-		say_item(&item);
+		pen_closing_item(&item);
 	}
 	pen_cursor_close(cursor);
 }

@@ -28,6 +28,9 @@ struct pen_closing {
 /* Says and prints everything; returns the exit status. The engine is stopped, the store is still open. */
 int pen_closing_end(const struct pen_closing *end);
 
+/* A rejected item on stderr: what, where, its bytes around the column, what to do. */
+void pen_closing_item(const struct pen_item *item);
+
 /*
  * Pure: an excerpt of raw around column (from 1; 0: its beginning) for one row of a terminal, and a second
  * row with the caret below the column ("" without one).

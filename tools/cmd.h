@@ -12,6 +12,7 @@
 
 #include "tools/option.h"
 
+struct pen_engine;
 struct pen_store;
 
 struct pen_cmd {
@@ -23,6 +24,7 @@ struct pen_cmd {
 };
 
 int pen_cmd_run(const struct pen_cmd *cmd);
+int pen_cmd_plan(const struct pen_cmd *cmd);
 int pen_cmd_status(const struct pen_cmd *cmd);
 int pen_cmd_items(const struct pen_cmd *cmd);
 int pen_cmd_events(const struct pen_cmd *cmd);
@@ -36,6 +38,12 @@ int pen_cmd_doctor(const struct pen_cmd *cmd);
 int pen_cmd_explain(const struct pen_cmd *cmd);
 int pen_cmd_version(const struct pen_cmd *cmd);
 int pen_cmd_help(const struct pen_cmd *cmd);
+
+/* For run and plan: 0, or the exit status after a message. rehearse: store may be NULL, and a signal ends the
+ * process at once, because nothing can be lost. */
+int pen_cmd_engine(const struct pen_cmd *cmd, struct pen_store *store, bool rehearse, struct pen_engine **ret);
+/* What the sources are called in one word or two. */
+void pen_cmd_sources(const struct pen_args *args, char *out, size_t cap);
 
 /* Finds the batch a person named: 0, or the exit status after a message. */
 int pen_cmd_batch(struct pen_store *store, const char *text, uint64_t *ret_id);

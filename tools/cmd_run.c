@@ -31,7 +31,7 @@
 static void notice(void *arg, int code, const char *text)
 {
 	(void)arg;
-	if (code == 0 || code == -PEN_IO_DENIED || code == -PEN_TREE_MOVED)
+	if (code == 0 || code == -PEN_IO_DENIED || code == -PEN_TREE_MOVED || code == -PEN_SOURCE_KEPT)
 		pen_say_note("%s", text);
 	else
 		pen_say_warning(code, "%s", text);
@@ -49,7 +49,7 @@ static _Noreturn void disk_failed(struct pen_engine *engine, uint64_t batch)
 	_exit(74);
 }
 
-static int start(const struct pen_cmd *cmd, struct pen_store *store, struct pen_engine **ret)
+int pen_cmd_engine(const struct pen_cmd *cmd, struct pen_store *store, bool rehearse, struct pen_engine **ret)
 {
 	static const enum pen_io_choice choices[] = { PEN_IO_AUTO, PEN_IO_URING, PEN_IO_THREADS };
 	uint64_t chunk_bytes = pen_cmd_value(cmd, PEN_O_CHUNK_BYTES)->n;
@@ -60,6 +60,7 @@ static int start(const struct pen_cmd *cmd, struct pen_store *store, struct pen_
 		/* Buffers are cut once: larger chunks need larger ones. */
 		.chunk_bytes = chunk_bytes > 256 << 10 ? (uint32_t)chunk_bytes : 0,
 		.notice = notice,
+		.rehearse = rehearse,
 	};
 	struct pen_failure why = { 0 };
 
@@ -67,20 +68,21 @@ static int start(const struct pen_cmd *cmd, struct pen_store *store, struct pen_
 	pen_interrupt_block(true);
 	int rc = pen_engine_start(store, &options, ret, &why);
 
-	if (rc == 0)
+	if (rc == 0 && !rehearse)
 		pen_interrupt_arm(*ret);
 	pen_interrupt_block(false);
 	return rc < 0 ? pen_say_failure(rc, &why) : 0;
 }
 
-static void name_of(const struct pen_args *args, char *out, size_t cap)
+void pen_cmd_sources(const struct pen_args *args, char *out, size_t cap)
 {
-	const char *slash = strrchr(args->words[0], '/');
+	const char *first = args->word_count ? args->words[0] : args->value[PEN_O_ITEMS].text;
+	const char *slash = strrchr(first, '/');
 
 	if (args->word_count > 1)
 		snprintf(out, cap, "%zu sources", args->word_count);
 	else
-		snprintf(out, cap, "%s", slash && slash[1] ? slash + 1 : args->words[0]);
+		snprintf(out, cap, "%s", slash && slash[1] ? slash + 1 : first);
 }
 
 /* Waits for the completion and shows how it goes. 0, or the code the engine gave up with. */
@@ -92,7 +94,7 @@ static int watch(const struct pen_cmd *cmd, struct pen_engine *engine, struct pe
 	char name[160];
 	int rc;
 
-	name_of(cmd->args, name, sizeof name);
+	pen_cmd_sources(cmd->args, name, sizeof name);
 	pen_ticker_init(&ticker, (enum pen_ticker_mode)pen_cmd_value(cmd, PEN_O_PROGRESS)->n, name,
 			end->submit_ns);
 	while ((rc = pen_wait_cqe_timeout(engine, &cqe, pen_ticker_wait_ns(&ticker, pen_ticker_now()))) !=
@@ -129,7 +131,7 @@ static int execute(const struct pen_cmd *cmd, const struct pen_run *spec, struct
 {
 	struct pen_engine *engine;
 	struct pen_sqe *sqe;
-	int rc = start(cmd, store, &engine);
+	int rc = pen_cmd_engine(cmd, store, false, &engine);
 
 	if (rc)
 		return rc;

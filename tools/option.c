@@ -311,7 +311,7 @@ static int take(struct pen_args *args, const struct pen_option *option, const ch
 	value->text = text;
 	switch (option->kind) {
 	case PEN_OPT_LIST:
-		args->list[args->list_count++] = text;
+		args->lists[option->id - PEN_O_LABEL].at[args->lists[option->id - PEN_O_LABEL].count++] = text;
 		return 0;
 	case PEN_OPT_CHOICE: {
 		int i = pen_option_choice(text, option->choices);
@@ -417,7 +417,8 @@ static int check_words(struct pen_args *args)
 {
 	const struct pen_command *command = args->command;
 
-	if (args->word_count < command->words_min) {
+	/* A list of items stands for the sources. */
+	if (args->word_count < command->words_min && !args->value[PEN_O_ITEMS].set) {
 		snprintf(args->advice, sizeof args->advice, "see `penstock %s --help`", command->name);
 		return refuse(args, -PEN_USAGE, "usage: penstock %s %s", command->name, command->words);
 	}
@@ -435,13 +436,15 @@ int pen_option_parse(struct pen_args *args, int argc, char **argv)
 	int rc = 0;
 
 	memset(args, 0, sizeof *args);
-	args->words = calloc((size_t)argc + 1, sizeof *args->words);
-	args->list = calloc((size_t)argc + 1, sizeof *args->list);
-	if (!args->words || !args->list)
+	args->words = calloc(((size_t)argc + 1) * (1 + PEN_LISTS), sizeof *args->words);
+	for (size_t i = 0; args->words && i < PEN_LISTS; i++)
+		args->lists[i].at = args->words + (i + 1) * ((size_t)argc + 1);
+	if (!args->words)
 		return refuse(args, -PEN_MEMORY, "not enough memory for %d arguments", argc);
 	for (int i = 1; i < argc && rc == 0; i++) {
 		const char *word = argv[i];
-		bool negative = word[0] == '-' && word[1] >= '0' && word[1] <= '9';
+		bool negative = word[0] == '-' && word[1] >= '0' && word[1] <= '9' &&
+				!(word[2] == '\0' && find(args->command, NULL, 0, word[1]));
 
 		if (options && strcmp(word, "--") == 0) {
 			options = false;
@@ -467,6 +470,5 @@ int pen_option_parse(struct pen_args *args, int argc, char **argv)
 void pen_option_fini(struct pen_args *args)
 {
 	free(args->words);
-	free(args->list);
-	args->words = args->list = NULL;
+	args->words = NULL;
 }

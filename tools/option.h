@@ -24,6 +24,7 @@ struct pen_out;
 
 enum pen_command_id {
 	PEN_CMD_RUN,
+	PEN_CMD_PLAN,
 	PEN_CMD_STATUS,
 	PEN_CMD_ITEMS,
 	PEN_CMD_EVENTS,
@@ -64,6 +65,11 @@ enum pen_option_id {
 	PEN_O_INTO,
 	PEN_O_FORMAT,
 	PEN_O_COMPRESSION,
+	PEN_O_ENCODING,
+	PEN_O_HEADER,
+	PEN_O_DELIMITER,
+	PEN_O_QUOTE,
+	PEN_O_ESCAPE,
 	PEN_O_KEY,
 	PEN_O_ON_DUPLICATE,
 	PEN_O_VALUE,
@@ -78,10 +84,16 @@ enum pen_option_id {
 	PEN_O_DURABILITY,
 	PEN_O_BULK,
 	PEN_O_OWNER,
-	PEN_O_LABEL,
+	PEN_O_LABEL, /* the LIST options, in a row */
+	PEN_O_INCLUDE,
+	PEN_O_EXCLUDE,
 	PEN_O_CORRELATION_ID,
 	PEN_O_IDEMPOTENCY_KEY,
 	PEN_O_FRESH,
+	PEN_O_FOLLOW_SYMLINKS,
+	PEN_O_ITEMS,
+	PEN_O_NULL,
+	PEN_O_ON_SUCCESS,
 	PEN_O_ALLOW_REJECTS,
 	PEN_O_PROGRESS,
 	PEN_O_IO,
@@ -145,14 +157,17 @@ struct pen_value {
 };
 
 #define PEN_OPTION_TEXT 512
+#define PEN_LISTS (PEN_O_EXCLUDE - PEN_O_LABEL + 1)
 
 struct pen_args {
 	const struct pen_command *command; /* NULL: none was typed */
 	struct pen_value value[PEN_O_COUNT];
-	const char **words; /* malloc'ed, like list */
+	const char **words; /* one block with the lists */
 	size_t word_count;
-	const char **list; /* of the one LIST option */
-	size_t list_count;
+	struct pen_list {
+		const char **at;
+		size_t count;
+	} lists[PEN_LISTS]; /* what the LIST options were given, each in its order; by id - PEN_O_LABEL */
 	int help; /* 0, 1: short, 2: long */
 	bool version;
 	int code; /* why parsing failed: -PEN_USAGE or -PEN_UNSUPPORTED */

@@ -6,7 +6,8 @@
 
 #include "include/penstock.h"
 
-#define CMD(name) (1u << PEN_CMD_##name)
+/* plan takes whatever run takes. */
+#define CMD(name) (1u << PEN_CMD_##name | (PEN_CMD_##name == PEN_CMD_RUN ? 1u << PEN_CMD_PLAN : 0))
 
 const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 	[PEN_CMD_RUN] = { "run", PEN_CMD_RUN, "SOURCE…", 1, SIZE_MAX, "Run",
@@ -17,7 +18,14 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 			  "penstock run papers.ndjson --key /id\n"
 			  "penstock run 'logs/*.ndjson' --into logs --max-rejects 1%\n"
 			  "penstock run docs/ --format files --key @path --into docs\n"
+			  "penstock run inbox/ --include '*.pdf' --exclude tmp/ --key @path --on-success move:done\n"
 			  "zcat big.gz | penstock run - --format lines --idempotency-key big-2024\n" },
+	[PEN_CMD_PLAN] = { "plan", PEN_CMD_PLAN, "SOURCE…", 1, SIZE_MAX, "Run",
+			   "what run would do: counts, rejects, duplicates, size, limits; writes nothing",
+			   "Takes the options of `penstock run`, reads the sources as it would, and ends with the status it would end\n"
+			   "with. Nothing is written, made or locked. Ctrl-C stops it at once.",
+			   "penstock plan papers.ndjson --key /id\n"
+			   "penstock plan 'logs/*.ndjson' --into logs --max-rejects 1% --json | jq .rejected\n" },
 	[PEN_CMD_STATUS] = { "status", PEN_CMD_STATUS, "[BATCH]", 0, 1, "Look",
 			     "the store, or one batch: state and counters",
 			     "BATCH is an id, a unique prefix of one, @last or @running.",
@@ -59,7 +67,7 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 };
 
 const char pen_commands_later[] =
-	"submit\0work\0watch\0export\0pause\0resume\0retry\0plan\0why\0limit\0flag\0clean\0bench\0log\0serve\0"
+	"submit\0work\0watch\0export\0pause\0resume\0retry\0why\0limit\0flag\0clean\0bench\0log\0serve\0"
 	"completion\0config\0";
 
 #define GLOBAL(name, id, kind, letter, arg, choices, fallback, help)                                       \
@@ -87,14 +95,24 @@ const char pen_commands_later[] =
 
 const struct pen_option pen_options[] = {
 	PLAIN(CMD(RUN), "into", INTO, TEXT, "NAME", "default", "dataset that takes the records"),
-	CHOICE(CMD(RUN), "format", FORMAT, "auto|ndjson|lines|files", "json|csv|tsv|frames|frames:", "auto",
-	       "what an item is: a JSON value a line, a line, a file"),
-	CHOICE(CMD(RUN), "compression", COMPRESSION, "auto|none", "gzip|zstd", "auto", "of the sources"),
+	CHOICE(CMD(RUN), "format", FORMAT,
+	       "auto|ndjson|json|csv|tsv|lines|files|frames:u32be|frames:u32le|frames:u16be|frames:leb128", NULL,
+	       "auto", "what an item is: a JSON value a line, an array's element, a row, a line, a file"),
+	CHOICE(CMD(RUN), "compression", COMPRESSION, "auto|none|gzip|zstd", NULL, "auto",
+	       "of the sources; auto looks at magic bytes"),
+	CHOICE(CMD(RUN), "encoding", ENCODING, "auto|utf-8|utf-16le|utf-16be|latin-1|windows-1252", NULL, "auto",
+	       "of text; turned into UTF-8. auto: by the byte order mark, else UTF-8"),
 	PLAIN(CMD(RUN), "key", KEY, TEXT, "KEY", "@seq",
-	      "a JSON pointer (/id), @seq, @offset, @path or @content"),
+	      "a JSON pointer (/id), a column (id, #1), @seq, @offset, @path or @content"),
+	CHOICE(CMD(RUN), "value", VALUE, "auto|raw|json", NULL, "auto",
+	       "the record's bytes, or a row as an object of strings; auto: json for csv and tsv"),
+	PLAIN(CMD(RUN), "header", HEADER, TEXT, "yes|no|NAMES", "auto",
+	      "csv: is the first row the header; or the columns' names, separated by commas"),
+	PLAIN(CMD(RUN), "delimiter", DELIMITER, TEXT, "CHAR", "auto", "csv: between cells; \\t is a tab"),
+	PLAIN(CMD(RUN), "quote", QUOTE, TEXT, "CHAR|none", "\"", "csv: around cells"),
+	PLAIN(CMD(RUN), "escape", ESCAPE, TEXT, "CHAR|none", "auto", "csv: before a quote inside quotes"),
 	CHOICE(CMD(RUN), "on-duplicate", ON_DUPLICATE, "replace|keep|reject", NULL, "replace",
 	       "a key that is already there: last wins, first wins, reject"),
-	CHOICE(CMD(RUN), "value", VALUE, "raw", "json", "raw", "what is stored: the record's bytes"),
 	CHOICE(CMD(RUN), "processor", PROCESSOR, "copy", "json|exec:|worker:|so:", "copy",
 	       "what is done to an item"),
 	CHOICE(CMD(RUN), "validate", VALIDATE, "strict|fast", NULL, "strict",
@@ -120,6 +138,18 @@ const struct pen_option pen_options[] = {
 	      "a new batch though the same one is complete or half-way"),
 	PLAIN(CMD(RUN), "idempotency-key", IDEMPOTENCY_KEY, TEXT, "K", NULL,
 	      "gives a stream an identity, so that it resumes"),
+	PLAIN(CMD(RUN), "include", INCLUDE, LIST, "GLOB", "all",
+	      "of a directory: only files that fit; may be given many times"),
+	PLAIN(CMD(RUN), "exclude", EXCLUDE, LIST, "GLOB", "none",
+	      "of a directory: pass over files and directories that fit; wins"),
+	PLAIN(CMD(RUN), "follow-symlinks", FOLLOW_SYMLINKS, FLAG, NULL, NULL,
+	      "links in a directory stand for what they lead to, if that lies below it"),
+	PLAIN(CMD(RUN), "items", ITEMS, TEXT, "FILE", NULL,
+	      "instead of sources: a list with one item a line; - is stdin"),
+	{ "null", PEN_O_NULL, PEN_OPT_FLAG, CMD(RUN), '0', NULL, NULL, NULL, NULL, 0, 0,
+	  "with --items: items end with NUL, not with a newline" },
+	PLAIN(CMD(RUN), "on-success", ON_SUCCESS, TEXT, "WHAT", "keep",
+	      "source files, after the durable commit: keep, delete, move:DIR"),
 	PLAIN(CMD(RUN), "owner", OWNER, TEXT, "NAME", "this user", "whose batch it is"),
 	PLAIN(CMD(RUN), "label", LABEL, LIST, "K=V", NULL, "kept with the batch; may be given many times"),
 	PLAIN(CMD(RUN), "correlation-id", CORRELATION_ID, TEXT, "UUID", "a new one", "kept with the batch"),
@@ -150,11 +180,6 @@ const struct pen_option pen_options[] = {
 	GLOBAL("help", HELP, FLAG, 'h', NULL, NULL, NULL, "-h short, --help with examples"),
 	GLOBAL("version", VERSION, FLAG, 'V', NULL, NULL, NULL, "the version in one line"),
 
-	LATER(CMD(RUN), "header"),
-	LATER(CMD(RUN), "delimiter"),
-	LATER(CMD(RUN), "quote"),
-	LATER(CMD(RUN), "escape"),
-	LATER(CMD(RUN), "encoding"),
 	LATER(CMD(RUN), "window"),
 	LATER(CMD(RUN), "timeout"),
 	LATER(CMD(RUN), "max-retries"),
@@ -163,10 +188,6 @@ const struct pen_option pen_options[] = {
 	LATER(CMD(RUN), "priority"),
 	LATER(CMD(RUN), "not-before"),
 	LATER(CMD(RUN), "after"),
-	LATER(CMD(RUN), "include"),
-	LATER(CMD(RUN), "exclude"),
-	LATER(CMD(RUN), "follow-symlinks"),
-	LATER(CMD(RUN), "items"),
 	LATER(CMD(RUN), "halt"),
 	LATER(CMD(RUN), "max-crashes"),
 	LATER(CMD(RUN), "rate"),
@@ -174,7 +195,6 @@ const struct pen_option pen_options[] = {
 	LATER(CMD(RUN), "cache"),
 	LATER(CMD(RUN), "results"),
 	LATER(CMD(RUN), "on-complete"),
-	LATER(CMD(RUN), "on-success"),
 	LATER(CMD(RUN), "spec"),
 	LATER(CMD(STATUS), "metrics"),
 	LATER(CMD(ITEMS), "group-by"),

@@ -36,15 +36,19 @@ static int check_key(const char *key, enum pen_format format)
 			snprintf(advice, sizeof advice, "did you mean %s?", near);
 		return usage("there is no such key", advice);
 	}
-	if (*key != '/') {
+	if (format == PEN_FORMAT_CSV || format == PEN_FORMAT_TSV)
+		return *key ? 0 : usage("the key is empty", "name a column (id, #1)");
+	if (*key != '/' && format != PEN_FORMAT_AUTO) {
 		snprintf(advice, sizeof advice, "a JSON pointer begins with a slash: --key /%.60s", key);
-		return usage("column names need CSV, which is not in this version", advice);
+		return usage("a column's name needs --format csv or tsv", advice);
 	}
+	if (*key != '/')
+		return 0; /* a column, if the sources turn out to be tables */
 	if (!pointer_ok(key))
 		return usage("the JSON pointer is malformed: ~ must be followed by 0 or 1",
 			     "~0 stands for ~, ~1 for /");
 	if (format == PEN_FORMAT_LINES || format == PEN_FORMAT_FILES)
-		return usage("a JSON pointer needs --format ndjson: lines and files have no fields",
+		return usage("a JSON pointer needs --format ndjson or json: lines and files have no fields",
 			     "use --key @seq, @offset, @path or @content");
 	return 0;
 }
@@ -73,14 +77,34 @@ static bool dataset_ok(const char *name)
 	return true;
 }
 
+/* keep, delete or move:DIR. False: neither. */
+static bool on_success(const char *text, enum pen_on_success *ret, const char **ret_dir)
+{
+	*ret = PEN_SUCCESS_KEEP;
+	*ret_dir = NULL;
+	if (!text || !strcmp(text, "keep"))
+		return true;
+	if (!strcmp(text, "delete")) {
+		*ret = PEN_SUCCESS_DELETE;
+		return true;
+	}
+	if (strncmp(text, "move:", 5) != 0 || !text[5])
+		return false;
+	*ret = PEN_SUCCESS_MOVE;
+	*ret_dir = text + 5;
+	return true;
+}
+
 static int check_labels(const struct pen_args *args)
 {
-	if (args->list_count > PEN_LABELS_MAX)
-		return usage("a batch has at most 64 labels", "");
-	for (size_t i = 0; i < args->list_count; i++) {
-		const char *equals = strchr(args->list[i], '=');
+	const struct pen_list *labels = &args->lists[0];
 
-		if (!equals || equals == args->list[i])
+	if (labels->count > PEN_LABELS_MAX)
+		return usage("a batch has at most 64 labels", "");
+	for (size_t i = 0; i < labels->count; i++) {
+		const char *equals = strchr(labels->at[i], '=');
+
+		if (!equals || equals == labels->at[i])
 			return usage("a label is KEY=VALUE", "");
 	}
 	return 0;
@@ -88,7 +112,14 @@ static int check_labels(const struct pen_args *args)
 
 static int check_sources(const struct pen_args *args, bool *ret_stream)
 {
-	*ret_stream = false;
+	const struct pen_value *items = &args->value[PEN_O_ITEMS];
+
+	if (items->set && (args->word_count || !*items->text))
+		return usage("--items takes a file, and stands instead of sources",
+			     "a second list, or sources beside it, are a second run");
+	if (args->value[PEN_O_NULL].set && !items->set)
+		return usage("-0 is about --items", "like find . -print0 | penstock run --items - -0");
+	*ret_stream = items->set && strcmp(items->text, "-") == 0;
 	for (size_t i = 0; i < args->word_count; i++) {
 		if (args->words[i][0] == '\0')
 			return usage("a source's name is empty", "");
@@ -109,6 +140,8 @@ static const char *text_of(const struct pen_cmd *cmd, enum pen_option_id id)
 static int check(const struct pen_cmd *cmd, const struct pen_run *spec, bool *ret_stream)
 {
 	int rc = check_sources(cmd->args, ret_stream);
+	enum pen_on_success what;
+	const char *dir;
 
 	if (!rc && spec->into && !dataset_ok(spec->into)) {
 		pen_say_error(-PEN_DATASET_NAME, "the dataset cannot be called '%s'", spec->into);
@@ -123,14 +156,66 @@ static int check(const struct pen_cmd *cmd, const struct pen_run *spec, bool *re
 		rc = usage("--owner needs a name", "");
 	if (!rc && spec->idempotency_key && !*spec->idempotency_key)
 		rc = usage("--idempotency-key needs a value", "");
+	if (!rc && !on_success(text_of(cmd, PEN_O_ON_SUCCESS), &what, &dir))
+		rc = usage("--on-success takes keep, delete or move:DIR", "like --on-success move:done");
 	return rc ? rc : check_labels(cmd->args);
+}
+
+/* One byte, as people type it. */
+static bool byte_of(const char *text, int *ret)
+{
+	static const char *const names[] = { "\\t\t", "tab\t", "comma,", "semicolon;", "pipe|", "space " };
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		size_t n = strlen(names[i]) - 1;
+
+		if (strlen(text) == n && memcmp(text, names[i], n) == 0) {
+			*ret = names[i][n];
+			return true;
+		}
+	}
+	if (!*text || text[1] || *text == '\n' || *text == '\r' || (unsigned char)*text >= 0x80)
+		return false;
+	*ret = (unsigned char)*text;
+	return true;
+}
+
+static int make_dialect(const struct pen_cmd *cmd, struct pen_run *ret)
+{
+	const char *header = text_of(cmd, PEN_O_HEADER);
+	const char *delimiter = text_of(cmd, PEN_O_DELIMITER);
+	const char *quote = text_of(cmd, PEN_O_QUOTE);
+	const char *escape = text_of(cmd, PEN_O_ESCAPE);
+	int choice = header ? pen_option_choice(header, "auto|yes|no") : 0;
+
+	ret->header = choice < 0 ? PEN_HEADER_NAMES : (enum pen_header)choice;
+	ret->header_names = choice < 0 ? header : NULL;
+	if (delimiter && strcmp(delimiter, "auto") && !byte_of(delimiter, &ret->delimiter))
+		return usage("--delimiter takes one ASCII character", "like ';' or '\\t'");
+	if (quote && strcmp(quote, "none") == 0)
+		ret->quote = PEN_CSV_NONE;
+	else if (quote && !byte_of(quote, &ret->quote))
+		return usage("--quote takes one ASCII character, or none", "");
+	if (escape && strcmp(escape, "none") == 0)
+		ret->escape = PEN_CSV_NONE;
+	else if (escape && strcmp(escape, "auto") && !byte_of(escape, &ret->escape))
+		return usage("--escape takes one ASCII character, or none", "like '\\' or the quote itself");
+	if (ret->delimiter && (ret->delimiter == ret->quote || ret->delimiter == ret->escape))
+		return usage("the delimiter cannot be the quote or the escape too", "");
+	return 0;
 }
 
 static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 {
 	/* In the order of the choices in the option table. */
-	static const enum pen_format formats[] = { PEN_FORMAT_AUTO, PEN_FORMAT_NDJSON, PEN_FORMAT_LINES,
-						   PEN_FORMAT_FILES };
+	static const enum pen_format formats[] = {
+		PEN_FORMAT_AUTO,   PEN_FORMAT_NDJSON, PEN_FORMAT_JSON,	 PEN_FORMAT_CSV,
+		PEN_FORMAT_TSV,	   PEN_FORMAT_LINES,  PEN_FORMAT_FILES,	 PEN_FORMAT_FRAMES,
+		PEN_FORMAT_FRAMES, PEN_FORMAT_FRAMES, PEN_FORMAT_FRAMES,
+	};
+	static const enum pen_compression packings[] = { PEN_COMPRESSION_AUTO, PEN_COMPRESSION_NONE,
+							 PEN_COMPRESSION_GZIP, PEN_COMPRESSION_ZSTD };
+	uint64_t format = pen_cmd_value(cmd, PEN_O_FORMAT)->n;
 	static const enum pen_duplicate duplicates[] = { PEN_DUP_REPLACE, PEN_DUP_KEEP, PEN_DUP_REJECT };
 	static const enum pen_durability levels[] = { PEN_DURABLE_COMMIT, PEN_DURABLE_GROUP,
 						      PEN_DURABLE_RELAXED };
@@ -141,9 +226,11 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 		.sources = cmd->args->words,
 		.source_count = cmd->args->word_count,
 		.into = text_of(cmd, PEN_O_INTO),
-		.format = formats[pen_cmd_value(cmd, PEN_O_FORMAT)->n],
-		.compression = pen_cmd_value(cmd, PEN_O_COMPRESSION)->n ? PEN_COMPRESSION_NONE
-									: PEN_COMPRESSION_AUTO,
+		.format = formats[format],
+		.frame = format >= 7 ? (enum pen_frame)(format - 7) : PEN_FRAME_U32BE,
+		.compression = packings[pen_cmd_value(cmd, PEN_O_COMPRESSION)->n],
+		.encoding = (enum pen_encoding)pen_cmd_value(cmd, PEN_O_ENCODING)->n,
+		.value = (enum pen_value_form)pen_cmd_value(cmd, PEN_O_VALUE)->n,
 		.key = text_of(cmd, PEN_O_KEY),
 		.on_duplicate = duplicates[pen_cmd_value(cmd, PEN_O_ON_DUPLICATE)->n],
 		.validate = pen_cmd_value(cmd, PEN_O_VALIDATE)->n ? PEN_VALIDATE_FAST : PEN_VALIDATE_STRICT,
@@ -159,14 +246,25 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 		.fresh = pen_cmd_set(cmd, PEN_O_FRESH),
 		.owner = text_of(cmd, PEN_O_OWNER),
 		.correlation_id = text_of(cmd, PEN_O_CORRELATION_ID),
-		.labels = cmd->args->list,
-		.label_count = cmd->args->list_count,
+		.labels = cmd->args->lists[0].at,
+		.label_count = cmd->args->lists[0].count,
+		.include = cmd->args->lists[PEN_O_INCLUDE - PEN_O_LABEL].at,
+		.include_count = cmd->args->lists[PEN_O_INCLUDE - PEN_O_LABEL].count,
+		.exclude = cmd->args->lists[PEN_O_EXCLUDE - PEN_O_LABEL].at,
+		.exclude_count = cmd->args->lists[PEN_O_EXCLUDE - PEN_O_LABEL].count,
+		.items = text_of(cmd, PEN_O_ITEMS),
+		.items_nul = pen_cmd_set(cmd, PEN_O_NULL),
+		.follow_symlinks = pen_cmd_set(cmd, PEN_O_FOLLOW_SYMLINKS),
 		.idempotency_key = text_of(cmd, PEN_O_IDEMPOTENCY_KEY),
 	};
+	(void)on_success(text_of(cmd, PEN_O_ON_SUCCESS), &ret->on_success, &ret->move_to); /* check refuses it */
 }
 
 int pen_spec_make(const struct pen_cmd *cmd, struct pen_run *ret, bool *ret_stream)
 {
+	int rc;
+
 	make_spec(cmd, ret);
-	return check(cmd, ret, ret_stream);
+	rc = make_dialect(cmd, ret);
+	return rc ? rc : check(cmd, ret, ret_stream);
 }

@@ -228,8 +228,8 @@ def io_uring_denied(lab):
     lab.run("run", f, "--io", "uring", store=os.path.join(lab.dir, "u"), rc=3, before=(DENY, "1", "io_uring_setup", "--"))
 
 
-def storm(lab, kills, make, args, dataset="default"):
-    f = lab.path("storm.ndjson", make)
+def storm(lab, kills, make, args, dataset="default", name="storm.ndjson"):
+    f = lab.path(name, make)
     whole = os.path.join(lab.dir, "whole")
     lab.load(f, *args, store=whole, rc=(0, 1))
     done = 0
@@ -354,7 +354,7 @@ def usage(lab):
     assert "--key" in lab.run("run", "x", "--kee", "y", rc=2).err
     assert "run" in lab.run("rnu", rc=2).err
     f = lab.path("f", "1\n")
-    for args in (("run",), ("run", f, "--format", "csv"), ("run", f, "--processor", "exec:x"), ("run", f, "--format", "lines", "--key", "/a"),
+    for args in (("run",), ("run", f, "--format", "frames:u8"), ("run", f, "--processor", "exec:x"), ("run", f, "--format", "lines", "--key", "/a"),
                  ("run", f, "--into", "penstock.x"), ("run", f, "--correlation-id", "x"), ("drop", "default")):
         lab.run(*args, rc=(2, 3))
     lab.load(f, "--format", "lines")

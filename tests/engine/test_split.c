@@ -1,24 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every splitter is held to the same promises, on texts of its own alphabet (every_cut_gives_the_same_records,
- * every_seek_finds_the_same_end): however a source arrives and is cut, its records are those of the source as one
- * text. Each text ends, with its padding, at the end of a page that nothing follows, and the padding holds bytes
- * that would go on with any record.
+ * Every splitter is held to the same promises, on texts of its own alphabet: however a source arrives and is cut, its
+ * records are those of the source as one text. A new format is a new subject.
  */
 #include <criterion/criterion.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#include "engine/json.h"
 #include "engine/split.h"
 #include "include/penstock_error.h"
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-/* A literal and its length, NUL bytes included. */
-#define TEXT(literal) (literal), sizeof(literal) - 1
-#define ROOM ((size_t)1 << 16)
-#define RECORDS_MAX 4096u
+#include "tests/engine/apart.h"
 
 /* One format and how texts for it are made. */
 struct subject {
@@ -75,16 +65,6 @@ static const struct subject subjects[] = {
 	  no_words },
 };
 
-/* ---- texts ------------------------------------------------------------------------------------ */
-
-static uint64_t state = 1;
-
-static uint32_t next_random(void)
-{
-	state = state * 6364136223846793005ull + 1442695040888963407ull;
-	return (uint32_t)(state >> 33);
-}
-
 static size_t make_text(const struct subject *s, char *to, size_t room)
 {
 	size_t len = 0, words = 0;
@@ -107,182 +87,7 @@ static size_t make_text(const struct subject *s, char *to, size_t room)
 	}
 	return len;
 }
-
-/* Two places for texts, each before a page that faults. */
-static char *ends[2];
-
-static void map_places(void)
-{
-	for (size_t i = 0; i < COUNT(ends); i++) {
-		char *p = mmap(NULL, ROOM + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-		cr_assert_neq(p, MAP_FAILED);
-		cr_assert_eq(mprotect(p + ROOM, 4096, PROT_NONE), 0);
-		ends[i] = p + ROOM;
-	}
-}
-
 TestSuite(split, .init = map_places);
-
-static char *place(size_t which, const char *text, size_t len)
-{
-	static const char behind[] = "\n\"],}\0";
-	char *to = ends[which] - PEN_JSON_PADDING - len;
-
-	cr_assert(len + PEN_JSON_PADDING <= ROOM);
-	if (len)
-		memcpy(to, text, len);
-	for (size_t i = 0; i < PEN_JSON_PADDING; i++)
-		to[len + i] = behind[i % sizeof(behind)];
-	return to;
-}
-
-/* ---- records of a source ------------------------------------------------------------------------ */
-
-struct seen {
-	size_t at, len;
-	uint64_t line;
-	int code;
-	uint32_t column;
-};
-
-struct source {
-	const struct pen_rules *rules;
-	const struct pen_splitter *splitter;
-	const char *text;
-	size_t len;
-	/* How far it was taken apart. */
-	size_t at;
-	uint64_t lines;
-	uint32_t context;
-	struct seen seen[RECORDS_MAX];
-	size_t count;
-};
-
-static bool same_seen(const struct seen *a, const struct seen *b)
-{
-	return a->at == b->at && a->len == b->len && a->line == b->line && a->code == b->code &&
-	       a->column == b->column;
-}
-
-static void begin_source(struct source *s, const struct pen_rules *rules, const char *text, size_t len)
-{
-	*s = (struct source){
-		.rules = rules, .splitter = pen_splitter_of(rules->format), .text = text, .len = len
-	};
-	cr_assert(s->splitter);
-}
-
-/* What was cut goes on as a chunk does, and is taken apart in another place. */
-static void take(struct source *s, const struct pen_cut *cut)
-{
-	const char *text = place(1, s->text + s->at, cut->len);
-	struct pen_split split = {
-		.rules = s->rules, .at = text, .end = text + cut->len, .context = s->context
-	};
-	struct pen_record record;
-	uint32_t items = 0;
-
-	while (s->splitter->next(&split, &record)) {
-		cr_assert(s->count < RECORDS_MAX && items <= cut->items);
-		cr_assert(record.at >= text && record.at + record.len <= text + cut->len);
-		s->seen[s->count++] = (struct seen){
-			.at = s->at + (size_t)(record.at - text),
-			.len = record.len,
-			.line = s->lines + record.line,
-			.code = record.code,
-			.column = record.column,
-		};
-		items++;
-	}
-	cr_assert_eq(items, cut->items, "%u records instead of %u in %zu bytes at %zu", items, cut->items,
-		     cut->len, s->at);
-	s->at += cut->len;
-	s->lines += cut->lines;
-	s->context = cut->context;
-}
-
-/* What a source that ended inside something still has to say. */
-static void take_missing(struct source *s)
-{
-	const struct pen_limits one = { .items = 1, .room = SIZE_MAX };
-	struct pen_cut cut;
-
-	if (s->at < s->len || !s->context)
-		return;
-	s->splitter->cut(s->rules, s->context, place(0, NULL, 0), 0, true, &one, &cut);
-	cr_assert(cut.len == 0 && cut.items <= 1 && cut.lines == 0);
-	take(s, &cut);
-}
-
-static void take_whole(struct source *s)
-{
-	const struct pen_limits none = { .items = UINT32_MAX, .room = SIZE_MAX };
-	struct pen_cut cut;
-
-	s->splitter->cut(s->rules, s->context, place(0, s->text, s->len), s->len, true, &none, &cut);
-	cr_assert_eq(cut.len, s->len);
-	take(s, &cut);
-	take_missing(s);
-}
-
-/* A record that no chunk holds, as the feed takes it: found by seek, then cut alone. */
-static void take_jumbo(struct source *s, size_t piece)
-{
-	const struct pen_limits one = { .items = 1, .room = SIZE_MAX };
-	struct pen_seek seek = { .rules = s->rules, .context = s->context };
-	size_t rest = s->len - s->at, n = 0, end = 0;
-	struct pen_cut cut;
-	bool found = false;
-
-	for (; n < rest && !found; n += end) {
-		end = piece < rest - n ? piece : rest - n;
-		found = s->splitter->seek(&seek, place(0, s->text + s->at + n, end), end, &end);
-	}
-	s->splitter->cut(s->rules, s->context, place(0, s->text + s->at, n), n, true, &one, &cut);
-	cr_assert(cut.len == n && cut.items <= 1, "%zu of %zu bytes", cut.len, n);
-	cr_assert(!found || (cut.lines == seek.lines && cut.context == seek.context));
-	take(s, &cut);
-}
-
-/* Reads it as a feed does: `step` more bytes at a time, chunks of at most so many items and bytes. */
-static void take_pieces(struct source *s, size_t step, const struct pen_limits *limits)
-{
-	size_t there = 0;
-
-	while (s->at < s->len) {
-		struct pen_cut cut;
-		size_t len;
-
-		if (there < s->at)
-			there = s->at;
-		len = there - s->at;
-		s->splitter->cut(s->rules, s->context, place(0, s->text + s->at, len), len, there == s->len,
-				 limits, &cut);
-		cr_assert(cut.items <= limits->items && cut.len <= limits->room);
-		if (cut.len) {
-			take(s, &cut);
-		} else if (there == s->len || len > limits->room) {
-			take_jumbo(s, step);
-		} else {
-			there = s->len - there < step ? s->len : there + step;
-		}
-	}
-	take_missing(s);
-}
-
-static void expect_same(const struct subject *subject, const struct source *want, const struct source *got)
-{
-	for (size_t i = 0; i < want->count && i < got->count; i++)
-		cr_assert(
-			same_seen(&want->seen[i], &got->seen[i]),
-			"%s, record %zu of '%.*s': %zu+%zu line %llu code %d, instead of %zu+%zu line %llu code %d",
-			subject->name, i, (int)want->len, want->text, got->seen[i].at, got->seen[i].len,
-			(unsigned long long)got->seen[i].line, got->seen[i].code, want->seen[i].at,
-			want->seen[i].len, (unsigned long long)want->seen[i].line, want->seen[i].code);
-	cr_assert_eq(want->count, got->count, "%s: '%.*s': %zu records instead of %zu", subject->name,
-		     (int)want->len, want->text, got->count, want->count);
-}
 
 /* ---- what holds for all ------------------------------------------------------------------------- */
 
@@ -299,7 +104,7 @@ static void try_cuts(const struct subject *subject, const char *text, size_t len
 	take_whole(&want);
 	begin_source(&got, &subject->rules, text, len);
 	take_whole(&got);
-	expect_same(subject, &want, &got);
+	expect_same(subject->name, &want, &got);
 	for (size_t i = 0; i < COUNT(items); i++) {
 		for (size_t k = 0; k < COUNT(steps); k++) {
 			struct pen_limits limits = { .items = items[i] };
@@ -307,7 +112,7 @@ static void try_cuts(const struct subject *subject, const char *text, size_t len
 			limits.room = next_random() % 3 ? SIZE_MAX : 1 + next_random() % (len + 1);
 			begin_source(&got, next_random() % 4 ? &subject->rules : &scalar, text, len);
 			take_pieces(&got, steps[k], &limits);
-			expect_same(subject, &want, &got);
+			expect_same(subject->name, &want, &got);
 		}
 	}
 }
@@ -434,4 +239,44 @@ Test(split, a_wrong_record_is_noticed)
 		cr_expect(flaws > 5 || pen_splitter_of(subjects[i].rules.format) == &pen_split_lines,
 			  "%s: %zu flaws", subjects[i].name, flaws);
 	}
+}
+
+Test(split, lines_end_with_lf_or_crlf)
+{
+	static const struct pen_rules lines = { .format = PEN_FORMAT_LINES, .terminator = '\n' };
+	static const struct pen_rules list = { .format = PEN_FORMAT_LINES };
+	static const struct expected of_lines[] = {
+		{ TEXT(""), "" },
+		{ TEXT("a\nb\n"), "<a>0<b>1" },
+		{ TEXT("a\r\n b \r\r\nc"), "<a>0< b \r>1<c>2" },
+		{ TEXT("\n\r\n \n"), "<>0<>1< >2" },
+		{ TEXT("a\rb\n\r"), "<a\rb>0<\r>1" },
+	};
+	static const struct expected of_list[] = {
+		{ TEXT("a\nb\0c\r\0\0d"), "<a\nb>0<c\r>1<>2<d>3" },
+	};
+
+	expect_records(&lines, of_lines, COUNT(of_lines));
+	expect_records(&list, of_list, COUNT(of_list));
+}
+
+Test(split, blank_lines_are_no_items_of_ndjson)
+{
+	static const struct pen_rules ndjson = { .format = PEN_FORMAT_NDJSON, .terminator = '\n' };
+	static const struct expected of_ndjson[] = {
+		{ TEXT("\n{}\n\n \t\r\n[]\r\n"), "<{}>1<[]>4" },
+		{ TEXT(" 1 \n\v\n 2"), "< 1 >0<\v>1< 2>2" },
+		{ TEXT("1 2\n\r\n  "), "<1 2>0" },
+	};
+
+	expect_records(&ndjson, of_ndjson, COUNT(of_ndjson));
+}
+
+Test(split, every_format_that_is_cut_has_its_splitter)
+{
+	cr_expect_eq(pen_splitter_of(PEN_FORMAT_LINES), &pen_split_lines);
+	cr_expect_eq(pen_splitter_of(PEN_FORMAT_NDJSON), &pen_split_lines);
+	cr_expect_eq(pen_splitter_of(PEN_FORMAT_JSON), &pen_split_json);
+	cr_expect_eq(pen_splitter_of(PEN_FORMAT_FRAMES), &pen_split_frames);
+	cr_expect_null(pen_splitter_of(PEN_FORMAT_FILES));
 }

@@ -83,6 +83,27 @@ Test(hash, a_records_digest_is_that_of_length_key_and_value_in_one_piece)
 	}
 }
 
+Test(hash, in_pieces_it_is_the_hash_of_the_whole)
+{
+	const unsigned char *data = sample();
+	struct pen_hash_stream *stream = pen_hash_stream_open();
+
+	cr_assert(stream);
+	for (size_t step = 1; step < 3000; step = step * 7 + 3) {
+		pen_hash_stream_reset(stream);
+		for (size_t at = 0; at <= DATA_MAX; at += step) {
+			struct pen_sum whole = pen_hash128(data, at), sum = pen_hash_stream_sum(stream);
+
+			if (step > 50 || at % 997 == 0)
+				cr_assert(whole.lo == sum.lo && whole.hi == sum.hi, "%zu in steps of %zu", at, step);
+			if (at + step <= DATA_MAX)
+				pen_hash_stream_add(stream, data + at, step);
+		}
+	}
+	pen_hash_stream_close(stream);
+	pen_hash_stream_close(NULL);
+}
+
 Test(hash, a_byte_moved_between_key_and_value_changes_the_digest)
 {
 	struct pen_sum a = pen_hash_record("ab", 2, "c", 1);
