@@ -8,7 +8,8 @@
 #   memory    each allocation fails, once, and with all behind it
 #   refused   the Nth call of each kind fails, with each of six errors
 #   disk      the disk fills up at random points (PEN_POINTS, 12) and has space again, or the run is stopped there
-#   power     the power fails (PEN_CUTS, 60): the file system is shut down under the run, mounted again, verified
+#   power     the power fails (PEN_CUTS, 60): the file system (PEN_FS, ext4 or xfs) is shut down under the run, mounted again,
+#             verified
 #
 # Every fault ends in a store that verifies and, after the same command was run again, equals the uninterrupted one: what
 # was counted stays, what was not is done. Every suite has a control, which is a fault that must be noticed. PEN_SEED
@@ -306,14 +307,15 @@ def disk(suite):
 
 
 class Disk:
-    """An ext4 of its own on a file; what is not on the disk yet goes with the power. Its loop device goes with its mount."""
+    """A file system on a file; what is not on the disk yet goes with the power. Its loop device goes with its mount."""
 
     def __init__(self, suite):
-        needs("mkfs.ext4", "mount")
+        make = "mkfs." + (os.environ.get("PEN_FS") or "ext4")
+        needs(make, "mount")
         self.image, self.mount = suite.path("image"), suite.path("m")
         with open(self.image, "wb") as f:
             f.truncate(400 << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-F", self.image], check=True)
+        subprocess.run([make, "-q", *(("-F",) if make == "mkfs.ext4" else ()), self.image], check=True)
         os.mkdir(self.mount)
         self.on()
 
@@ -325,7 +327,7 @@ class Disk:
     def cut(self):
         fd = os.open(self.mount, os.O_RDONLY)
         try:
-            fcntl.ioctl(fd, 0x8004587D, struct.pack("I", 2))  # EXT4_IOC_SHUTDOWN, journal not flushed
+            fcntl.ioctl(fd, 0x8004587D, struct.pack("I", 2))  # FS_IOC_SHUTDOWN, journal not flushed
         except OSError as why:
             raise Skip("the file system cannot be shut down: %s" % why) from why
         finally:
