@@ -67,8 +67,6 @@ static const char *meta_flaw(const struct meta_page *m, unsigned i, uint32_t pag
 		return "has another page size";
 	if (m->last_page < 1 || m->last_page >= UINT64_MAX / page_size - 1)
 		return "has an impossible last page";
-	if (!root_sane(&m->free_db, m->last_page) || !root_sane(&m->main_db, m->last_page))
-		return "has a root outside the file";
 	if (m->free_db.flags != MDB_INTEGERKEY || m->main_db.flags)
 		return "has flags that no store has";
 	/* A transaction writes the page of its number's parity. */
@@ -138,13 +136,20 @@ static bool check_file(struct pen_audit *audit, int fd)
 		if (!flaw[0] && !flaw[1])
 			break;
 	}
+	/*
+	 * The older page's roots are nobody's: when the disk refuses a meta page, LMDB writes the old number back beside
+	 * the roots that did not come to be, and the next commit overwrites both.
+	 */
+	newest = meta[1].txn > meta[0].txn;
+	if (!flaw[newest] && (!root_sane(&meta[newest].free_db, meta[newest].last_page) ||
+			      !root_sane(&meta[newest].main_db, meta[newest].last_page)))
+		flaw[newest] = "has a root outside the file";
 	for (unsigned i = 0; i < 2; i++)
 		if (flaw[i])
 			pen_audit_say(voice, PEN_INV_FILE, "meta page %u %s", i, flaw[i]);
 	/* LMDB refuses to open the file when either has another magic, version or page size. */
 	if (flaw[0] || flaw[1] || fstat(fd, &st))
 		return false;
-	newest = meta[1].txn > meta[0].txn;
 	if (last_freed(fd, &meta[!newest], page_size) == meta[newest].txn + 1)
 		pen_audit_say(voice, PEN_INV_FILE, "meta page %d is altered: it hides transaction %" PRIu64,
 			      !newest, meta[newest].txn + 1);
