@@ -137,8 +137,8 @@ static bool check_file(struct pen_audit *audit, int fd)
 			break;
 	}
 	/*
-	 * The older page's roots are nobody's: when the disk refuses a meta page, LMDB writes the old number back beside
-	 * the roots that did not come to be, and the next commit overwrites both.
+	 * The older page's roots are nobody's: when the disk refuses a meta page, LMDB writes the old
+	 * number back beside the roots that did not come to be; the next commit overwrites both.
 	 */
 	newest = meta[1].txn > meta[0].txn;
 	if (!flaw[newest] && (!root_sane(&meta[newest].free_db, meta[newest].last_page) ||

@@ -80,6 +80,22 @@ def disk_fails_under_commit(lab):
 
 
 @check
+def page_that_cannot_be_read(lab):
+    """A read error under the store's map comes as SIGBUS."""
+    f = lab.path("f.ndjson", lab.records(20000))
+    p = lab.start("run", f, "--chunk", "100", "--pause-ms", "5")
+    lab.until_counted(p)
+    p.send_signal(signal.SIGBUS)
+    status, err = rest(lab, p)
+    # The sanitizer keeps its own handler.
+    assert (status == 74 and "error[PEN411]" in err and "verify" in err) or "AddressSanitizer" in err, (status, err)
+    lab.verify()
+    o = lab.load(f)
+    assert o["resumed"] and o["items"] == 20000, o
+    lab.verify()
+
+
+@check
 def file_size_limit(lab):
     f = lab.path("f.ndjson", lab.records(20000))
     limit = lambda: __import__("resource").setrlimit(__import__("resource").RLIMIT_FSIZE, (1 << 20, 1 << 20))
