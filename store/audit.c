@@ -55,6 +55,11 @@ static bool root_sane(const struct meta_db *db, uint64_t last_page)
 	return db->root == NO_PAGE ? db->entries == 0 : db->root >= 2 && db->root <= last_page;
 }
 
+static bool roots_sane(const struct meta_page *m)
+{
+	return root_sane(&m->free_db, m->last_page) && root_sane(&m->main_db, m->last_page);
+}
+
 static const char *meta_flaw(const struct meta_page *m, unsigned i, uint32_t page_size)
 {
 	if (m->magic != MDB_MAGIC_NUMBER)
@@ -121,7 +126,7 @@ static bool check_file(struct pen_audit *audit, int fd)
 	struct meta_page meta[2];
 	uint32_t page_size = 0;
 	struct stat st;
-	int newest;
+	int newest = 0;
 
 	/* A writer may be at work: a page that looks torn is read again. */
 	for (int attempt = 0; attempt < 3; attempt++) {
@@ -133,17 +138,16 @@ static bool check_file(struct pen_audit *audit, int fd)
 		}
 		for (unsigned i = 0; i < 2; i++)
 			flaw[i] = meta_flaw(&meta[i], i, page_size);
+		/*
+		 * The older page's roots are nobody's: when the disk refuses a meta page, LMDB writes the old
+		 * number back beside the roots that did not come to be; the next commit overwrites both.
+		 */
+		newest = meta[1].txn > meta[0].txn;
+		if (!flaw[newest] && !roots_sane(&meta[newest]))
+			flaw[newest] = "has a root outside the file";
 		if (!flaw[0] && !flaw[1])
 			break;
 	}
-	/*
-	 * The older page's roots are nobody's: when the disk refuses a meta page, LMDB writes the old
-	 * number back beside the roots that did not come to be; the next commit overwrites both.
-	 */
-	newest = meta[1].txn > meta[0].txn;
-	if (!flaw[newest] && (!root_sane(&meta[newest].free_db, meta[newest].last_page) ||
-			      !root_sane(&meta[newest].main_db, meta[newest].last_page)))
-		flaw[newest] = "has a root outside the file";
 	for (unsigned i = 0; i < 2; i++)
 		if (flaw[i])
 			pen_audit_say(voice, PEN_INV_FILE, "meta page %u %s", i, flaw[i]);
