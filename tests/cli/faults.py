@@ -73,6 +73,7 @@ def disk_fails_under_commit(lab):
                 continue  # a call that is no commit's: the note of who runs the batch
             broken += 1
             assert "error[PEN411]" in p.err and "next start" in p.err, p.err
+            lab.verify()
             o = lab.load(*args)
             assert o["committed"] == 3000 and lab.digest(dataset="d") == lab.digest(dataset="d", store=whole), (call, nth, o)
             lab.verify()
