@@ -259,10 +259,10 @@ struct pen_place pen_feed_place(const struct pen_feed *feed, uint64_t offset, ui
 		.context = feed->context,
 		.offset = offset,
 		.line = line,
-		.passed = feed->behind + (feed->in_tree		? 0 :
-					  feed->decode || feed->archive ? feed->packed :
-					  offset > feed->file.size ? feed->file.size :
-								     offset),
+		.passed = feed->behind + (feed->in_tree			  ? 0
+					  : feed->decode || feed->archive ? feed->packed
+					  : offset > feed->file.size	  ? feed->file.size
+									  : offset),
 		.files = feed->tree_files,
 		.paths = feed->tree_paths,
 		.content = feed->tree_content,
@@ -374,7 +374,9 @@ void pen_feed_close_file(struct pen_feed *feed)
 	feed->waiting = feed->looked = false;
 	feed->carry_len = feed->used = feed->sent = 0;
 	feed->fresh_ns = 0;
-	feed->state = !feed->in_tree ? FEED_SOURCE : feed->rules.format == PEN_FORMAT_FILES ? FEED_PACK : FEED_FILE;
+	feed->state = !feed->in_tree			       ? FEED_SOURCE
+		      : feed->rules.format == PEN_FORMAT_FILES ? FEED_PACK
+							       : FEED_FILE;
 }
 
 void pen_feed_set_format(struct pen_feed *feed, enum pen_format format, struct pen_csv *csv)
@@ -399,7 +401,8 @@ static void wake_reader(void *io)
 	pen_io_wake(io);
 }
 
-bool pen_feed_start_decode(struct pen_feed *feed, enum pen_compression compression, const void *prefix, size_t len)
+bool pen_feed_start_decode(struct pen_feed *feed, enum pen_compression compression, const void *prefix,
+			   size_t len)
 {
 	struct pen_decode_options opt = {
 		.fd = feed->fd,

@@ -60,7 +60,8 @@ static void end_archive(struct pen_feed *feed, int rc)
 
 	pen_feed_seal_pack(feed);
 	if (others)
-		pen_engine_notice(feed->engine, 0, "%s: %llu directories, links and special files are no items", feed->name,
+		pen_engine_notice(feed->engine, 0,
+				  "%s: %llu directories, links and special files are no items", feed->name,
 				  (unsigned long long)others);
 	if (rc < 0) {
 		feed->cut_at = feed->packed;
@@ -77,7 +78,8 @@ static bool have_pack(struct pen_feed *feed)
 	size_t name = strlen(feed->member->path) + 1;
 	struct pen_chunk *pack = feed->pack;
 
-	if (pack && (pack->items >= pen_min(limit, PEN_PACK_FILES) || pack->end == pack->capacity || pack->keys_used + name > pack->keys_cap))
+	if (pack && (pack->items >= pen_min(limit, PEN_PACK_FILES) || pack->end == pack->capacity ||
+		     pack->keys_used + name > pack->keys_cap))
 		pen_feed_seal_pack(feed);
 	return feed->pack || pen_feed_begin_pack(feed);
 }
@@ -142,8 +144,8 @@ static int64_t read_member(struct pen_feed *feed)
 {
 	struct pen_chunk *pack = feed->pack;
 	char *to = feed->holds_jumbo ? feed->engine->jumbo.base : pack->data + pack->end;
-	size_t room = feed->holds_jumbo ? (size_t)feed->engine->chunk_bytes :
-					  pack->capacity - pack->end - (size_t)feed->jumbo_used;
+	size_t room = feed->holds_jumbo ? (size_t)feed->engine->chunk_bytes
+					: pack->capacity - pack->end - (size_t)feed->jumbo_used;
 
 	return pen_archive_read(feed->archive, to + feed->jumbo_used, room, &feed->packed);
 }
@@ -164,7 +166,8 @@ static bool step_member(struct pen_feed *feed)
 		memcpy(feed->pack->data, feed->carry, feed->carry_len);
 		feed->carry_len = 0;
 	}
-	if (!feed->holds_jumbo && feed->pack->end + feed->jumbo_used == feed->pack->capacity && !make_way(feed))
+	if (!feed->holds_jumbo && feed->pack->end + feed->jumbo_used == feed->pack->capacity &&
+	    !make_way(feed))
 		return feed->state == FEED_BREAK;
 	if (!feed->pack)
 		return true;

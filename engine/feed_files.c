@@ -145,7 +145,7 @@ static void open_packed(struct pen_feed *feed)
 		return; /* the read that follows says so */
 	if (packing == PEN_COMPRESSION_AUTO)
 		packing = pen_unpack_sniff(head, (size_t)n);
-	if (pen_plan_decodes(plan, packing, head, (size_t)n))
+	if (pen_source_decodes(plan, packing, head, (size_t)n))
 		(void)pen_feed_start_decode(feed, packing, NULL, 0); /* breaks the file where it fails */
 }
 

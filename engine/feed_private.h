@@ -64,7 +64,7 @@ struct pen_feed {
 
 	/* The source and file that are read. */
 	uint32_t next_source, source;
-	uint32_t summed; /* sources whose sizes `passed` holds */
+	uint32_t summed;	/* sources whose sizes `passed` holds */
 	struct pen_rules rules; /* of the open file; format auto: not told apart yet */
 	const struct pen_splitter *splitter;
 	struct pen_csv *csv;	   /* the reference that keeps rules.csv */
@@ -74,7 +74,7 @@ struct pen_feed {
 	bool waiting;		   /* for the decoder, which wakes the reader */
 	uint64_t packed;	   /* bytes of the file that the decoder has used up */
 	uint64_t behind;	   /* bytes of the sources before this one, and of the tree's files so far */
-	int root, fd; /* the tree's directory; the open file */
+	int root, fd;		   /* the tree's directory; the open file */
 	struct pen_walk *walk;
 	bool in_tree, stream;
 	bool again;		/* a stream whose beginning is to be compared with what was committed of it */
@@ -108,7 +108,7 @@ struct pen_feed {
 
 	/* The jumbo record, and whole files. */
 	uint64_t jumbo_used;
-	uint32_t slot_used; /* bytes of the record's beginning that lie in the chunk's own slot too */
+	uint32_t slot_used;   /* bytes of the record's beginning that lie in the chunk's own slot too */
 	struct pen_seek seek; /* for the jumbo record's end */
 	bool holds_jumbo;
 
@@ -154,7 +154,8 @@ void pen_feed_begin_file(struct pen_feed *feed, const struct pen_place *from);
 /* What the open file holds is known. csv: takes over the reference; NULL where it is no table, or not told yet. */
 void pen_feed_set_format(struct pen_feed *feed, enum pen_format format, struct pen_csv *csv);
 /* From now on the open file's bytes come through a decoder, `prefix` first. False: the file is being broken off. */
-bool pen_feed_start_decode(struct pen_feed *feed, enum pen_compression compression, const void *prefix, size_t len);
+bool pen_feed_start_decode(struct pen_feed *feed, enum pen_compression compression, const void *prefix,
+			   size_t len);
 
 bool pen_feed_step_records(struct pen_feed *feed);
 bool pen_feed_step_jumbo(struct pen_feed *feed);

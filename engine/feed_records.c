@@ -80,7 +80,8 @@ static void look_into_archive(struct pen_feed *feed, const char *text, uint32_t 
 {
 	struct pen_chunk *chunk = feed->chunk;
 
-	if (feed->batch->plan->key_kind == PEN_KEY_POINTER || feed->batch->plan->key_kind == PEN_KEY_OFFSET || feed->passed) {
+	if (feed->batch->plan->key_kind == PEN_KEY_POINTER || feed->batch->plan->key_kind == PEN_KEY_OFFSET ||
+	    feed->passed) {
 		misfit(feed, -PEN_USAGE,
 		       "it is an archive, whose members are files: they take the keys @path, @seq and @content, and no --idempotency-key");
 		return;
@@ -103,13 +104,14 @@ bool pen_feed_look(struct pen_feed *feed)
 	if (!feed->stream || feed->looked)
 		return true;
 	feed->looked = true;
-	if (plan->format == PEN_FORMAT_AUTO && packing == PEN_COMPRESSION_AUTO && pen_archive_sniff(text, len)) {
+	if (plan->format == PEN_FORMAT_AUTO && packing == PEN_COMPRESSION_AUTO &&
+	    pen_archive_sniff(text, len)) {
 		look_into_archive(feed, text, len);
 		return false;
 	}
 	if (packing == PEN_COMPRESSION_AUTO)
 		packing = pen_unpack_sniff(text, len);
-	if (!pen_plan_decodes(plan, packing, text, len))
+	if (!pen_source_decodes(plan, packing, text, len))
 		return true;
 	if (pen_feed_start_decode(feed, packing, text, len))
 		feed->used = feed->sent;
@@ -135,13 +137,16 @@ bool pen_feed_settle(struct pen_feed *feed)
 		       "it is a compressed archive in a stream: name its file, or unpack it into the pipe (zcat FILE | penstock run -)");
 		return false;
 	}
-	rc = pen_plan_sniff(plan, feed->in_tree ? feed->name : "", text, len, feed->eof, &format, &csv, &why);
+	rc = pen_source_sniff(plan, feed->in_tree ? feed->name : "", text, len, feed->eof, &format, &csv,
+			      &why);
 	if (!rc && plan->column && !is_table(format))
-		rc = pen_fail(&why, -PEN_USAGE, 0,
-			      "the key '%s' names a column, and there are none: choose --format csv, or a JSON pointer",
-			      plan->key);
+		rc = pen_fail(
+			&why, -PEN_USAGE, 0,
+			"the key '%s' names a column, and there are none: choose --format csv, or a JSON pointer",
+			plan->key);
 	if (!rc && plan->key_kind == PEN_KEY_PATH && !feed->in_tree)
-		rc = pen_fail(&why, -PEN_USAGE, 0, "@path would give every record the same key: it is for files");
+		rc = pen_fail(&why, -PEN_USAGE, 0,
+			      "@path would give every record the same key: it is for files");
 	if (rc) {
 		pen_csv_unref(csv);
 		misfit(feed, rc, why.text);
@@ -320,7 +325,8 @@ bool pen_feed_step_records(struct pen_feed *feed)
 			return true;
 		target = byte_limit(feed);
 	}
-	return pen_feed_read_on(feed, feed->chunk->data + feed->used, target - feed->used, pen_feed_done_records);
+	return pen_feed_read_on(feed, feed->chunk->data + feed->used, target - feed->used,
+				pen_feed_done_records);
 }
 
 /* Counts what a read brought. False: the file broke. */
@@ -337,8 +343,8 @@ static bool account(struct pen_feed *feed, int64_t got, size_t wanted)
 	if (!pen_feed_still_same(feed))
 		return false;
 	feed->read_at += (uint64_t)got;
-	feed->eof = feed->stream || feed->decode ? got == 0 :
-						   (size_t)got < wanted || feed->read_at >= feed->file.size;
+	feed->eof = feed->stream || feed->decode ? got == 0
+						 : (size_t)got < wanted || feed->read_at >= feed->file.size;
 	return true;
 }
 
@@ -534,7 +540,7 @@ bool pen_feed_step_jumbo(struct pen_feed *feed)
 	if (feed->state == FEED_SKIP)
 		feed->jumbo_used = 0; /* read over and over into its front */
 	return pen_feed_read_on(feed, feed->engine->jumbo.base + feed->jumbo_used, feed->engine->chunk_bytes,
-		       feed->state == FEED_SKIP ? pen_feed_done_skip : pen_feed_done_jumbo);
+				feed->state == FEED_SKIP ? pen_feed_done_skip : pen_feed_done_jumbo);
 }
 
 void pen_feed_done_jumbo(struct pen_feed *feed, int64_t got, size_t wanted)

@@ -257,7 +257,8 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 		.follow_symlinks = pen_cmd_set(cmd, PEN_O_FOLLOW_SYMLINKS),
 		.idempotency_key = text_of(cmd, PEN_O_IDEMPOTENCY_KEY),
 	};
-	(void)on_success(text_of(cmd, PEN_O_ON_SUCCESS), &ret->on_success, &ret->move_to); /* check refuses it */
+	(void)on_success(text_of(cmd, PEN_O_ON_SUCCESS), &ret->on_success,
+			 &ret->move_to); /* check refuses it */
 }
 
 int pen_spec_make(const struct pen_cmd *cmd, struct pen_run *ret, bool *ret_stream)
