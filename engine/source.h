@@ -3,8 +3,8 @@
  * source - what a batch reads from, told apart
  *
  * Expands what was named (globs, "@list"), opens each source once, and says what it is: file, tree or stream; packed
- * or not; an archive, a table, records, lines. What is broken inside a file shows when it is read; what cannot be read at
- * all stops the batch before anything runs.
+ * or not; an archive, a table, records, lines. What is broken inside a file shows when it is read; what cannot be read
+ * at all stops the batch before anything runs.
  *
  *   Threads    one, the reader's.
  *   Memory     owned by the plan.
