@@ -398,6 +398,9 @@ static void prepare_plan(struct pen_sqe *sqe, enum pen_op op, const struct pen_r
 							: "this engine rehearses: it can only plan");
 	else
 		sqe->early = pen_plan_open(spec, op == PEN_OP_OPEN, &sqe->plan, &sqe->why);
+	/* Nothing becomes of sources that are only looked at. */
+	if (op == PEN_OP_PLAN && !sqe->early)
+		sqe->plan->on_success = PEN_SUCCESS_KEEP;
 	prepare(sqe, op, 0);
 }
 
