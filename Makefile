@@ -58,7 +58,7 @@ endif
 C_FLAGS  = -std=c17 $(BASE) $(WARN_C) $(OPT_$(MODE)) $(SAN_$(MODE)) $(CFLAGS) $(MORE)
 CC_FLAGS = -std=c++17 $(BASE) $(WARN_ALL) $(OPT_$(MODE)) $(SAN_$(MODE)) $(SIMDJSON_CFLAGS) $(CXXFLAGS) $(MORE)
 LD_FLAGS = $(SAN_$(MODE)) $(RELRO) -Wl,--as-needed -pthread $(LDFLAGS)
-LIBS     = -lck -luring -llmdb -lxxhash -lisal -lzstd $(SIMDJSON_LIBS) -lstdc++ -ldl
+LIBS     = -lck -luring -llmdb -lxxhash -lisal -lzstd -larchive $(SIMDJSON_LIBS) -lstdc++ -ldl
 # The allocator belongs to programs: a library that brings it cannot be loaded by a running process.
 JEMALLOC_release := -Wl,--no-as-needed -ljemalloc -Wl,--as-needed
 
@@ -125,8 +125,7 @@ unit-ring unit-store unit-engine unit-tools: unit-%: $(B)/run-unit-%
 $(B)/run-unit-%: FORCE
 	@$(if $(filter $*,$(rooms_with_tests)),$(MAKE) --no-print-directory $(B)/unit-$* && $(B)/unit-$*,echo "tests/$*: no tests")
 integration: $(BINARY) ## run the tests of the command alone (tests/cli)
-	@/usr/bin/python3 tests/cli/run.py $(B)/penstock
-	@/usr/bin/python3 tests/cli/plan.py $(B)/penstock
+	@set -e; for t in run formats plan trees; do /usr/bin/python3 tests/cli/$$t.py $(B)/penstock; done
 stress: $(STRESS) ## build and run the race programs (MODE=tsan for the race checker; PEN_SECS each)
 	@set -e; for t in $(STRESS); do echo "== $$t"; rc=0; $$t || rc=$$?; \
 	  case $$rc in 0) ;; 77) echo "skipped: $$t";; *) echo "FAIL $$rc $$t"; exit 1;; esac; done
@@ -261,6 +260,8 @@ $(call programs,$(TORTURE_MAIN)): %: %.o $(TORTURE_OBJ) $(B)/libpenstock.a
 $(TORTURE_SO): %.so: %.o
 	$(call say,LINK)
 	$(Q)$(CC) -shared -pthread -o $@ $< -ldl
+# Its other opinion.
+$(B)/tests/fuzz/fuzz_unpack: LIBS += -lz
 $(FUZZERS): %: %.o $(if $(filter fuzz,$(MODE)),,$(B)/tests/fuzz/replay.o) $(B)/libpenstock.a
 	$(call say,LINK)
 	$(Q)$(program) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) $(LIBS)

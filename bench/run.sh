@@ -77,6 +77,11 @@ if wanted io; then
 	[ -z "$smoke" ] || { files=200; mib=4; }
 	"$B/bench/bench_io" "$dir" $files $mib | stamp "bench_io DIR $files $mib"
 fi
+if wanted decode; then
+	mib=128
+	[ -z "$smoke" ] || mib=4
+	"$B/bench/bench_decode" "$dir" $mib | stamp "bench_decode DIR $mib"
+fi
 series=()
 for name in ${only[@]+"${only[@]}"}; do
 	case $name in lane | json | split | csv | decode | io) ;; *) series+=(--only "$name") ;; esac

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Between looking at a file and unlinking it another program may put a new file in its place; the kernel has no call that
- * does both. The moment is as short as two system calls, and a program that renames files into a directory that is
- * being emptied has that race with every tool.
+ * Between looking at a file and unlinking it another program may put a new file in its place; the kernel has
+ * no call that does both. The moment is as short as two system calls, and a program that renames files into a
+ * directory that is being emptied has that race with every tool.
  */
 #include "engine/aftermath.h"
 

@@ -6,8 +6,8 @@
  * front, drops it, and rings once half the belt is empty: a filler that is woken for every block would sleep
  * for every block.
  *
- * What can go wrong: the taker finds nothing full while the filler sleeps, with fewer than half the blocks
- * back. front rings then, so the two never wait for each other.
+ * What can go wrong: nothing is lost by ringing late. A filler that sleeps has found no block empty, so the taker
+ * still drops all of them before it finds none full, and rings on the way.
  */
 #include "engine/belt.h"
 
@@ -169,13 +169,8 @@ void pen_belt_close(struct pen_belt *belt)
 
 struct pen_block *pen_belt_front(struct pen_belt *belt)
 {
-	if (belt->front)
-		return belt->front;
-	belt->front = pop(&belt->full);
-	if (!belt->front && belt->quiet) {
-		belt->quiet = 0;
-		pen_park_ring(&belt->park);
-	}
+	if (!belt->front)
+		belt->front = pop(&belt->full);
 	return belt->front;
 }
 
@@ -187,5 +182,7 @@ void pen_belt_drop(struct pen_belt *belt)
 	if (++belt->quiet < PEN_BELT_BLOCKS / 2)
 		return;
 	belt->quiet = 0;
+#ifndef PEN_PLANT_BELT_RING /* the race test leaves the ring out and expects to be told */
 	pen_park_ring(&belt->park);
+#endif
 }

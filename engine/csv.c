@@ -4,7 +4,8 @@
  *
  * Every question begins at a row's beginning, so there is nothing to know about what lies before it, with one
  * exception: where a lone CR ends rows, a LF that comes next belongs to it. When a text ends between the two, the
- * context BEHIND_CR says so, and the next text passes over the LF.
+ * context BEHIND_CR says so, and the next text passes over the LF. A source may end there: nothing is missing, and an
+ * empty text has no record.
  */
 #include <stdlib.h>
 

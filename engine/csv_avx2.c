@@ -105,7 +105,7 @@ AVX2 static inline uint64_t inside_quotes(const struct pen_csv *csv, struct carr
 			break;
 		quotes &= ~_blsi_u64(wrong);
 	}
-	carry->inside = (uint64_t)((int64_t)inside >> 63);
+	carry->inside = 0 - (inside >> 63);
 	carry->mid = (begins >> (count - 1) & 1) ^ 1;
 	return inside;
 }

@@ -121,7 +121,8 @@ static bool same(const struct csv_names *names, uint32_t i, uint32_t k)
 /* Is the name at text[used..] one of the sorted ones? */
 static bool is_taken(struct csv_names *names, const uint32_t *sorted, uint32_t len)
 {
-	uint32_t low = 0, high = names->count, probe = names->count;
+	const uint32_t probe = names->count; /* the place behind the last is free */
+	uint32_t low = 0, high = probe;
 
 	names->at[probe] = (struct pen_csv_text){ (uint32_t)names->used, len };
 	while (low < high) {
@@ -195,7 +196,7 @@ bool pen_csv_names_fit(struct csv_names *names)
 	for (uint32_t i = 0; i < names->count; i++)
 		if (!names->at[i].len || pen_csv_is_value(names->text + names->at[i].at, names->at[i].len))
 			return false;
-	sorted = malloc(names->count * sizeof *sorted);
+	sorted = malloc((names->count + 1) * sizeof *sorted);
 	if (!sorted)
 		return false;
 	for (uint32_t i = 0; i < names->count; i++)

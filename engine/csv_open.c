@@ -82,32 +82,46 @@ static uint32_t distance(const char *a, size_t a_len, const char *b, size_t b_le
 	return row[b_len];
 }
 
+/* As much of a name as a sentence bears: whole characters, none of them a control character. */
+static int show_name(char *out, size_t cap, const char *name, size_t len)
+{
+	enum { LONGEST = 48 };
+	int n = (int)len;
+
+	if (len > LONGEST) {
+		n = LONGEST;
+		while (n && ((uint8_t)name[n] & 0xc0) == 0x80)
+			n--;
+	}
+	n = snprintf(out, cap, "%.*s%s", n, name, len > LONGEST ? "..." : "");
+	for (char *p = out; *p; p++)
+		*p = (uint8_t)*p < 0x20 ? '?' : *p;
+	return n;
+}
+
 static int fail_key(const struct csv_names *names, const char *key, struct pen_failure *why)
 {
-	char near[96] = "", list[480];
+	char near[64] = "", list[480], word[64];
 	size_t used = 0;
 	uint32_t best = 3;
-	bool full = false;
 
 	list[0] = '\0';
 	for (uint32_t i = 0; i < names->count; i++) {
-		const char *name = csv_name(names, i);
-		uint32_t len = names->at[i].len, far = distance(key, strlen(key), name, len);
+		uint32_t len = names->at[i].len, far = distance(key, strlen(key), csv_name(names, i), len);
+		int n = show_name(word, sizeof word, csv_name(names, i), len);
 
 		if (far < best && far < len) {
 			best = far;
-			snprintf(near, sizeof near, "; did you mean '%.*s'?", (int)len, name);
+			memcpy(near, word, sizeof near);
 		}
-		if (used + len + 8 < sizeof list)
-			used += (size_t)snprintf(list + used, sizeof list - used, "%s%.*s", i ? ", " : "",
-						 (int)len, name);
-		else if (!full)
-			full = snprintf(list + used, sizeof list - used, ", ...") > 0;
+		if (used + (size_t)n + 8 < sizeof list)
+			used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "",
+						 word);
+		else if (used < sizeof list)
+			used = sizeof list + (size_t)snprintf(list + used, sizeof list - used, ", ...");
 	}
-	for (char *p = list; *p; p++)
-		*p = (uint8_t)*p < 0x20 ? '?' : *p;
-	return pen_fail(why, -PEN_USAGE, 0, "there is no column '%.64s'%s The %u columns: %s", key,
-			*near ? near : ".", names->count, list);
+	return pen_fail(why, -PEN_USAGE, 0, "there is no column '%.64s'%s%s%s The columns: %s", key,
+			*near ? "; did you mean '" : ".", near, *near ? "'?" : "", list);
 }
 
 /* `name` or `#N`. */
@@ -139,6 +153,13 @@ static int find_key(struct pen_csv *csv, const struct csv_names *names, const ch
 
 /* ---- what is given away ---- */
 
+static char *append(char *out, const char *piece)
+{
+	while (*piece)
+		*out++ = *piece++;
+	return out;
+}
+
 /* Moves the names behind the struct and makes the JSON around the cells. */
 static struct pen_csv *build(const struct pen_csv *from, const struct csv_names *names)
 {
@@ -166,14 +187,14 @@ static struct pen_csv *build(const struct pen_csv *from, const struct csv_names 
 		memcpy(out, name, len);
 		out += len;
 		pieces[i].at = (uint32_t)(out - text);
-		out = (char *)memcpy(out, i ? "\",\"" : "{\"", i ? 3 : 2) + (i ? 3 : 2);
+		out = append(out, i ? "\",\"" : "{\"");
 		out = pen_csv_put_json(out, name, len);
-		out = (char *)memcpy(out, "\":\"", 3) + 3;
+		out = append(out, "\":\"");
 		pieces[i].len = (uint32_t)(out - text) - pieces[i].at;
 		csv->row_extra += pieces[i].len;
 	}
 	pieces[names->count] = (struct pen_csv_text){ (uint32_t)(out - text), 2 };
-	memcpy(out, "\"}", 2);
+	append(out, "\"}");
 	csv->row_extra += 2;
 	csv->names = at;
 	csv->pieces = pieces;
@@ -242,13 +263,15 @@ static int find_names(struct pen_csv *csv, const struct pen_csv_options *opt, co
 		pen_csv_names_list(names, opt->header_names);
 	else if (len)
 		pen_csv_names_read(names, csv, text, len, whole);
-	if (!given && len && !names->ended)
+	if (!given && len && !names->ended && !whole)
 		return pen_fail(
 			why, -PEN_USAGE, 0,
 			"the first row does not end within %zu bytes%s: give the column names with --header",
 			len, names->open ? " (a quoted cell is not closed)" : "");
-	csv->header = !given && len && opt->header != PEN_HEADER_NO &&
-		      (opt->header == PEN_HEADER_YES || pen_csv_names_fit(names));
+	/* A first row that is one unclosed quote to the end is no header, but a reject like any other. */
+	csv->header = !given && len && names->ended && opt->header != PEN_HEADER_NO &&
+		      (opt->header == PEN_HEADER_YES ||
+		       (names->count >= guess->columns && pen_csv_names_fit(names)));
 	if (csv->header)
 		skip_header(csv, text, len);
 	else if (!given)

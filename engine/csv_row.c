@@ -79,10 +79,12 @@ static inline char *put_byte(char *out, uint8_t c)
 		*out++ = letter;
 		return out;
 	}
-	memcpy(out, "u00", 3);
-	out[3] = hex[c >> 4];
-	out[4] = hex[c & 15];
-	return out + 5;
+	*out++ = 'u';
+	*out++ = '0';
+	*out++ = '0';
+	*out++ = hex[c >> 4];
+	*out++ = hex[c & 15];
+	return out;
 }
 
 /* A piece, or a cell in steps; up to 15 bytes too many are read and written. */
@@ -323,8 +325,12 @@ const char *pen_csv_bad_utf8(const char *text, size_t len)
 	const uint8_t *p = (const uint8_t *)text, *end = p + len;
 
 	while (p < end) {
-		int n = *p < 0x80 ? 1 : sequence_len(p, end);
+		uint64_t eight = 0x80;
+		int n;
 
+		if (end - p >= 8)
+			memcpy(&eight, p, sizeof eight);
+		n = !(eight & 0x8080808080808080u) ? 8 : *p < 0x80 ? 1 : sequence_len(p, end);
 		if (n <= 0)
 			return (const char *)p;
 		p += n;

@@ -22,9 +22,10 @@
 
 /* So many rows at least must misuse quotes before they are taken for text. */
 #define BAD_QUOTES 3u
+#define FLAWED (1u << 31) /* in widths: a bad row is no preamble, it must not vanish */
 
 struct measure {
-	uint32_t rows, mode, fit; /* fit: rows with `mode` cells, quotes fine */
+	uint32_t rows, mode, fit; /* fit: rows with `mode` cells */
 	uint32_t flawed;	  /* text behind a closing quote, or never closed */
 	uint32_t cells, clean, quoted;
 	uint32_t lead; /* narrower rows in front */
@@ -63,7 +64,7 @@ static void end_cell(struct measure *m, struct reading *r, const struct pen_csv 
 
 static void end_row(struct measure *m, struct reading *r, const struct sample *s, size_t at)
 {
-	s->widths[m->rows++] = r->width;
+	s->widths[m->rows++] = r->width | (r->flawed ? FLAWED : 0);
 	m->flawed += r->flawed;
 	m->quoted += r->quoted;
 	*r = (struct reading){ .row = at + 1, .cell = at + 1 };
@@ -113,7 +114,7 @@ static void find_mode(struct measure *m, const struct sample *s)
 {
 	memset(s->frequency, 0, (s->len + 2) * sizeof *s->frequency);
 	for (uint32_t i = 0; i < m->rows; i++) {
-		uint32_t width = s->widths[i], n = ++s->frequency[width];
+		uint32_t width = s->widths[i] & ~FLAWED, n = ++s->frequency[width];
 
 		if (n > m->fit || (n == m->fit && width > m->mode)) {
 			m->fit = n;
@@ -121,7 +122,7 @@ static void find_mode(struct measure *m, const struct sample *s)
 		}
 	}
 	if (m->fit == 1)
-		m->mode = s->widths[0];
+		m->mode = s->widths[0] & ~FLAWED;
 	while (m->fit > 1 && m->lead < m->rows && s->widths[m->lead] < m->mode)
 		m->lead++;
 	if (m->lead == m->rows || 2 * m->fit < m->rows - m->lead)

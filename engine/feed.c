@@ -493,22 +493,7 @@ static bool step_source(struct pen_feed *feed)
 		(void)pen_feed_still_same(feed); /* changes the state when it is not */
 		break;
 	case PEN_SOURCE_TREE:
-		if (feed->root >= 0)
-			close(feed->root);
-		feed->root = feed->fd;
-		feed->fd = -1;
-		pen_walk_close(feed->walk);
-		feed->walk = NULL;
-		feed->has_ahead = false;
-		rc = pen_walk_open(feed->root, &batch->plan->tree, &feed->walk);
-		feed->checked = !here || !batch->resumed;
-		if (rc) {
-			pen_feed_break(feed, pen_feed_break_code(rc), rc);
-			return true;
-		}
-		pen_aftermath_tree(feed->after, &feed->file);
-		feed->in_tree = true;
-		feed->state = feed->rules.format == PEN_FORMAT_FILES ? FEED_PACK : FEED_FILE;
+		pen_feed_open_tree(feed, here && batch->resumed);
 	}
 	return true;
 }

@@ -99,13 +99,36 @@ static void end_tree(struct pen_feed *feed, int rc)
 		pen_engine_notice(feed->engine, 0, "%s: %llu symbolic links and special files are no items",
 				  feed->batch->plan->sources[feed->source].path, (unsigned long long)others);
 	if (loops)
-		pen_engine_notice(feed->engine, 0,
-				  "%s: %llu symbolic links lead to a directory they lie in and are not followed",
-				  feed->batch->plan->sources[feed->source].path, (unsigned long long)loops);
+		pen_engine_notice(
+			feed->engine, 0,
+			"%s: %llu symbolic links lead to a directory they lie in and are not followed",
+			feed->batch->plan->sources[feed->source].path, (unsigned long long)loops);
 	feed->in_tree = false;
 	feed->state = FEED_SOURCE;
 	if (rc < 0)
 		pen_feed_break(feed, -PEN_SOURCE_BROKE, rc);
+}
+
+void pen_feed_open_tree(struct pen_feed *feed, bool again)
+{
+	int rc;
+
+	if (feed->root >= 0)
+		close(feed->root);
+	feed->root = feed->fd;
+	feed->fd = -1;
+	pen_walk_close(feed->walk);
+	feed->walk = NULL;
+	feed->has_ahead = false;
+	rc = pen_walk_open(feed->root, &feed->batch->plan->tree, &feed->walk);
+	feed->checked = !again;
+	if (rc) {
+		pen_feed_break(feed, pen_feed_break_code(rc), rc);
+		return;
+	}
+	pen_aftermath_tree(feed->after, &feed->file);
+	feed->in_tree = true;
+	feed->state = feed->rules.format == PEN_FORMAT_FILES ? FEED_PACK : FEED_FILE;
 }
 
 /* ---- files that hold records --------------------------------------------------------------- */

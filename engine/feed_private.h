@@ -75,7 +75,7 @@ struct pen_feed {
 	int root, fd; /* the tree's directory; the open file */
 	struct pen_walk *walk;
 	bool in_tree, stream;
-	bool again;		/* a stream whose beginning is committed */
+	bool again;		/* a stream whose beginning is to be compared with what was committed of it */
 	bool checked;		/* the tree behind the checkpoint was compared with what was read then */
 	struct pen_source file; /* facts of the open file, to notice changes */
 	char path[PEN_PATH_BYTES_MAX + 1]; /* below the tree's root */
@@ -92,7 +92,7 @@ struct pen_feed {
 	/* Of an identified stream, what feed_stream.c says; NULL elsewhere. */
 	struct pen_hash_stream *passed, *piece;
 	uint64_t passed_bytes;
-	uint64_t prefix_left; /* bytes to read again, up to the piece or to its end */
+	uint64_t prefix_left; /* bytes to read again */
 
 	/* Records. */
 	struct pen_chunk *chunk; /* being read into */
@@ -177,6 +177,8 @@ bool pen_feed_settle(struct pen_feed *feed);
 bool pen_feed_read_on(struct pen_feed *feed, char *to, size_t len,
 		      void (*done)(struct pen_feed *feed, int64_t got, size_t wanted));
 
+/* The directory in feed->fd is the next source; again: an earlier run ended in it. */
+void pen_feed_open_tree(struct pen_feed *feed, bool again);
 bool pen_feed_step_file(struct pen_feed *feed);
 bool pen_feed_step_pack(struct pen_feed *feed);
 bool pen_feed_step_whole(struct pen_feed *feed);

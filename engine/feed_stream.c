@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Streams: pipes, FIFOs, terminals. They cannot be read twice or from the middle, and have no name that says they are
- * the same again. A batch with an idempotency key gives them one: what was cut is hashed as it passes, the hash of all
- * bytes before the checkpoint is kept with it, and a later run reads as many bytes again, stores none of them, and
- * goes on behind them if their hash is the same. If it is not, or the stream ends before, the batch stays as it is.
+ * Streams: pipes, FIFOs, terminals. They cannot be read twice or from the middle, and have no name that says
+ * they are the same again. A batch with an idempotency key gives them one: what was cut is hashed as it
+ * passes, the hash of all bytes before the checkpoint is kept with it, and a later run reads as many bytes
+ * again, stores none of them, and goes on behind them if their hash is the same. If it is not, or the stream
+ * ends before, the batch stays as it is.
  *
- * A checkpoint may fall inside a chunk (a threshold stopped the batch there), whose hash only the committer can take. So
- * it holds two: `paths` is the hash of the first `files` bytes (up to where its last chunk began), `content` that of
- * the piece from there to `offset`. Both are of bytes, so that another run may cut them otherwise.
+ * A checkpoint may fall inside a chunk (a threshold stopped the batch there), whose hash only the committer
+ * can take. So it holds two: `paths` is the hash of the first `files` bytes (up to where its last chunk
+ * began), `content` that of the piece from there to `offset`. Both are of bytes, so that another run may cut
+ * them otherwise.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -48,7 +50,7 @@ void pen_feed_open_stream(struct pen_feed *feed, const struct pen_place *from)
 			return;
 		}
 		feed->again = from && from->offset;
-		feed->prefix_left = from ? from->files : 0;
+		feed->prefix_left = from ? from->offset : 0;
 	}
 	if (feed->again && from->offset == UINT64_MAX) { /* it broke then, and what was whole of it is in */
 		pen_feed_close_file(feed);
@@ -108,28 +110,23 @@ static void refuse(struct pen_feed *feed, const char *what)
 	pen_feed_stop(feed, -PEN_CHANGED);
 }
 
-/* What was to be read again up to here has been: the bytes before the piece, or the piece too. */
-static void end_prefix(struct pen_feed *feed)
+/* Bytes that were read again. False: they are not those that were committed. */
+static bool pass_again(struct pen_feed *feed, const char *text, size_t len)
 {
 	const struct pen_place *from = &feed->batch->from;
-	bool whole = feed->passed_bytes == from->offset, same;
+	uint64_t before = from->files - feed->passed_bytes;
 
-	if (feed->passed_bytes == from->files)
+	if (feed->again && before <= len) {
+		pen_feed_pass(feed, text, before);
 		begin_piece(feed);
-	same = !memcmp(&feed->tree_paths, &from->paths, sizeof from->paths);
-	if (whole)
-		same = same && !memcmp(&feed->tree_content, &from->content, sizeof from->content);
-	if (!same) {
-		refuse(feed, "does not begin with");
-		return;
+		feed->again = false;
+		text += before;
+		len -= before;
+		if (memcmp(&feed->tree_paths, &from->paths, sizeof from->paths))
+			return false;
 	}
-	feed->prefix_left = from->offset - feed->passed_bytes;
-	if (!whole)
-		return;
-	pen_feed_put_chunk(feed, feed->chunk);
-	feed->chunk = NULL;
-	pen_feed_begin_file(feed, from);
-	feed->state = FEED_RECORDS;
+	pen_feed_pass(feed, text, len);
+	return feed->prefix_left || !memcmp(&feed->tree_content, &from->content, sizeof from->content);
 }
 
 bool pen_feed_step_prefix(struct pen_feed *feed)
@@ -139,10 +136,6 @@ bool pen_feed_step_prefix(struct pen_feed *feed)
 		if (!feed->chunk)
 			return false;
 		feed->used = feed->sent = 0;
-	}
-	if (!feed->prefix_left) { /* the first chunk is all there was */
-		end_prefix(feed);
-		return true;
 	}
 	return pen_feed_read_on(feed, feed->chunk->data + feed->used,
 				(size_t)pen_min(feed->prefix_left, feed->chunk->capacity - feed->used),
@@ -174,8 +167,15 @@ void pen_feed_done_prefix(struct pen_feed *feed, int64_t got, size_t wanted)
 	/* What the stream's first bytes look like decides its format, as it did then. */
 	if (!pen_feed_settle(feed))
 		return;
-	pen_feed_pass(feed, feed->chunk->data, feed->used);
+	if (!pass_again(feed, feed->chunk->data, feed->used)) {
+		refuse(feed, "does not begin with");
+		return;
+	}
 	feed->used = 0;
-	if (!feed->prefix_left)
-		end_prefix(feed);
+	if (feed->prefix_left)
+		return;
+	pen_feed_put_chunk(feed, feed->chunk);
+	feed->chunk = NULL;
+	pen_feed_begin_file(feed, &feed->batch->from);
+	feed->state = FEED_RECORDS;
 }

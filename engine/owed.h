@@ -2,9 +2,9 @@
 /*
  * owed - a durable list of files that something is to be done with
  *
- * STORE/staging/after.ID: a head, then a row a file (or a directory that the next files lie in), then a row that closes
- * it. It is written under another name and takes its own when it is sealed and synced; what bears that name is whole. It is
- * locked as long as it is open, so that no other process takes it for left behind.
+ * STORE/staging/after.ID: a head, then a row a file (or a directory that the next files lie in), then a row
+ * that closes it. It is written under another name and takes its own when it is sealed and synced; what bears
+ * that name is whole. It is locked as long as it is open, so that no other process takes it for left behind.
  *
  *   Threads    one.
  *   Memory     one buffer, however long the list.

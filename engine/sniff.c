@@ -8,7 +8,8 @@
 #include "engine/csv.h"
 #include "engine/json.h"
 
-#define ROWS_MIN 2 /* fewer say nothing about columns */
+#define ROWS_MIN 2   /* fewer say nothing about columns */
+#define LOG_STAMP 16 /* no line of a log is JSON for so many bytes */
 
 struct line {
 	const char *at;
@@ -51,6 +52,15 @@ static bool is_named(const char *name, const char *suffix)
 	return false;
 }
 
+static bool holds_objects(const struct line *array)
+{
+	const char *at = array->at + 1;
+
+	while (at < array->at + array->len && is_blank(*at))
+		at++;
+	return at < array->at + array->len && *at == '{';
+}
+
 /* The first line begins with a brace or bracket. */
 static enum pen_format json(const struct pen_sniff *s, const struct line *first, const char *rest,
 			    const char *end)
@@ -62,7 +72,8 @@ static enum pen_format json(const struct pen_sniff *s, const struct line *first,
 
 	if (is_named(s->name, ".ndjson") || is_named(s->name, ".jsonl"))
 		return PEN_FORMAT_NDJSON;
-	if (valid && *first->at == '[' && first->whole && !more)
+	/* One array, or arrays of objects one after another. Arrays of anything else, a line each, are records. */
+	if (valid && *first->at == '[' && first->whole && (!more || holds_objects(first)))
 		return PEN_FORMAT_JSON;
 	if (valid)
 		return PEN_FORMAT_NDJSON;
@@ -72,8 +83,9 @@ static enum pen_format json(const struct pen_sniff *s, const struct line *first,
 		return PEN_FORMAT_JSON;
 	if (*first->at == '{')
 		return PEN_FORMAT_NDJSON;
-	/* "[2024-05-01 12:00] started" is a line of a log. */
-	return first->len > 1 && strchr("[{\"", first->at[1]) ? PEN_FORMAT_JSON : PEN_FORMAT_LINES;
+	/* "[2024-05-01 12:00] started" is a line of a log; what is JSON for longer than that has a bad element. */
+	return flaw.at >= LOG_STAMP || (first->len > 1 && strchr("[{\"", first->at[1])) ? PEN_FORMAT_JSON :
+											   PEN_FORMAT_LINES;
 }
 
 /* Is every row of the sample as wide as its header? */

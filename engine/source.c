@@ -18,7 +18,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/aftermath.h"
 #include "engine/chunk.h"
 #include "engine/decode.h"
 #include "engine/sniff.h"
@@ -127,26 +126,6 @@ static int join_labels(struct pen_plan *plan, const struct pen_run *run, struct 
 	return 0;
 }
 
-/* A list of items is a source like others, but for its name, which is taken as it stands, and its terminator. */
-static int copy_items(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
-{
-	if (run->source_count)
-		return pen_fail(why, -PEN_USAGE, 0, "a list of items stands instead of sources, not beside them");
-	if (!*run->items)
-		return pen_fail(why, -PEN_USAGE, 0, "the name of the list of items is empty");
-	if (run->format == PEN_FORMAT_AUTO)
-		plan->format = plan->key_kind == PEN_KEY_POINTER ? PEN_FORMAT_NDJSON : PEN_FORMAT_LINES;
-	else if (run->format != PEN_FORMAT_NDJSON && run->format != PEN_FORMAT_LINES)
-		return pen_fail(why, -PEN_USAGE, 0, "a list of items holds lines: its format is ndjson or lines");
-	plan->items = true;
-	plan->terminator = run->items_nul ? 0 : '\n';
-	plan->wanted = calloc(1, sizeof *plan->wanted);
-	if (!plan->wanted || !(plan->wanted[0] = strdup(run->items)))
-		return -ENOMEM;
-	plan->wanted_count = 1;
-	return 0;
-}
-
 static int copy_sources(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
 {
 	if (!run->source_count || run->source_count > PEN_SOURCES_MAX)
@@ -164,32 +143,6 @@ static int copy_sources(struct pen_plan *plan, const struct pen_run *run, struct
 		plan->wanted_count++;
 	}
 	return 0;
-}
-
-/* The directory to move to, from wherever a later run may look. */
-static int copy_aftermath(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
-{
-	const char *to = run->move_to ? run->move_to : "";
-	char cwd[PATH_MAX];
-
-	plan->on_success = run->on_success;
-	if ((plan->on_success == PEN_SUCCESS_MOVE) != (*to != 0))
-		return pen_fail(why, -PEN_USAGE, 0, "to move source files needs a directory, and only that");
-	if (!*to || *to == '/') {
-		plan->move_to = strdup(to);
-	} else if (!getcwd(cwd, sizeof cwd)) {
-		return pen_fail(why, -PEN_USAGE, errno, "this directory has no name: %s", strerror(errno));
-	} else if (asprintf(&plan->move_to, "%s/%s", cwd, to) < 0) {
-		plan->move_to = NULL;
-	}
-	return plan->move_to ? 0 : -ENOMEM;
-}
-
-static int copy_tree(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
-{
-	plan->tree.filter = &plan->filter;
-	plan->tree.follow = run->follow_symlinks;
-	return pen_filter_init(&plan->filter, run, why);
 }
 
 static int check_run(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
@@ -284,9 +237,7 @@ int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret,
 	if (plan->into && plan->key && plan->owner && plan->correlation_id && plan->idempotency_key)
 		rc = join_labels(plan, run, why);
 	if (!rc)
-		rc = copy_tree(plan, run, why);
-	if (!rc)
-		rc = copy_aftermath(plan, run, why);
+		rc = pen_plan_copy_tree(plan, run, why);
 	if (!rc && puts && !run->key)
 		plan->key_kind = PEN_KEY_GIVEN;
 	if (!rc)
@@ -294,7 +245,7 @@ int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret,
 	if (!rc)
 		rc = copy_table(plan, run);
 	if (!rc && !puts)
-		rc = run->items ? copy_items(plan, run, why) : copy_sources(plan, run, why);
+		rc = run->items ? pen_plan_copy_items(plan, run, why) : copy_sources(plan, run, why);
 	if (rc) {
 		if (rc == -ENOMEM)
 			pen_fail(why, rc, ENOMEM, "no memory for a plan");
@@ -524,34 +475,6 @@ static int look_file(struct pen_plan *plan, struct pen_source *source, int fd, c
 	return rc;
 }
 
-static int look_tree(struct pen_plan *plan, struct pen_source *source, int fd, const _Atomic bool *stop,
-		     struct pen_sum *sum, struct pen_failure *why)
-{
-	struct pen_walk *walk = NULL;
-	struct pen_walk_file file;
-	int rc = pen_walk_open(fd, &plan->tree, &walk);
-
-	if (rc)
-		return pen_fail(why, rc == -ENOMEM ? rc : -PEN_SOURCE_OPEN, -rc, "'%s' cannot be listed: %s",
-				source->path, strerror(-rc));
-	source->kind = PEN_SOURCE_TREE;
-	source->format = plan->format ? plan->format : PEN_FORMAT_FILES;
-	while ((rc = pen_walk_next(walk, &file)) > 0) {
-		pen_sum_add(sum, pen_walk_file_hash(&file));
-		source->files++;
-		source->size += file.size;
-		if (atomic_load_explicit(stop,
-					 memory_order_relaxed)) { /* a hint; nothing hangs on its order */
-			rc = pen_fail(why, -PEN_INTERRUPTED_BY, 0, "interrupted while looking at '%s'",
-				      source->path);
-			break;
-		}
-	}
-	source->sum = *sum;
-	pen_walk_close(walk);
-	return rc == -ENOMEM ? pen_fail(why, rc, ENOMEM, "no memory to list '%s'", source->path) : rc;
-}
-
 /* One source: kind, format, size, and its part of the content hashes. */
 static int look(struct pen_plan *plan, struct pen_source *source, const _Atomic bool *stop,
 		struct pen_sum parts[2], struct pen_failure *why)
@@ -589,7 +512,7 @@ static int look(struct pen_plan *plan, struct pen_source *source, const _Atomic 
 		part = 1;
 		source->dev = st.st_dev;
 		source->ino = st.st_ino;
-		rc = look_tree(plan, source, fd, stop, &sum, why);
+		rc = pen_source_look_tree(plan, source, fd, stop, &sum, why);
 	} else if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
 		source->kind = PEN_SOURCE_STREAM;
 		source->format = plan->format;
@@ -645,18 +568,6 @@ static int check_source(const struct pen_plan *plan, const struct pen_source *so
 	return 0;
 }
 
-/* A filter that meets no directory would leave nothing out, against what was asked. */
-static int check_filter(const struct pen_plan *plan, struct pen_failure *why)
-{
-	if (plan->puts || (!plan->filter.include_count && !plan->filter.exclude_count))
-		return 0;
-	for (uint32_t i = 0; i < plan->source_count; i++)
-		if (plan->sources[i].kind == PEN_SOURCE_TREE)
-			return 0;
-	return pen_fail(why, -PEN_USAGE, 0,
-			"--include and --exclude choose among the files of a directory, and no source is one");
-}
-
 /* Appends a length-prefixed string to a growing buffer, so that no two lists of strings look alike. */
 static bool put_string(FILE *f, const char *text)
 {
@@ -697,8 +608,7 @@ static int identify(struct pen_plan *plan, struct pen_failure *why)
 	for (uint32_t i = 0; i < plan->source_count && ok; i++)
 		ok = put_string(f, plan->sources[i].kind == PEN_SOURCE_STREAM	? "-" :
 				   realpath(plan->sources[i].path, path) ? path : plan->sources[i].path);
-	ok = ok && pen_filter_sign(&plan->filter, f) &&
-	     (!plan->tree.follow || put_string(f, "follow"));
+	ok = ok && pen_plan_sign_tree(plan, f);
 	if (fclose(f) || !ok) {
 		free(buf);
 		return pen_fail(why, -ENOMEM, ENOMEM, "no memory for the batch's identity");
@@ -741,9 +651,7 @@ int pen_plan_look(struct pen_plan *plan, const _Atomic bool *stop, struct pen_fa
 	}
 	if (rc)
 		return rc;
-	rc = check_filter(plan, why);
-	if (!rc)
-		rc = pen_aftermath_check(plan, why);
+	rc = pen_plan_check_tree(plan, why);
 	if (rc)
 		return rc;
 	if (streams && (plan->puts || plan->source_count > 1 || !plan->sources[0].size))

@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "engine/csv.h"
 #include "engine/glob.h"
@@ -30,10 +31,10 @@ enum pen_source_kind { PEN_SOURCE_FILE = 1, PEN_SOURCE_TREE, PEN_SOURCE_STREAM }
 struct pen_source {
 	char *path; /* as given */
 	enum pen_source_kind kind;
-	enum pen_format format; /* settled; auto for streams, which the feed tells apart */
+	enum pen_format format;		  /* settled; auto for streams, which the feed tells apart */
 	enum pen_compression compression; /* settled for files */
-	bool decodes;		/* a file whose text must be unpacked or converted */
-	struct pen_csv *csv;	/* of a file that is a table; owned */
+	bool decodes;			  /* a file whose text must be unpacked or converted */
+	struct pen_csv *csv;		  /* of a file that is a table; owned */
 	uint64_t dev, ino, size;
 	int64_t mtime_ns;
 	uint64_t files;	    /* of a tree */
@@ -66,7 +67,7 @@ struct pen_plan {
 	uint32_t chunk_items, pause_ms;
 	uint64_t chunk_bytes;
 	bool fresh;
-	bool puts;     /* opened by the program: no sources */
+	bool puts; /* opened by the program: no sources */
 	struct pen_filter filter;
 	struct pen_walk_options tree; /* how directories are walked */
 	bool items;		      /* the one source is a list of items */
@@ -91,8 +92,19 @@ void pen_plan_close(struct pen_plan *plan);
  */
 int pen_plan_look(struct pen_plan *plan, const _Atomic bool *stop, struct pen_failure *why);
 
+/* source_tree.c, for source.c: options about trees and lists, and what can only be checked once sources are known. */
+int pen_plan_copy_tree(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why);
+/* A list of items is a source like others, but for its name, which is taken as it stands, and its terminator. */
+int pen_plan_copy_items(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why);
+int pen_source_look_tree(struct pen_plan *plan, struct pen_source *source, int fd, const _Atomic bool *stop,
+			 struct pen_sum *sum, struct pen_failure *why);
+int pen_plan_check_tree(const struct pen_plan *plan, struct pen_failure *why);
+/* Writes what of these options belongs to the identity; nothing when all are at their defaults. */
+bool pen_plan_sign_tree(const struct pen_plan *plan, FILE *f);
+
 /* Must the text be unpacked or converted before it is read? */
-bool pen_plan_decodes(const struct pen_plan *plan, enum pen_compression compression, const char *text, size_t len);
+bool pen_plan_decodes(const struct pen_plan *plan, enum pen_compression compression, const char *text,
+		      size_t len);
 /*
  * Finds out what a text is that no name or option tells (streams; files of trees): *ret_format, and for a table its
  * dialect. 0, -PEN_USAGE (the key or a dialect option does not fit), -ENOMEM.

@@ -7,10 +7,12 @@
  *          member begins.
  *   zstd   one block a call.
  *
- * What can go wrong: ISA-L keeps no header across calls (a name split over two inputs loses the flags behind
- * it), so headers are ours. libzstd does not count what it put in the call in which it found an error, so no
- * call is given more than one step of the frame (its own hint, less the next block's header), nor anything
- * while text of the last one waits for room.
+ * What can go wrong
+ *   ISA-L keeps no header across calls (a name split over two inputs loses the flags behind it): headers are
+ *   ours. At a symbol that cannot be, it counts the bytes of a copy it did not make: they are taken back, lest
+ *   what lay in the buffer pass for text.
+ *   libzstd does not count what it put in the call in which it found an error: no call is given more than one step
+ *   of the frame (its own hint, less the next block's header), nor anything while text waits for room.
  *
  * Why ISA-L: it inflates twice as fast as zlib, and a stream has one thread to inflate it.
  */
@@ -27,6 +29,7 @@
 #include "ring/base.h"
 
 #define BLOCK_HEADER 3u /* of zstd */
+#define COPY_MAX 258	/* bytes that one symbol of deflate stands for */
 
 enum gzip_stage { GZIP_FIXED, GZIP_EXTRA_LEN, GZIP_EXTRA, GZIP_NAME, GZIP_COMMENT, GZIP_CRC, GZIP_BODY };
 enum gzip_flag { FLAG_CRC = 2, FLAG_EXTRA = 4, FLAG_NAME = 8, FLAG_COMMENT = 16, FLAG_RESERVED = 0xe0 };
@@ -163,7 +166,10 @@ static int take_body(struct gzip *gzip, struct pen_span *in, struct pen_room *ou
 	s->avail_out = (uint32_t)pen_min(pen_room_left(out), UINT32_MAX / 2);
 	rc = isal_inflate(s);
 	in->at = s->next_in;
-	out->at = s->next_out;
+	if (rc == ISAL_INVALID_LOOKBACK || rc == ISAL_INVALID_SYMBOL)
+		out->at += pen_max(s->next_out - out->at, COPY_MAX) - COPY_MAX;
+	else
+		out->at = s->next_out;
 	if (rc < 0)
 		return -PEN_PACKED_BAD;
 	if (s->block_state == ISAL_BLOCK_FINISH) {

@@ -5,11 +5,11 @@
  *   gzip   every member; zero bytes between and behind members are padding. Header and content checksums
  *          are verified. (BGZF is nothing but many members.)
  *   zstd   every frame; skippable frames are skipped; content checksums are verified where there are any.
- *          Windows up to PEN_UNPACK_WINDOW.
+ *          Windows up to 128 MiB.
  *
  * What can be decoded is put before a failure is said: -PEN_PACKED_CUT when the data ends within a member or
  * frame (an empty input is cut), -PEN_PACKED_BAD when it is corrupt or followed by something else,
- * -PEN_PACKED_WINDOW, -ENOMEM.
+ * -PEN_PACKED_WINDOW, -ENOMEM. (Some 260 bytes in front of a symbol that cannot be in gzip may be withheld.)
  *
  *   Threads    a pen_unpack belongs to one thread at a time; sniff is pure.
  *   Memory     the decompressor's state (100 KiB) and its window, whatever the ratio; nothing per call.

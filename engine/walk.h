@@ -7,9 +7,9 @@
  * not there. A directory that cannot be read is returned with its error, once.
  *
  * Symbolic links are not followed; they and everything else that is no regular file are counted, not returned.
- * With `follow` a link stands for what it leads to, at its own path, as long as that lies below the root; one that leads
- * out of it is returned with -EXDEV (so is one whose target is an absolute path, wherever that leads), one that leads
- * nowhere with its error. A link to a directory it lies in is counted and not followed.
+ * With `follow` a link stands for what it leads to, at its own path, as long as that lies below the root; one
+ * that leads out of it is returned with -EXDEV (so is one whose target is an absolute path, wherever that
+ * leads), one that leads nowhere with its error. A link to a directory it lies in is counted and not followed.
  *
  *   Threads    one.
  *   Limits     paths up to PEN_PATH_BYTES_MAX; what lies deeper is returned with -ENAMETOOLONG under its

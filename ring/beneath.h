@@ -2,10 +2,10 @@
 /*
  * beneath - opens below a directory that cannot lead out of it, whatever others do to the tree meanwhile
  *
- * The kernel decides, in one call (openat2 with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS): there is no moment between a
- * check and its use. Where a filter denies openat2, the path is opened part by part with O_NOFOLLOW, which is as safe
- * and slower; a path with ".." is then refused with -EXDEV, also where it would have stayed inside, and links are
- * never followed.
+ * The kernel decides, in one call (openat2 with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS): there is no
+ * moment between a check and its use. Where a filter denies openat2, the path is opened part by part with
+ * O_NOFOLLOW, which is as safe and slower; a path with ".." is then refused with -EXDEV, also where it would
+ * have stayed inside, and links are never followed.
  *
  *   Threads    any.
  *   Limits     PATH_MAX. Opens are O_CLOEXEC and O_NONBLOCK; the walk holds one descriptor beside dirfd.

@@ -228,8 +228,8 @@ def io_uring_denied(lab):
     lab.run("run", f, "--io", "uring", store=os.path.join(lab.dir, "u"), rc=3, before=(DENY, "1", "io_uring_setup", "--"))
 
 
-def storm(lab, kills, make, args, dataset="default"):
-    f = lab.path("storm.ndjson", make)
+def storm(lab, kills, make, args, dataset="default", name="storm.ndjson"):
+    f = lab.path(name, make)
     whole = os.path.join(lab.dir, "whole")
     lab.load(f, *args, store=whole, rc=(0, 1))
     done = 0

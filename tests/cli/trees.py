@@ -307,10 +307,20 @@ def streams_resume(lab):
 
 @check
 def streams_stopped_inside_a_chunk(lab):
-    data = b"\xef\xbb\xbf" + b"".join(b'{"n":%d}\n' % i if i % 100 else b"bad %d\n" % i for i in range(5000))
-    args = ("--format", "ndjson", "--idempotency-key", "k")
+    data = b"\xef\xbb\xbf" + b"".join(b'{"n":%d}\n' % i if i % 100 < 99 else b"bad %d\n" % i for i in range(5000))
+    for args in (("--idempotency-key", "k"), ("--format", "ndjson", "--idempotency-key", "k", "--key", "@offset")):
+        stopped_inside_a_chunk(lab, data, args)
+        shutil.rmtree(lab.store)
+
+
+def stopped_inside_a_chunk(lab, data, args):
+    o = lab.load("-", *args, "--max-rejects", "2", stdin=data, rc=4)
+    assert o["items"] == 300
+    for at in (1, 5, 500, 1700):
+        other = data[:at] + b"~" + data[at + 1:]
+        assert "PEN308" in lab.run("run", "-", *args, stdin=other, rc=3).err, at
     o = lab.load("-", *args, "--max-rejects", "10", stdin=data, rc=4)
-    assert o["items"] == 1001
+    assert o["items"] == 1100
     for at in (1, 500, 8000):
         other = data[:at] + b"~" + data[at + 1:]
         assert "PEN308" in lab.run("run", "-", *args, stdin=other, rc=3).err, at
@@ -415,6 +425,25 @@ def sources_moved(lab):
     lab.run("run", "q", "--into", "q", "--on-success", "move:rel", cwd=lab.dir)
     assert os.path.exists(lab.path("rel/q"))
     lab.verify()
+
+
+@check
+def planning_touches_nothing(lab):
+    if "plan" not in lab.run("--help").stdout.decode():
+        return
+    for name in ("a", "b/c"):
+        lab.path("t/" + name, b"x")
+    f = lab.path("f", b"1\n")
+    lab.load(f)  # complete before: a run would deal with it at once
+    for what in ("delete", "move:" + lab.path("done")):
+        for source in (lab.path("t"), f):
+            lab.run("plan", source, "--on-success", what, rc=(0, 1))
+            lab.run("plan", source, "--on-success", what, store=os.path.join(lab.dir, "none"), rc=(0, 1, 3))
+    assert os.path.exists(f) and os.path.exists(lab.path("t/b/c")) and not os.path.exists(lab.path("done"))
+    assert not os.listdir(os.path.join(lab.store, "staging"))
+    # The control: a run does.
+    lab.load(f, "--on-success", "delete")
+    assert not os.path.exists(f)
 
 
 @check

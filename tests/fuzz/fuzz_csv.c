@@ -20,19 +20,20 @@
 #include "engine/json.h"
 #include "include/penstock_error.h"
 
-#define HOLD(cond)                                                                                               \
-	do {                                                                                                     \
-		if (!(cond)) {                                                                                   \
-			fprintf(stderr, "fuzz_csv: line %d: %s\n", __LINE__, #cond);                            \
-			abort();                                                                                 \
-		}                                                                                                \
+#define HOLD(cond)                                                                   \
+	do {                                                                         \
+		if (!(cond)) {                                                       \
+			fprintf(stderr, "fuzz_csv: line %d: %s\n", __LINE__, #cond); \
+			abort();                                                     \
+		}                                                                    \
 	} while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct pen_csv *open_table(const struct pen_csv_options *opt, const char *text, size_t len, bool scalar)
+static struct pen_csv *open_table(const struct pen_csv_options *opt, const char *text, size_t len,
+				  bool scalar)
 {
-	struct pen_failure why = {0};
+	struct pen_failure why = { 0 };
 	struct pen_csv *csv = NULL;
 	int rc;
 
@@ -52,7 +53,7 @@ static void take(const struct pen_csv *csv, const struct pen_record *record)
 {
 	uint64_t bound = pen_csv_bound(csv, record->at, record->len, 1);
 	char scratch[16], *out = malloc(bound + PEN_JSON_PADDING);
-	struct pen_csv_taken io = {.out = out, .scratch = scratch, .scratch_cap = sizeof scratch};
+	struct pen_csv_taken io = { .out = out, .scratch = scratch, .scratch_cap = sizeof scratch };
 	struct pen_json_flaw flaw;
 	int rc;
 
@@ -76,7 +77,7 @@ static void take(const struct pen_csv *csv, const struct pen_record *record)
 static void seek(const struct pen_rules *rules, uint32_t context, const char *text, size_t len, size_t piece,
 		 const struct pen_record *record, size_t used)
 {
-	struct pen_seek seek = {.rules = rules, .context = context};
+	struct pen_seek seek = { .rules = rules, .context = context };
 	size_t at = 0, n = 0;
 
 	while (at < len) {
@@ -101,12 +102,13 @@ static void seek(const struct pen_rules *rules, uint32_t context, const char *te
 	HOLD(used == len);
 }
 
-static void compare(const struct pen_csv *fast, const struct pen_csv *exact, char *text, size_t len, uint8_t set,
-		    size_t piece)
+static void compare(const struct pen_csv *fast, const struct pen_csv *exact, char *text, size_t len,
+		    uint8_t set, size_t piece)
 {
-	const struct pen_rules a = {.format = PEN_FORMAT_CSV, .csv = fast};
-	const struct pen_rules b = {.format = PEN_FORMAT_CSV, .csv = exact};
-	struct pen_limits limits = {.items = set & 1 ? 3 : UINT32_MAX, .room = set & 2 ? 3 * piece : SIZE_MAX};
+	const struct pen_rules a = { .format = PEN_FORMAT_CSV, .csv = fast };
+	const struct pen_rules b = { .format = PEN_FORMAT_CSV, .csv = exact };
+	struct pen_limits limits = { .items = set & 1 ? 3 : UINT32_MAX,
+				     .room = set & 2 ? 3 * piece : SIZE_MAX };
 	struct pen_cut x, y;
 	struct pen_split s, t;
 	struct pen_record p, q;
@@ -121,8 +123,8 @@ static void compare(const struct pen_csv *fast, const struct pen_csv *exact, cha
 		HOLD(x.len + pen_csv_bound(fast, text, x.len, x.items) <= limits.room);
 		HOLD(pen_csv_bound(fast, text, len, 1) == pen_csv_bound(exact, text, len, 1));
 	}
-	s = (struct pen_split){.rules = &a, .at = text, .end = text + x.len};
-	t = (struct pen_split){.rules = &b, .at = text, .end = text + x.len};
+	s = (struct pen_split){ .rules = &a, .at = text, .end = text + x.len };
+	t = (struct pen_split){ .rules = &b, .at = text, .end = text + x.len };
 	for (;;) {
 		bool more;
 
@@ -132,7 +134,8 @@ static void compare(const struct pen_csv *fast, const struct pen_csv *exact, cha
 		HOLD(pen_split_csv.next(&t, &q) == more && s.at == t.at && s.lines == t.lines);
 		if (!more)
 			break;
-		HOLD(p.at == q.at && p.len == q.len && p.line == q.line && p.code == q.code && p.column == q.column);
+		HOLD(p.at == q.at && p.len == q.len && p.line == q.line && p.code == q.code &&
+		     p.column == q.column);
 		items++;
 		seek(&a, 0, p.at, (size_t)(text + x.len - p.at), piece, &p, (size_t)(s.at - p.at));
 		take(fast, &p);
@@ -142,8 +145,8 @@ static void compare(const struct pen_csv *fast, const struct pen_csv *exact, cha
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const int delimiters[] = {0, ',', ';', '\t'}, escapes[] = {0, '\\', PEN_CSV_NONE, '"'};
-	struct pen_csv_options opt = {.format = PEN_FORMAT_CSV};
+	static const int delimiters[] = { 0, ',', ';', '\t' }, escapes[] = { 0, '\\', PEN_CSV_NONE, '"' };
+	struct pen_csv_options opt = { .format = PEN_FORMAT_CSV };
 	struct pen_csv *fast, *exact;
 	uint8_t set = size > 1 ? data[0] : 0;
 	size_t piece = size > 1 ? data[1] + 1u : 1, len = size > 1 ? size - 2 : 0;

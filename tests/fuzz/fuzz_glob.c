@@ -2,9 +2,9 @@
 /*
  * fuzz_glob - the matcher against a naive one that tries every way
  *
- * An input is a pattern, a newline, and a path. Where the pattern parses and is short enough for the naive matcher, both
- * must agree; whatever it is, matching must end. The naive one is held to Python's fnmatch in what the two
- * have in common by the seeds, which tests/cli/trees.py walks through too.
+ * An input is a pattern, a newline, and a path. Where the pattern parses and is short enough for the naive
+ * matcher, both must agree; whatever it is, matching must end.
+ * A broken promise aborts. (tests/cli/trees.py holds the matcher to Python's fnmatch.)
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -103,7 +103,7 @@ Test(pages, estimates_lie_within_15_percent_of_real_stores)
 		pen_pages_init(&pages, 4096);
 		real = real_bytes(store, load, &pages);
 		said = pen_pages_bytes(&pages, load->scattered ? 0 : load->records, true);
-		cr_log_warn("%s: %lu of %lu, %.3f", load->name, said, real, (double)said / (double)real);
+		cr_log_info("%s: %lu of %lu, %.3f", load->name, said, real, (double)said / (double)real);
 		cr_expect(said > real * 85 / 100 && said < real * 115 / 100, "%s: %lu of %lu", load->name,
 			  said, real);
 		/* The control: taken for the other order, a load of small values is not met. */

@@ -28,7 +28,11 @@ build()
 {
 	plant=${3:+-DPEN_PLANT_$3}
 	$CC $flags $plant -c ring/park.c -o "$out/$1.park.o" &&
-	$CC $flags $plant -fsanitize=thread tests/stress/$2.c $sources "$out/$1.park.o" -o "$out/$1" -lck
+	case $2 in
+	decode) more='ring/error.c engine/decode.c engine/belt.c engine/inflow.c engine/recode.c engine/unpack.c -lisal -lzstd' ;;
+	*) more='' ;;
+	esac
+	$CC $flags $plant -fsanitize=thread tests/stress/$2.c $sources "$out/$1.park.o" $more -o "$out/$1" -lck
 }
 
 # run NAME PROGRAM PLANT WANT: WANT is pass, race (the race checker's report) or check (the program's own)
@@ -70,6 +74,9 @@ fanin FANIN_CLOSE check
 park - pass
 park PARK_TICKET check
 park PARK_WAKE check
+decode - pass
+decode LANE_PUBLISH race
+decode BELT_RING check
 gauge - pass
 gauge GAUGE_FLIP check
 gauge GAUGE_RECHECK check

@@ -24,6 +24,7 @@ doors=(
 	'xxh[a-z0-9_]*\.h=^(ring|bench|tests)/'
 	'lmdb\.h=^(store|bench|tests)/'
 	'simdjson(/|\.h)=^(engine/simdjson\.cc$|bench/|tests/)'
+	'archive(_entry)?\.h=^(engine/archive\.c$|bench/|tests/)'
 	'isa-l(/|\.h)|zstd[a-z_]*\.h|zlib\.h=^(engine/unpack\.c$|bench/|tests/)'
 	'jemalloc/=^(tools|bench|tests)/'
 	'criterion/=^tests/'

@@ -7,8 +7,9 @@
 # missing. Needs root or sudo then, and otherwise prints the command that somebody else has to run.
 set -euo pipefail
 
-build=(g++ pkg-config liburing-dev libck-dev liblmdb-dev libjemalloc-dev libsimdjson-dev libxxhash-dev libisal-dev libzstd-dev
-	libcriterion-dev lmdb-utils python3 python3-lmdb libseccomp-dev jq strace)
+build=(g++ pkg-config liburing-dev libck-dev liblmdb-dev libjemalloc-dev libsimdjson-dev libxxhash-dev
+	libisal-dev libzstd-dev libarchive-dev zlib1g-dev libcriterion-dev lmdb-utils python3 python3-lmdb libseccomp-dev
+	jq strace zstd)
 lint=(clang clang-tidy clang-format cppcheck)
 torture=(xfsprogs e2fsprogs util-linux strace)
 arm64=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)

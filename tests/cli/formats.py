@@ -1,0 +1,312 @@
+#!/usr/bin/python3
+# formats - what an item is, in every container, dialect and encoding, judged from outside
+#
+#   tests/cli/formats.py PENSTOCK [WORD]      only checks whose name contains WORD
+#
+# The laboratory, and the environment, are run.py's.
+import csv
+import gzip
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import zlib
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import run
+from run import KILLS, PENSTOCK, be, check, storm
+
+run.CHECKS.clear()
+
+
+def zstd(data, *options):
+    return subprocess.run(["zstd", "-qc", *options], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+def bgzf(data, size=5000):
+    """gzip as bgzip writes it: many small members, an empty one last."""
+    out = b""
+    for i in range(0, len(data), size):
+        out += gzip.compress(data[i:i + size])
+    return out + gzip.compress(b"")
+
+
+def rows(lab, n):
+    """Cells with everything that quotes are for."""
+    r = lab.random
+    texts = ["plain", "with, comma", 'say "hi"', "two\nlines", "", "caf\u00e9 \u20ac", "tab\there", "back\\slash", "x" * 300]
+    return [["%06d" % i, r.choice(texts), str(r.randrange(10**9)), r.choice(texts)] for i in range(n)]
+
+
+HEAD = ["id", "name", "number", "note"]
+
+
+def as_csv(table, head=HEAD, **kw):
+    out = io.StringIO()
+    w = csv.writer(out, **dict(dict(lineterminator="\n"), **kw))
+    w.writerow(head)
+    w.writerows(table)
+    return out.getvalue().encode()
+
+
+def as_objects(table, head=HEAD):
+    return [json.dumps(dict(zip(head, row)), ensure_ascii=False, separators=(",", ":")) for row in table]
+
+
+def values(lab, dataset):
+    return [v for _, v in lab.dump(dataset)]
+
+
+def rejects(lab, batch):
+    return [(i["seq"], i["code"], i["offset"], i["line"]) for i in lab.lines("items", batch, "--state", "rejected")]
+
+
+@check
+def one_digest_whatever_the_container(lab):
+    table = rows(lab, 3000)
+    objects = as_objects(table)
+    nd = "".join(o + "\n" for o in objects).encode()
+    plain = as_csv(table)
+    key = ("--key", "/id")
+    containers = {
+        "a.ndjson": nd, "b.jsonl.gz": gzip.compress(nd), "c.ndjson.zst": zstd(nd), "d.ndjson.bgz": bgzf(nd),
+        "e.zst": b"\x50\x2a\x4d\x18\x04\0\0\0skip" + zstd(nd[:70000], "--long=27") + zstd(nd[70000:]),
+        "f.json": ("[" + ",\n ".join(objects) + "]").encode(), "g.json": ("[" + ",".join(objects) + "]").encode(),
+        "h.json": ("[" + ",".join(objects[:900]) + "]\n[" + ",".join(objects[900:]) + "]").encode(),
+        "i.json.gz": gzip.compress(("[\n" + ",\n".join(objects) + "\n]\n").encode()),
+        "j.csv": plain, "k.csv.gz": gzip.compress(plain), "l.csv": as_csv(table, lineterminator="\r\n"),
+        "m.csv": b"\xef\xbb\xbf" + plain, "n.csv": as_csv(table, delimiter=";"), "o.tsv": as_csv(table, delimiter="\t"),
+        "p.csv": as_csv(table, quoting=csv.QUOTE_ALL), "q.csv": as_csv(table, delimiter="|").rstrip(b"\n"),
+        "r.csv": plain.decode().encode("utf-16"), "s.csv.zst": zstd(plain.decode().encode("utf-16-be").join([b"\xfe\xff", b""])),
+        "t.csv": as_csv(table, quoting=csv.QUOTE_ALL, doublequote=False, escapechar="\\"),
+    }
+    # An escape in the dialect also stands before itself.
+    reference = None
+    for name, data in containers.items():
+        f = lab.path(name, data)
+        o = lab.load(f, *key, "--into", name)
+        assert o["committed"] == len(table), (name, o)
+        digest = lab.digest(dataset=name)
+        reference = reference or digest
+        assert digest == reference, (name, lab.dump(name)[:2])
+        with open(f, "rb") as stdin:
+            p = subprocess.run([PENSTOCK, "--store", lab.store, "run", "-", *key, "--into", name + "-", "--progress", "none"],
+                               stdin=stdin, stderr=subprocess.PIPE)
+        assert p.returncode == 0, (name, p.stderr)
+        assert lab.digest(dataset=name + "-") == reference, name
+    lab.verify()
+    # The control: one other byte in one record is another digest.
+    lab.load(lab.path("z.ndjson", nd.replace(b'"id":"000017"', b'"id":"000017x"')), *key, "--into", "z")
+    assert lab.digest(dataset="z") != reference
+
+
+@check
+def one_digest_whatever_the_chunks(lab):
+    table = rows(lab, 2500)
+    table[77][1] = "long " * 30000  # larger than most chunks
+    table[78][3] = '"\n' * 5000
+    objects = as_objects(table)
+    inputs = {"a.csv": as_csv(table), "b.json": ("[" + ",".join(objects) + "]").encode(), "c.csv.gz": gzip.compress(as_csv(table)),
+              "d.ndjson": "".join(o + "\n" for o in objects).encode()}
+    reference = None
+    for name, data in inputs.items():
+        f = lab.path(name, data)
+        for size, jobs in (("1KiB", 1), ("3000", 8), ("64KiB", 2), ("256KiB", 3), ("4MiB", 8)):
+            store = lab.path("%s-%s" % (name, size))
+            o = lab.load(f, "--key", "/id", "--chunk-bytes", size, "--jobs", jobs, store=store)
+            assert o["committed"] == len(table), (name, size, o)
+            reference = reference or lab.digest(store=store)
+            assert lab.digest(store=store) == reference, (name, size)
+        lab.verify(store=store)
+
+
+@check
+def json_documents(lab):
+    def load(text, rc=0, **kw):
+        load.n += 1
+        o = lab.load(lab.path("%d" % load.n, text), "--format", "json", "--into", str(load.n), rc=rc, **kw)
+        return o, values(lab, str(load.n)) if o["committed"] else []
+    load.n = 0
+    assert load('[{"a":1}, [1,2],\n"x",3]')[1] == [b'{"a":1}', b"[1,2]", b'"x"', b"3"]
+    assert load('{"a":\n 1}\n{"b":2}')[1] == [b'{"a":\n 1}', b'{"b":2}']
+    assert load("[1][2] [3]\n")[1] == [b"1", b"2", b"3"]
+    assert load("[]")[0]["items"] == 0 and load(" [ ]\n")[0]["items"] == 0 and load("")[0]["items"] == 0
+    o, v = load('[{"a":1},{"b":2},{"c":', 1)
+    assert v == [b'{"a":1}', b'{"b":2}'] and rejects(lab, o["batch"]) == [(2, "PEN1043", 17, 1)], rejects(lab, o["batch"])
+    o, v = load("[1,2,", 1)
+    assert v == [b"1", b"2"] and [r[:2] for r in rejects(lab, o["batch"])] == [(2, "PEN1043")]
+    o, v = load('[1,\n{"a" 1},\n3]', 1)
+    assert v == [b"1", b"3"] and rejects(lab, o["batch"]) == [(1, "PEN1042", 4, 2)]
+    o, v = load("[1,,2]", 1)
+    assert v == [b"1", b"2"] and o["rejected"] == 1
+    lab.verify()
+
+
+@check
+def frames(lab):
+    records = [b"one", b"", b"\0\1\2", b"x" * 70000, b"last"]
+    heads = {"u32be": lambda n: struct.pack(">I", n), "u32le": lambda n: struct.pack("<I", n),
+             "leb128": lambda n: bytes((n >> i & 127) | (128 if n >> i + 7 else 0) for i in range(0, 35, 7) if i == 0 or n >> i)}
+    for kind, head in heads.items():
+        text = b"".join(head(len(r)) + r for r in records)
+        lab.load(lab.path(kind, text), "--format", "frames:" + kind, "--into", kind)
+        assert values(lab, kind) == records, kind
+        o = lab.load(lab.path(kind + "-cut", text[:-2]), "--format", "frames:" + kind, "--into", kind + "-cut", rc=1)
+        assert values(lab, kind + "-cut") == records[:-1], kind
+        r = lab.lines("items", o["batch"])
+        assert len(r) == 1 and r[0]["code"] == "PEN1054" and r[0]["raw"] == "la", r
+    small = [r for r in records if len(r) < 65536]
+    lab.load(lab.path("u16", b"".join(struct.pack(">H", len(r)) + r for r in small)), "--format", "frames:u16be", "--into", "u16")
+    assert values(lab, "u16") == small
+    # A length that nobody can have meant is passed over, not believed.
+    o = lab.load(lab.path("wild", struct.pack(">I", 1) + b"a" + struct.pack(">I", 0xFFFFFFFF) + b"b"), "--format", "frames:u32be",
+                 "--into", "wild", rc=1)
+    assert values(lab, "wild") == [b"a"] and o["rejected"] == 1
+    o = lab.load(lab.path("large", b"".join(struct.pack(">I", len(r)) + r for r in records)), "--format", "frames:u32be",
+                 "--max-record", "1000", "--into", "large", rc=1)
+    assert values(lab, "large") == [r for r in records if len(r) <= 1000] and [r["code"] for r in lab.lines("items", o["batch"])] == ["PEN1040"]
+    lab.verify()
+
+
+@check
+def table_rows(lab):
+    text = 'id,name\n1,a\n2\n3,x,y\n4,"q"z\n\n5,"two\nlines"\n6,\xff\n7,b"c\n8,"open'
+    o = lab.load(lab.path("t.csv", text.encode("latin-1")), "--key", "id", rc=1)
+    assert [(k, json.loads(v)["name"]) for k, v in lab.dump()] == [(b"1", "a"), (b"5", "two\nlines"), (b"7", 'b"c')]
+    assert [(r[0], r[1], r[3]) for r in rejects(lab, o["batch"])] == [
+        (1, "PEN1053", 3), (2, "PEN1053", 4), (3, "PEN1051", 5), (5, "PEN1044", 9), (7, "PEN1052", 11)], rejects(lab, o["batch"])
+    f = lab.path("u.csv", "1;x\n2;y\n")
+    lab.load(f, "--header", "no", "--into", "no")
+    assert values(lab, "no") == [b'{"c1":"1","c2":"x"}', b'{"c1":"2","c2":"y"}']
+    lab.load(f, "--header", "k,v", "--key", "k", "--into", "names")
+    assert lab.dump("names") == [(b"1", b'{"k":"1","v":"x"}'), (b"2", b'{"k":"2","v":"y"}')]
+    lab.load(f, "--header", "no", "--key", "#2", "--value", "raw", "--into", "raw")
+    assert lab.dump("raw") == [(b"x", b"1;x"), (b"y", b"2;y")]
+    p = lab.run("run", f, "--key", "nome", "--header", "name,value", rc=2)
+    assert "name" in p.err, p.err
+    p = lab.run("run", lab.path("pre.csv", "made by X\n\nid,name\n1,a\n2,b\n"), "--key", "id", "--into", "pre")
+    assert "header with 2 columns" in p.err and [k for k, _ in lab.dump("pre")] == [b"1", b"2"], p.err
+    lab.verify()
+
+
+@check
+def encodings(lab):
+    text = "id,name\n1,na\u00efve \u20ac\n2,\u201cq\u201d\n"
+    want = [b"na\xc3\xafve \xe2\x82\xac", "\u201cq\u201d".encode()]
+    for name in ("utf-16le", "utf-16be", "windows-1252"):
+        lab.load(lab.path(name + ".csv", text.encode(name)), "--encoding", name, "--key", "id", "--into", name)
+        assert [json.loads(v)["name"].encode() for v in values(lab, name)] == want, name
+    lab.load(lab.path("l1.csv", "id,name\n1,caf\u00e9\n".encode("latin-1")), "--encoding", "latin-1", "--into", "l1")
+    assert json.loads(values(lab, "l1")[0])["name"] == "caf\u00e9"
+    bad = "a\nb\n".encode("utf-16le") + b"\x00\xd8" + "c\n".encode("utf-16le")
+    o = lab.load(lab.path("bad", bad), "--encoding", "utf-16le", "--format", "lines", "--into", "bad", rc=1)
+    assert values(lab, "bad")[:2] == [b"a", b"b"] and [r["code"] for r in lab.lines("items", o["batch"])] == ["PEN1058"]
+    lab.verify()
+
+
+@check
+def packed_streams_that_break(lab):
+    text = lab.records(20000).encode()
+    whole = {"gz": gzip.compress(text), "zst": zstd(text)}
+    for kind, data in whole.items():
+        lab.load(lab.path("padded." + kind, data + b"\0" * 700 if kind == "gz" else data), "--key", "/id", "--into", kind)
+        n = len(lab.dump(kind))
+        middle = len(data) * 2 // 3
+        corrupt = data[:middle] + bytes(b ^ 0x5A for b in data[middle:middle + 40]) + data[middle + 40:]
+        for name, bad, codes in (("cut", data[:middle], ("PEN1055",)), ("corrupt", corrupt, ("PEN1056",)), ("tail", data + b"tail", ("PEN1056",))):
+            f = lab.path("%s.%s" % (name, kind), bad)
+            p = lab.run("run", f, "--key", "/id", "--into", name + kind, "--json", "--progress", "none", rc=1)
+            o = json.loads(p.stdout)
+            assert f in p.err and "at byte" in p.err, p.err[:500]
+            r = lab.lines("items", o["batch"])
+            assert r[-1]["code"] in codes and r[-1]["source"] == f, (name, r[-1])
+            got = dict(lab.dump(name + kind))
+            if (name, kind) == ("corrupt", "gz"):
+                continue  # its checksum stands at the end: what came before is only known to be wrong there
+            assert o["rejected"] == 1, (name, o)
+            assert 0 < len(got) <= n and got.items() <= dict(lab.dump(kind)).items(), (name, len(got), n)
+            assert name == "tail" or len(got) < n
+    # Other sources go on.
+    o = lab.load(lab.path("cut.gz"), lab.path("padded.zst"), "--key", "/id", "--into", "both", rc=1)
+    assert o["rejected"] == 1 and len(lab.dump("both")) == n
+    lab.load(lab.path("padded.gz"), "--compression", "none", "--format", "lines", "--into", "asis")
+    assert b"".join(v for v in values(lab, "asis"))[:2] == b"\x1f\x8b"
+    lab.verify()
+
+
+@check
+def a_bomb_costs_no_memory(lab):
+    z = zlib.compressobj(9, zlib.DEFLATED, 31)
+    block, bomb = b"\0" * (1 << 20), b'{"n":1}\n'
+    data = z.compress(bomb) + b"".join(z.compress(block) for _ in range(600)) + z.compress(b'\n{"n":2}\n') + z.flush()
+    f = lab.path("bomb.ndjson.gz", data)
+    o = lab.load(f, "--max-record", "1MiB", rc=1)
+    assert values(lab, "default") == [b'{"n":1}', b'{"n":2}'] and o["rejected"] == 1
+    r = lab.lines("items", o["batch"])[0]
+    assert r["code"] == "PEN1040" and r["line"] == 2, r
+    lab.verify()
+
+
+@check
+def kill_storm_packed_table(lab):
+    table = rows(lab, 25000)
+    storm(lab, max(KILLS // 5, 4), gzip.compress(as_csv(table) + b'broken,"x"y,1,2\n' + as_csv(table[:9000])), ("--key", "@seq"), name="f.csv.gz")
+
+
+@check
+def kill_storm_documents(lab):
+    objects = as_objects(rows(lab, 30000))
+    storm(lab, max(KILLS // 5, 4), ("[" + ",\n".join(objects) + "]").encode(), ("--key", "@offset"), name="f.json")
+
+
+@check
+def a_threshold_inside_a_document(lab):
+    """What is committed ends at the same item whatever the chunks, and the run goes on inside the array."""
+    items = ["%d" % i for i in range(500)]
+    for i in (100, 200, 300):
+        items[i] = "{bad}"
+    f = lab.path("f.json", "[" + ",".join(items) + "]")
+    o = lab.load(f, "--max-rejects", "1", rc=4)
+    assert (o["items"], o["rejected"]) == (201, 2), o
+    o = lab.load(f, rc=1)
+    assert o["resumed"] and (o["items"], o["rejected"]) == (500, 3), o
+    assert values(lab, "default") == [i.encode() for i in items if i != "{bad}"]
+    g = lab.path("g.csv", "id,n\n" + "".join("%d,%d\n" % (i, i) if i not in (100, 200, 300) else "%d\n" % i for i in range(500)))
+    o = lab.load(g, "--max-rejects", "1", "--key", "id", "--into", "g", rc=4)
+    assert (o["items"], o["rejected"]) == (201, 2), o
+    o = lab.load(g, "--key", "id", "--into", "g", rc=1)
+    assert o["resumed"] and (o["items"], o["rejected"]) == (500, 3) and len(lab.dump("g")) == 497, o
+    lab.verify()
+
+
+@check
+def told_apart(lab):
+    cases = (
+        ("a", '{"a":1}\n{"a":2}\n', "ndjson", 2), ("b", "[1,2,3]", "json", 3), ("c", "[\n1,\n2\n]\n", "json", 2),
+        ("d.ndjson", "[1,2,3]\n", "ndjson", 1), ("e", "[1]\n[2]\n", "ndjson", 2), ("f", '{\n "a": 1\n}\n', "json", 1),
+        ("g", "2024-01-01 00:00:00,123 INFO one, two\n2024-01-01 00:00:01,456 WARN three\n", "lines", 2),
+        ("h", "id,name,size\n1,a,2\n2,b,3\n", "csv", 2), ("i", "name\tsize\na\t1\nb\t2\n", "tsv", 2), ("j.csv", "a\nb\n", "csv", 1),
+        ("k", "Dear Sir,\nwe write, hereby, to you\n", "lines", 2), ("l", "[2024-05-01] started\n", "lines", 1), ("m", "1\n2\n", "ndjson", 2))
+    for name, text, fmt, n in cases:
+        o = lab.load(lab.path(name, text), "--into", name, rc=(0, 1))
+        got = json.loads(lab.run("status", o["batch"], "--json").stdout)["format"]
+        assert (got, o["items"]) == (fmt, n), (name, got, o)
+    lab.verify()
+
+
+@check
+def trees_of_records(lab):
+    table = rows(lab, 900)
+    lab.path("t/1/a.csv", as_csv(table[:300]))
+    lab.path("t/1/b.csv.gz", gzip.compress(as_csv(table[300:600], delimiter=";")))
+    lab.path("t/2/c.csv", as_csv(table[600:]).decode().encode("utf-16"))
+    o = lab.load(lab.path("t"), "--format", "csv", "--key", "id")
+    assert o["committed"] == 900
+    assert values(lab, "default") == [x.encode() for x in as_objects(table)]
+    lab.verify()
+
+
+if __name__ == "__main__":
+    sys.exit(run.main())
