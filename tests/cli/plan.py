@@ -300,8 +300,20 @@ def size(lab):
         ratio = said["growth_bytes"] / bytes_
         assert 0.85 <= ratio <= 1.15, (name, ratio)
         assert (said["appended"] == n) == (name == "sorted"), (name, said["appended"])
-        # Alike a batch that was large enough: its pace is told.
-        assert (said["pace_batch"] is None) == (said["pace_s"] is None) and (said["pace_batch"] or name != "overflow"), said
+
+
+@check
+def pace(lab):
+    f = lab.path("f.ndjson", lab.records(12000))
+    assert lab.plan(f)["pace_batch"] is None
+    done = lab.run(f, "--chunk", "1000", "--pause-ms", "20")
+    g = lab.path("g.ndjson", lab.records(24000))
+    said = lab.plan(g)
+    expected = said["bytes"] / done["bytes"] * done["seconds"]
+    assert said["pace_batch"] == done["batch"] and 0.5 < said["pace_s"] / expected < 1.5, (said["pace_s"], expected)
+    # Others are no measure.
+    assert lab.plan(g, "--key", "/id", "--into", "other")["pace_s"] is None
+    assert lab.plan(g, "--durability", "group")["pace_s"] is None
 
 
 @check
