@@ -65,7 +65,10 @@ static void json_size(const struct pen_outlook *plan, struct pen_jw *jw)
 	pen_jw_u64(jw, "dataset_bytes", f->dataset_bytes);
 	pen_jw_u64(jw, "growth_bytes", f->growth_bytes);
 	pen_jw_u64(jw, "file_bytes", f->file_bytes);
-	pen_jw_u64(jw, "free_disk_bytes", plan->free_bytes);
+	if (plan->free_known)
+		pen_jw_u64(jw, "free_disk_bytes", plan->free_bytes);
+	else
+		pen_jw_null(jw, "free_disk_bytes");
 	pen_jw_u64(jw, "map_bytes", plan->info.map_bytes);
 	pen_jw_milli(jw, "read_s", (f->read_ns + 500000) / 1000000);
 	pen_jw_id(jw, "pace_batch", plan->pace_batch);
@@ -263,7 +266,7 @@ static void print_size(const struct pen_outlook *plan, struct pen_out *out)
 		       pen_text_count(b, f->records));
 	if (f->file_bytes > f->growth_bytes)
 		pen_out_format(out, ", up to %s while it runs", pen_text_bytes(a, f->file_bytes));
-	if (plan->free_bytes)
+	if (plan->free_known)
 		pen_out_format(out, "; %s free", pen_text_bytes(a, plan->free_bytes));
 	pen_out_format(out, "\ntime        more than %s (reading and checking; writing is not tried)",
 		       seconds(a, f->read_ns / 1000000));

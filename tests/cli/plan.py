@@ -317,6 +317,25 @@ def pace(lab):
 
 
 @check
+def small_disk(lab):
+    mount = lab.path("m")
+    os.mkdir(mount)
+    if os.getuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", mount], stderr=subprocess.DEVNULL).returncode:
+        return
+    try:
+        f = lab.path("f.ndjson", lab.records(60000))
+        said = lab.plan(f, store=os.path.join(mount, "store"), rc=0)
+        assert [x["limit"] for x in said["limits"]] == ["disk"] and 0 < said["free_disk_bytes"] <= 4 << 20, said["limits"]
+        assert lab.plan(f, rc=0)["limits"] == []
+        with open(os.path.join(mount, "filler"), "wb") as out:
+            out.write(b"x" * (4 << 20))
+        said = lab.plan(f, store=os.path.join(mount, "store"), rc=0)
+        assert said["free_disk_bytes"] == 0 and said["limits"][0]["code"] == "PEN410", said
+    finally:
+        subprocess.run(["umount", "-l", mount])
+
+
+@check
 def no_store_is_made(lab):
     f = lab.path("in/f.ndjson", lab.records(10))
     home = lab.path("home")
