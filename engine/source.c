@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/archive.h"
 #include "engine/chunk.h"
 #include "engine/decode.h"
 #include "engine/sniff.h"
@@ -408,6 +409,23 @@ int pen_plan_sniff(const struct pen_plan *plan, const char *name, const char *te
 	return pen_csv_open(&opt, text, len, whole, ret_csv, why);
 }
 
+/* An archive that is named gives its members, packed or not, unless its bytes are wanted as they are. */
+static bool is_archive(const struct pen_plan *plan, struct pen_source *source, int fd, const char *sample, size_t len)
+{
+	char head[2 * PEN_ARCHIVE_MAGIC];
+	bool whole;
+
+	if (plan->compression == PEN_COMPRESSION_NONE ||
+	    (plan->format != PEN_FORMAT_AUTO && plan->format != PEN_FORMAT_FILES))
+		return false;
+	source->compression = pen_unpack_sniff(sample, len);
+	if (source->compression == PEN_COMPRESSION_NONE)
+		source->archive = pen_archive_sniff(sample, len);
+	else if (!pen_decode_sample(fd, source->compression, PEN_ENCODING_UTF8, head, sizeof head, &len, &whole))
+		source->archive = pen_archive_sniff(head, len);
+	return source->archive;
+}
+
 /* What a file holds, by its first bytes. They lie in sample, as they are in the file. */
 static int sniff(const struct pen_plan *plan, struct pen_source *source, int fd, char *sample, size_t len,
 		 struct pen_failure *why)
@@ -416,6 +434,10 @@ static int sniff(const struct pen_plan *plan, struct pen_source *source, int fd,
 	struct pen_failure table = { 0 };
 	int rc = 0;
 
+	if (is_archive(plan, source, fd, sample, len)) {
+		source->format = PEN_FORMAT_FILES;
+		return 0;
+	}
 	source->compression = plan->compression;
 	if (plan->compression == PEN_COMPRESSION_AUTO)
 		source->compression = plan->format == PEN_FORMAT_FILES ? PEN_COMPRESSION_NONE :
@@ -546,7 +568,7 @@ static int check_source(const struct pen_plan *plan, const struct pen_source *so
 	if (source->format == PEN_FORMAT_FRAMES && plan->key_kind == PEN_KEY_POINTER)
 		return pen_fail(why, -PEN_USAGE, 0, "frames have no fields: the key '%s' needs another format",
 				plan->key);
-	if (source->compression > PEN_COMPRESSION_NONE && source->format == PEN_FORMAT_FILES)
+	if (source->compression > PEN_COMPRESSION_NONE && source->format == PEN_FORMAT_FILES && !source->archive)
 		return pen_fail(why, -PEN_USAGE, 0,
 				"'%s': files are taken as they are, without --compression", source->path);
 	if (source->format == PEN_FORMAT_LINES && plan->key_kind == PEN_KEY_POINTER)
@@ -554,7 +576,9 @@ static int check_source(const struct pen_plan *plan, const struct pen_source *so
 			why, -PEN_USAGE, 0,
 			"'%s' holds plain lines, which have no fields: the key '%s' needs another format",
 			source->path, plan->key);
-	if (plan->key_kind == PEN_KEY_PATH && source->format != PEN_FORMAT_FILES)
+	/* A stream may turn out to be an archive. */
+	if (plan->key_kind == PEN_KEY_PATH && source->format != PEN_FORMAT_FILES &&
+	    !(source->kind == PEN_SOURCE_STREAM && source->format == PEN_FORMAT_AUTO))
 		return pen_fail(
 			why, -PEN_USAGE, 0,
 			"@path would give every record of '%s' the same key: it is for --format files",

@@ -34,6 +34,7 @@ struct pen_source {
 	enum pen_format format;		  /* settled; auto for streams, which the feed tells apart */
 	enum pen_compression compression; /* settled for files */
 	bool decodes;			  /* a file whose text must be unpacked or converted */
+	bool archive;				  /* a file whose members are the items */
 	struct pen_csv *csv;		  /* of a file that is a table; owned */
 	uint64_t dev, ino, size;
 	int64_t mtime_ns;

@@ -40,19 +40,32 @@ static struct bench *bench_open(enum pen_duplicate policy)
 	struct bench *b = calloc(1, sizeof *b);
 	struct pen_failure why = { 0 };
 	struct pen_txn *txn;
-	struct pen_facts facts = { .dataset = "d", .key = "@given", .owner = "o", .correlation_id = "", .idempotency_key = "",
-				   .sources = "f", .sources_len = 1, .labels = "" };
+	struct pen_facts facts = { .dataset = "d",
+				   .key = "@given",
+				   .owner = "o",
+				   .correlation_id = "",
+				   .idempotency_key = "",
+				   .sources = "f",
+				   .sources_len = 1,
+				   .labels = "" };
 	struct pen_dataset *ds;
 
 	cr_assert(b);
 	(void)snprintf(name, sizeof name, "s%u", number++);
 	store = scratch_store(name);
 	txn = scratch_begin(store);
-	b->source = (struct pen_source){ .path = (char *)"f", .kind = PEN_SOURCE_FILE, .format = PEN_FORMAT_LINES };
-	b->plan = (struct pen_plan){ .sources = &b->source, .source_count = 1, .into = (char *)"d", .on_duplicate = policy,
+	b->source = (struct pen_source){ .path = (char *)"f",
+					 .kind = PEN_SOURCE_FILE,
+					 .format = PEN_FORMAT_LINES };
+	b->plan = (struct pen_plan){ .sources = &b->source,
+				     .source_count = 1,
+				     .into = (char *)"d",
+				     .on_duplicate = policy,
 				     .key_kind = PEN_KEY_GIVEN };
 	cr_assert_eq(pen_dataset_use(txn, "d", PEN_KEY_GIVEN, &ds, &why), 0, "%s", why.text);
-	b->batch = (struct pen_batch){ .plan = &b->plan, .id = pen_ledger_new_id(txn), .dataset_id = pen_dataset_id(ds),
+	b->batch = (struct pen_batch){ .plan = &b->plan,
+				       .id = pen_ledger_new_id(txn),
+				       .dataset_id = pen_dataset_id(ds),
 				       .lock_fd = -1 };
 	b->batch.standing.fixed.id = facts.fixed.id = b->batch.id;
 	facts.fixed.dataset_id = b->batch.dataset_id;
@@ -62,7 +75,8 @@ static struct bench *bench_open(enum pen_duplicate policy)
 	cr_assert_eq(pen_dataset_save(ds), 0);
 	cr_assert_eq(pen_txn_commit(txn, &why), 0, "%s", why.text);
 	for (uint32_t i = 0; i < PEN_COUNT(b->chunks); i++) {
-		b->slots[i] = aligned_alloc(PEN_LINE_PAIR, pen_round_up(pen_chunk_slot_bytes(1024), PEN_LINE_PAIR));
+		b->slots[i] =
+			aligned_alloc(PEN_LINE_PAIR, pen_round_up(pen_chunk_slot_bytes(1024), PEN_LINE_PAIR));
 		cr_assert(b->slots[i]);
 		pen_chunk_bind(&b->chunks[i], i, b->slots[i], 1024);
 	}
@@ -105,8 +119,13 @@ static void add_line(struct pen_chunk *c, const char *line, size_t len, uint32_t
 		return;
 	}
 	e = &c->table[c->entry_count++];
-	*e = (struct pen_entry){ .key_at = at, .key_len = 1, .flags = PEN_KEY_IN_DATA, .at = at + 2, .len = (uint32_t)len - 2,
-				 .item = item, .line = item };
+	*e = (struct pen_entry){ .key_at = at,
+				 .key_len = 1,
+				 .flags = PEN_KEY_IN_DATA,
+				 .at = at + 2,
+				 .len = (uint32_t)len - 2,
+				 .item = item,
+				 .line = item };
 	memcpy(front, line, 1);
 	e->prefix = pen_get_be64(front);
 	pen_sum_add(&c->sums[pen_hash_bucket(line, 1)], pen_hash_record(line, 1, line + 2, len - 2));
@@ -174,7 +193,8 @@ static struct pen_outcome apply(struct bench *b, bool commit)
 
 	for (uint32_t i = 0; i < b->count; i++)
 		list[i] = &b->chunks[i];
-	cr_assert_eq(pen_group_apply(group, txn, &b->batch, list, b->count, 1000, 10, &out, &why), 0, "%s", why.text);
+	cr_assert_eq(pen_group_apply(group, txn, &b->batch, list, b->count, 1000, 10, &out, &why), 0, "%s",
+		     why.text);
 	cr_assert_eq(pen_ledger_save(txn, out.standing), 0);
 	if (!commit) {
 		pen_txn_abort(txn);
@@ -199,8 +219,8 @@ static const char *records(void)
 	text[0] = 0;
 	cr_assert_eq(pen_scan_open(store, "d", &all, &cur), 0);
 	while (pen_scan_next(cur, &key, &value) == 1)
-		at += (size_t)snprintf(text + at, sizeof text - at, "%.*s=%.*s ", (int)key.len, (const char *)key.data,
-				       (int)value.len, (const char *)value.data);
+		at += (size_t)snprintf(text + at, sizeof text - at, "%.*s=%.*s ", (int)key.len,
+				       (const char *)key.data, (int)value.len, (const char *)value.data);
 	pen_cursor_close(cur);
 	return text;
 }
@@ -215,7 +235,8 @@ static const char *rows(struct bench *b)
 	text[0] = 0;
 	cr_assert_eq(pen_items_open(store, b->batch.id, 0, 0, -1, &cur), 0);
 	while (pen_items_next(cur, &item) == 1)
-		at += (size_t)snprintf(text + at, sizeof text - at, "%d:%d@%d ", (int)item.seq, -item.code, (int)item.line);
+		at += (size_t)snprintf(text + at, sizeof text - at, "%d:%d@%d ", (int)item.seq, -item.code,
+				       (int)item.line);
 	pen_cursor_close(cur);
 	return text;
 }
@@ -375,7 +396,8 @@ Test(group, a_threshold_stops_at_its_item)
 				chunk(b, cuts[k].chunks[c]);
 			out = apply(b, true);
 			s = &out.standing->fixed;
-			cr_expect_str_eq(records(), cases[i].records, "max %zu, cut %zu: %s", i, k, records());
+			cr_expect_str_eq(records(), cases[i].records, "max %zu, cut %zu: %s", i, k,
+					 records());
 			cr_expect_eq(s->applied.items, cases[i].items);
 			cr_expect_eq(s->applied.rejected, cases[i].rejected);
 			cr_expect_eq(out.over, cases[i].max < 3 ? -PEN_STOPPED_BY : 0);
@@ -383,7 +405,8 @@ Test(group, a_threshold_stops_at_its_item)
 			/* The place stands behind the last item taken: "a 1" and "!x" with line ends are 4 and 3 bytes. */
 			for (unsigned n = 0; n < cases[i].items; n++)
 				place += n % 2 ? 3 : 4;
-			cr_expect_eq(s->place_offset, place, "max %zu, cut %zu: %d", i, k, (int)s->place_offset);
+			cr_expect_eq(s->place_offset, place, "max %zu, cut %zu: %d", i, k,
+				     (int)s->place_offset);
 			cr_expect_eq(s->place_line, cases[i].items);
 			adds_up(&out);
 			bench_close(b);

@@ -65,33 +65,59 @@ Test(source, requests_that_are_not_well_formed)
 	} cases[] = {
 		{ "no size", { .sources = &one, .source_count = 1 }, -PEN_USAGE },
 		{ "no sources", { .size = sizeof(struct pen_run) }, -PEN_USAGE },
-		{ "an empty name", { .size = sizeof(struct pen_run), .sources = &nothing, .source_count = 1 }, -PEN_USAGE },
-		{ "too many", { .size = sizeof(struct pen_run), .sources = &one, .source_count = PEN_SOURCES_MAX + 1 },
+		{ "an empty name",
+		  { .size = sizeof(struct pen_run), .sources = &nothing, .source_count = 1 },
 		  -PEN_USAGE },
-		{ "dataset", { .size = sizeof(struct pen_run), .sources = &one, .source_count = 1, .into = "penstock.x" },
+		{ "too many",
+		  { .size = sizeof(struct pen_run), .sources = &one, .source_count = PEN_SOURCES_MAX + 1 },
+		  -PEN_USAGE },
+		{ "dataset",
+		  { .size = sizeof(struct pen_run),
+		    .sources = &one,
+		    .source_count = 1,
+		    .into = "penstock.x" },
 		  -PEN_DATASET_NAME },
 		{ "uuid",
-		  { .size = sizeof(struct pen_run), .sources = &one, .source_count = 1, .correlation_id = "nope" },
+		  { .size = sizeof(struct pen_run),
+		    .sources = &one,
+		    .source_count = 1,
+		    .correlation_id = "nope" },
 		  -PEN_USAGE },
 		{ "label",
-		  { .size = sizeof(struct pen_run), .sources = &one, .source_count = 1, .labels = &label, .label_count = 1 },
+		  { .size = sizeof(struct pen_run),
+		    .sources = &one,
+		    .source_count = 1,
+		    .labels = &label,
+		    .label_count = 1 },
 		  -PEN_USAGE },
 		{ "pointer",
 		  { .size = sizeof(struct pen_run), .sources = &one, .source_count = 1, .key = "/a~2" },
 		  -PEN_USAGE },
 		{ "record",
-		  { .size = sizeof(struct pen_run), .sources = &one, .source_count = 1, .max_record = PEN_RECORD_MAX + 1ull },
+		  { .size = sizeof(struct pen_run),
+		    .sources = &one,
+		    .source_count = 1,
+		    .max_record = PEN_RECORD_MAX + 1ull },
 		  -PEN_USAGE },
 		{ "chunk items",
-		  { .size = sizeof(struct pen_run), .sources = &one, .source_count = 1, .chunk_items = PEN_CHUNK_ITEMS + 1 },
+		  { .size = sizeof(struct pen_run),
+		    .sources = &one,
+		    .source_count = 1,
+		    .chunk_items = PEN_CHUNK_ITEMS + 1 },
 		  -PEN_USAGE },
 		{ "chunk bytes",
 		  { .size = sizeof(struct pen_run), .sources = &one, .source_count = 1, .chunk_bytes = 1 },
 		  -PEN_USAGE },
 		{ "fields of lines",
-		  { .size = sizeof(struct pen_run), .sources = &one, .source_count = 1, .key = "/a", .format = PEN_FORMAT_LINES },
+		  { .size = sizeof(struct pen_run),
+		    .sources = &one,
+		    .source_count = 1,
+		    .key = "/a",
+		    .format = PEN_FORMAT_LINES },
 		  -PEN_USAGE },
-		{ "well formed", { .size = sizeof(struct pen_run), .sources = &one, .source_count = 1, .key = "/a" }, 0 },
+		{ "well formed",
+		  { .size = sizeof(struct pen_run), .sources = &one, .source_count = 1, .key = "/a" },
+		  0 },
 	};
 
 	for (size_t i = 0; i < PEN_COUNT(cases); i++) {
@@ -110,8 +136,13 @@ Test(source, a_plan_owns_its_strings)
 {
 	char into[] = "things", key[] = "/k", path[] = "p", label[] = "a=b";
 	const char *paths = path, *labels = label;
-	struct pen_run run = { .size = sizeof run, .sources = &paths, .source_count = 1, .into = into, .key = key,
-			       .labels = &labels, .label_count = 1 };
+	struct pen_run run = { .size = sizeof run,
+			       .sources = &paths,
+			       .source_count = 1,
+			       .into = into,
+			       .key = key,
+			       .labels = &labels,
+			       .label_count = 1 };
 	struct pen_failure why = { 0 };
 	struct pen_plan *plan;
 
@@ -135,10 +166,14 @@ Test(source, the_first_line_tells_the_format)
 		const char *name, *text;
 		enum pen_format format;
 	} cases[] = {
-		{ "a", "{\"a\":1}\n{\"a\":2}\n", PEN_FORMAT_NDJSON }, { "b", "\n\n  {\"a\":1}\n", PEN_FORMAT_NDJSON },
-		{ "c", "\xef\xbb\xbf{\"a\":1}\n", PEN_FORMAT_NDJSON },	 { "d", "1\n2\n", PEN_FORMAT_NDJSON },
-		{ "e", "words of text\n", PEN_FORMAT_LINES },		 { "f", "{broken\n", PEN_FORMAT_NDJSON },
-		{ "g", "\"a\"\n", PEN_FORMAT_NDJSON },			 { "h", "true story\n", PEN_FORMAT_LINES },
+		{ "a", "{\"a\":1}\n{\"a\":2}\n", PEN_FORMAT_NDJSON },
+		{ "b", "\n\n  {\"a\":1}\n", PEN_FORMAT_NDJSON },
+		{ "c", "\xef\xbb\xbf{\"a\":1}\n", PEN_FORMAT_NDJSON },
+		{ "d", "1\n2\n", PEN_FORMAT_NDJSON },
+		{ "e", "words of text\n", PEN_FORMAT_LINES },
+		{ "f", "{broken\n", PEN_FORMAT_NDJSON },
+		{ "g", "\"a\"\n", PEN_FORMAT_NDJSON },
+		{ "h", "true story\n", PEN_FORMAT_LINES },
 	};
 
 	for (size_t i = 0; i < PEN_COUNT(cases); i++) {
@@ -258,7 +293,8 @@ Test(source, a_list_names_a_source_a_line)
 
 	file("a", "1\n");
 	file("b", "22\n");
-	(void)snprintf(text, sizeof text, "%s\r\n\n%s\n%s", scratch_path("b"), scratch_path("a"), scratch_path("[a]"));
+	(void)snprintf(text, sizeof text, "%s\r\n\n%s\n%s", scratch_path("b"), scratch_path("a"),
+		       scratch_path("[a]"));
 	file("list", text);
 	(void)snprintf(at, sizeof at, "@%s", scratch_path("list"));
 	cr_assert_eq(look_with(plain, &source, 1, &plan, &why), 0, "%s", why.text);
@@ -313,8 +349,12 @@ Test(source, options_that_decide_the_result_are_the_identity)
 	} cases[] = {
 		{ "nothing", { .format = PEN_FORMAT_LINES }, true },
 		{ "durability", { .format = PEN_FORMAT_LINES, .durability = PEN_DURABLE_RELAXED }, true },
-		{ "chunks", { .format = PEN_FORMAT_LINES, .chunk_items = 7, .chunk_bytes = 4096, .pause_ms = 1 }, true },
-		{ "rejects", { .format = PEN_FORMAT_LINES, .has_max_rejects = true, .max_rejects = 5 }, true },
+		{ "chunks",
+		  { .format = PEN_FORMAT_LINES, .chunk_items = 7, .chunk_bytes = 4096, .pause_ms = 1 },
+		  true },
+		{ "rejects",
+		  { .format = PEN_FORMAT_LINES, .has_max_rejects = true, .max_rejects = 5 },
+		  true },
 		{ "fresh", { .format = PEN_FORMAT_LINES, .fresh = true }, true },
 		{ "correlation",
 		  { .format = PEN_FORMAT_LINES, .correlation_id = "00000000-0000-4000-8000-000000000000" },

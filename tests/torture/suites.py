@@ -1,0 +1,449 @@
+#!/usr/bin/python3
+# suites - the long fault runs: each prints one line; the last one says N passed, N failed
+#
+#   tests/torture/suites.py PENSTOCK [SUITE]...     (run.sh calls this, in a mount namespace of its own)
+#
+#   kills     random SIGKILLs over real runs (PEN_KILLS, 500)
+#   calls     SIGKILL at each call that writes, of a run that makes its store and of one that finds it
+#   memory    each allocation fails, once, and with all behind it
+#   refused   the Nth call of each kind fails, with each of six errors
+#   disk      the disk fills up at random points (PEN_POINTS, 12) and has space again, or the run is stopped there
+#   power     the power fails (PEN_CUTS, 60): the file system is shut down under the run, mounted again, verified
+#
+# Every fault ends in a store that verifies and, after the same command was run again, equals the uninterrupted one: what
+# was counted stays, what was not is done. Every suite has a control, which is a fault that must be noticed. PEN_SEED
+# repeats the random choices. A suite that the machine does not allow is skipped with the reason.
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../cli"))
+from lab import PENSTOCK, SEED, Lab, Skip  # noqa: E402
+
+BUILD = os.path.join(os.path.dirname(PENSTOCK), "tests/torture")
+HANG_S = 20
+
+
+class Bad(Exception):
+    """What a fault led to, and must not."""
+
+
+class Suite(Lab):
+    def __init__(self, name):
+        super().__init__("torture-" + name)
+        self.points = 0
+        self.bad = []
+        self.kinds = {}
+
+    def note(self, kind):
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+
+    def point(self, what, f, *args):
+        """One fault; counts it, and what went wrong with it."""
+        self.points += 1
+        try:
+            return f(*args)
+        except (Bad, AssertionError, subprocess.TimeoutExpired) as why:
+            self.bad.append("%s: %s" % (what, why))
+            return None
+
+    def small(self, n=3000):
+        """A run that is quick, has rejects, and several transactions."""
+        f = self.path("in.ndjson", "".join('{"id":"%d","n":%d}\n' % (i * 7919 % (n + 1), i) + ("bad\n" if i % 1000 == 500 else "")
+                                           for i in range(n)))
+        self.args = ("run", f, "--key", "/id", "--into", "d", "--chunk", str(n // 10), "--progress", "none")
+        self.whole = os.path.join(self.dir, "whole")
+        self.command(self.args, self.whole, rc=1)
+        self.want = self.digest(dataset="d", store=self.whole)
+
+    def command(self, args, store, rc=(0, 1), **kw):
+        p = subprocess.run([PENSTOCK, "--store", store, *args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120, **kw)
+        if p.returncode not in (rc if isinstance(rc, tuple) else (rc,)):
+            raise Bad("%s: exit %d\n%s" % (args[0], p.returncode, p.stderr.decode("utf-8", "replace")[-600:]))
+        return p.stderr.decode("utf-8", "replace")
+
+    def fresh(self, made):
+        """No store, or one in which something lies already."""
+        shutil.rmtree(self.store, ignore_errors=True)
+        if made:
+            if not hasattr(self, "template"):
+                self.template = os.path.join(self.dir, "template")
+                self.command(("run", self.path("g", "1\n"), "--format", "lines"), self.template)
+            shutil.copytree(self.template, self.store)
+
+    def settled(self, store=None):
+        """The store verifies, the command goes on, and the result is that of a run nobody disturbed."""
+        store = store or self.store
+        if os.path.exists(os.path.join(store, "data.mdb")):
+            self.command(("verify",), store, rc=0)
+        self.command(self.args, store, rc=1)
+        self.command(("verify",), store, rc=0)
+        if self.digest(dataset="d", store=store) != self.want:
+            raise Bad("the store differs from the uninterrupted one")
+
+    def faulted(self, before, **kw):
+        """A run under a fault: exit status and message. It must end, not by a signal, and not without a word."""
+        p = subprocess.run([*before, PENSTOCK, "--store", self.store, *self.args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                           timeout=HANG_S, **kw)
+        err = p.stderr.decode("utf-8", "replace")
+        return p.returncode, err
+
+
+def needs(*tools):
+    for tool in tools:
+        if not shutil.which(tool):
+            raise Skip("there is no " + tool)
+
+
+def strace(*options):
+    return ("strace", "-f", "-qq", *options)
+
+
+def tracing(suite):
+    needs("strace")
+    if subprocess.run(strace("-o", "/dev/null", "true"), stderr=subprocess.DEVNULL).returncode:
+        raise Skip("strace cannot trace here")
+
+
+# ---- kills ---------------------------------------------------------------------------------------
+
+
+def kills(suite):
+    env = dict(os.environ, PEN_KILLS=os.environ.get("PEN_KILLS") or "500", PEN_SEED=str(SEED))
+    p = subprocess.run(["/usr/bin/python3", os.path.join(HERE, "../cli/run.py"), PENSTOCK, "kill_storm"], stdout=subprocess.PIPE, env=env)
+    text = p.stdout.decode("utf-8", "replace")
+    suite.points = int(env["PEN_KILLS"])
+    if p.returncode or not re.search(r"^[1-9]\d* passed, 0 failed", text, re.M):
+        suite.bad.append(text)
+
+
+WRITES = "pwrite64,pwritev,pwritev2,writev,fdatasync,fsync,ftruncate,rename,renameat,renameat2,linkat,mkdirat,unlinkat"
+
+
+def calls(suite):
+    tracing(suite)
+    suite.small()
+
+    def killed(n, made):
+        suite.fresh(made)
+        p = subprocess.run([*strace("-o", "/dev/null", "-e", "trace=" + WRITES, "-e", "inject=%s:signal=SIGKILL:when=%d" % (WRITES, n)),
+                            PENSTOCK, "--store", suite.store, *suite.args], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                           timeout=HANG_S)
+        suite.settled()
+        return p.returncode
+
+    # Calls are counted by thread: where the store has to be made, the first ones are those that make it.
+    for made in (False, True):
+        for n in range(1, 1000):
+            if suite.point("killed at call %d of a run that %s its store" % (n, "finds" if made else "makes"), killed, n, made) == 1:
+                break
+        else:
+            suite.bad.append("no end after 1000 calls")
+        suite.note("runs to their end")
+    if suite.points < 30:
+        suite.bad.append("the control: %d calls that write are too few to be all" % suite.points)
+    missing_record(suite)
+
+
+def missing_record(suite):
+    """The control: a store that lacks one record is told apart, by the comparison and by verify."""
+    import lmdb
+    env = lmdb.open(suite.store, max_dbs=64)
+    with env.begin(write=True) as t:
+        c = t.cursor(env.open_db(b"d", t, create=False))
+        assert c.first() and c.delete()
+    env.close()
+    suite.command(("verify",), suite.store, rc=65)
+    if suite.digest(dataset="d") == suite.want:
+        suite.bad.append("the control: a missing record is not noticed")
+
+
+# ---- memory --------------------------------------------------------------------------------------
+
+
+def memory(suite):
+    preload = os.path.join(BUILD, "oom_preload.so")
+    if not os.path.exists(preload):
+        raise Skip("there is no %s" % preload)
+    suite.small(1000)
+    log = suite.path("log")
+
+    def starved(n, sticky, made):
+        suite.fresh(made)
+        env = dict(os.environ, LD_PRELOAD=preload, OOM_AT=str(n), OOM_LOG=log)
+        if sticky:
+            env["OOM_STICKY"] = "1"
+        status, err = suite.faulted((), env=env)
+        if status < 0 or status not in (0, 1, 3, 74, 75, 127):
+            raise Bad("exit %d\n%s" % (status, err[-600:]))
+        if status not in (0, 1) and not err:
+            raise Bad("exit %d without a word" % status)
+        suite.note("tolerated" if status in (0, 1) else "exit %d" % status)
+        suite.settled()
+
+    for made in (False, True):
+        suite.fresh(made)
+        suite.faulted((), env=dict(os.environ, LD_PRELOAD=preload, OOM_LOG=log))
+        with open(log) as f:
+            count = int(f.read())
+        for sticky in (False, True):
+            for n in range(1, count + 1, 2 if sticky else 1):
+                suite.point("allocation %d of %d%s, %s store" % (n, count, " and all behind it" if sticky else "",
+                                                               "old" if made else "new"), starved, n, sticky, made)
+    if suite.kinds.get("exit 3", 0) < 20:
+        suite.bad.append("the control: %s: allocations that matter did not fail" % suite.kinds)
+
+
+# ---- refused system calls ------------------------------------------------------------------------
+
+REFUSED = ("openat", "openat2", "pwrite64", "writev", "fdatasync", "fsync", "ftruncate", "fcntl", "fstatfs", "statfs", "newfstatat", "read",
+           "pread64", "write", "mmap", "munmap", "madvise", "lseek", "mkdirat", "rename", "flock", "getrandom", "clone3", "socket",
+           "io_uring_setup", "io_uring_enter", "io_uring_register", "futex", "mprotect", "close", "fchmod")
+ERRORS = ("EIO", "ENOSPC", "EINTR", "ENOMEM", "EMFILE", "EAGAIN")
+
+
+def traced_calls(suite, command):
+    """How often each call is made by the first thread of a command that does nothing: those are the loader's."""
+    log = suite.path("loader.log")
+    subprocess.run([*strace("-o", log), PENSTOCK, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    n = {}
+    with open(log) as f:
+        for call in re.findall(r"^\d+ +(\w+)\(", f.read(), re.M):
+            n[call] = n.get(call, 0) + 1
+    return n
+
+
+def refused(suite):
+    tracing(suite)
+    suite.small(1000)
+    log = suite.path("strace.log")
+    loader = traced_calls(suite, ("version",))
+    most = int(os.environ.get("PEN_CALLS") or 6)
+    budget = time.monotonic() + int(os.environ.get("PEN_REFUSED_SECS") or 420)
+
+    def one(call, error, n, made):
+        suite.fresh(made)
+        status, err = suite.faulted(strace("-o", log, "-e", "trace=" + call, "-e", "signal=none", "-e",
+                                           "inject=%s:error=%s:when=%d" % (call, error, n)))
+        with open(log) as f:
+            hit = f.read().count("INJECTED")
+        if not hit:
+            return False
+        early = n <= loader.get(call, 0)  # the loader died, or a library's start: before anything of ours ran
+        if status not in (0, 1, 2, 3, 74, 75) and not early:
+            raise Bad("exit %d\n%s" % (status, err[-600:]))
+        # write is the call that messages are made of.
+        if status not in (0, 1) and not err and not early and call != "write":
+            raise Bad("exit %d without a word" % status)
+        suite.note("tolerated" if status in (0, 1) else "the loader's" if early and status not in (2, 3, 74, 75) else "exit %d" % status)
+        suite.settled()
+        return True
+
+    for made in (True, False):
+        for call in REFUSED:
+            for error in ERRORS:
+                # From the loader's last call on; threads count their own from 1.
+                for n in [*range(1, most + 1), *range(loader.get(call, 0) + 1, loader.get(call, 0) + most + 1)]:
+                    if time.monotonic() > budget:
+                        suite.note("not tried, time is over")
+                        break
+                    if n > most and n <= loader.get(call, 0):
+                        continue
+                    if suite.point("%s call %d: %s, %s store" % (call, n, error, "old" if made else "new"), one, call, error, n, made) is False:
+                        suite.points -= 1
+                        break
+    if suite.kinds.get("exit 74", 0) < 10 or suite.kinds.get("exit 3", 0) < 20:
+        suite.bad.append("the control: %s: commits and openings that fail were not reached" % suite.kinds)
+
+
+# ---- a full disk ---------------------------------------------------------------------------------
+
+
+def disk(suite):
+    suite.small(60000)
+    mount = suite.path("m")
+    os.mkdir(mount)
+    size = os.path.getsize(os.path.join(suite.whole, "data.mdb"))
+
+    def filled(kib, stop):
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dk" % kib, "tmpfs", mount], stderr=subprocess.DEVNULL).returncode:
+            raise Skip("nothing can be mounted here")
+        store = os.path.join(mount, "store")
+        try:
+            p = suite.start(*suite.args, store=store)
+            time.sleep(1.2)
+            if p.poll() is None:
+                suite.note("paused")
+                if stop:
+                    p.send_signal(signal.SIGINT)
+                else:
+                    subprocess.run(["mount", "-o", "remount,size=256m", mount], check=True)
+            err = p.communicate(timeout=60)[1].decode("utf-8", "replace")
+            if p.returncode not in (1, 3, 130) or (p.returncode == 1) == stop or "full" not in err:
+                raise Bad("exit %d\n%s" % (p.returncode, err[-600:]))
+            subprocess.run(["mount", "-o", "remount,size=256m", mount], check=True)
+            suite.settled(store)
+        finally:
+            subprocess.run(["umount", "-l", mount])
+
+    for i in range(int(os.environ.get("PEN_POINTS") or 12)):
+        kib = suite.random.randrange(size // 10, size * 9 // 10) // 1024
+        suite.point("a disk of %d KiB" % kib, filled, kib, i % 2 == 1)
+    if not suite.kinds.get("paused"):
+        suite.bad.append("the control: the disk was never full")
+
+
+# ---- power ---------------------------------------------------------------------------------------
+
+
+class Disk:
+    """An ext4 of its own on a file; what is not on the disk yet goes with the power. Its loop device goes with its mount."""
+
+    def __init__(self, suite):
+        needs("mkfs.ext4", "mount")
+        self.image, self.mount = suite.path("image"), suite.path("m")
+        with open(self.image, "wb") as f:
+            f.truncate(400 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-F", self.image], check=True)
+        os.mkdir(self.mount)
+        self.on()
+
+    def on(self):
+        p = subprocess.run(["mount", "-o", "loop", self.image, self.mount], stderr=subprocess.PIPE)
+        if p.returncode:
+            raise Skip("no loop device can be mounted here: " + p.stderr.decode("utf-8", "replace").strip())
+
+    def cut(self):
+        fd = os.open(self.mount, os.O_RDONLY)
+        try:
+            fcntl.ioctl(fd, 0x8004587D, struct.pack("I", 2))  # EXT4_IOC_SHUTDOWN, journal not flushed
+        except OSError as why:
+            raise Skip("the file system cannot be shut down: %s" % why) from why
+        finally:
+            os.close(fd)
+
+    def off(self):
+        subprocess.run(["umount", self.mount], check=True)
+
+
+def last_counted(err):
+    rows = [json.loads(x) for x in err.splitlines() if x.startswith("{")]
+    return max([r["items"] for r in rows if "items" in r] or [0])
+
+
+def power(suite):
+    suite.small(60000)
+    disk = Disk(suite)
+    store = os.path.join(disk.mount, "store")
+
+    def one(durability, slow, env):
+        """Cuts the power under a run; the items that were counted before it and after it."""
+        args = ("run", suite.args[1], "--key", "/id", "--into", "d", "--durability", durability, "--chunk", "500", "--pause-ms", str(slow))
+        # What is said must be read while the power is on: from a file beside the disk.
+        with open(suite.path("err"), "w+b") as said:
+            p = suite.start(*args, "--progress", "json", store=store, stderr=said, env=env)
+            time.sleep(suite.random.uniform(0.0, 0.2 if suite.random.random() < 0.3 else 1.5))
+            disk.cut()
+            counted = last_counted(open(suite.path("err"), errors="replace").read())
+            try:
+                p.wait(HANG_S)
+            except subprocess.TimeoutExpired:
+                p.kill()
+                p.wait()
+                raise Bad("the run hangs on a dead disk") from None
+            said.seek(0)
+            err = said.read().decode("utf-8", "replace")
+        if p.returncode < 0 or (p.returncode not in (0, 1) and not err):
+            raise Bad("exit %d on a dead disk\n%s" % (p.returncode, err[-600:]))
+        disk.off()
+        disk.on()
+        return counted, last_counted(err)
+
+    def survives(durability, slow, env):
+        counted, _ = one(durability, slow, env)
+        there = 0
+        if os.path.exists(os.path.join(store, "data.mdb")):
+            suite.command(("verify",), store, rc=0)
+            p = subprocess.run([PENSTOCK, "--store", store, "status", "@last", "--json"], stdout=subprocess.PIPE)
+            there = json.loads(p.stdout)["items"] if p.returncode == 0 else 0
+        if durability != "relaxed" and there < counted:
+            raise Bad("%d items were counted, %d are there" % (counted, there))
+        suite.note("counted before the cut" if counted else "nothing counted yet")
+
+    try:
+        cuts = int(os.environ.get("PEN_CUTS") or 60)
+        for i in range(cuts):
+            durability = ("commit", "group", "relaxed")[i % 3]
+            slow = suite.random.choice((0, 2, 10))
+            what = "cut %d, durability %s, pauses of %d ms" % (i, durability, slow)
+            suite.point(what, survives, durability, slow, None)
+            if i // 3 % 3 == 2:  # every third store goes on to its end; the others are cut again where they are
+                suite.point(what, suite.settled, store)
+                suite.points -= 1
+                shutil.rmtree(store, ignore_errors=True)
+        # The control: the same with syncs that do nothing.
+        noticed = 0
+        preload = os.path.join(BUILD, "nosync_preload.so")
+        if not os.path.exists(preload):
+            raise Skip("there is no %s" % preload)
+        for _ in range(8):
+            shutil.rmtree(store, ignore_errors=True)
+            os.sync()
+            try:
+                survives("commit", 2, dict(os.environ, LD_PRELOAD=preload))
+            except Bad:
+                noticed += 1
+        suite.kinds["lying disks noticed"] = noticed
+        if not noticed:
+            suite.bad.append("the control: syncs that do nothing are not noticed")
+    finally:
+        subprocess.run(["umount", "-l", disk.mount], stderr=subprocess.DEVNULL)
+
+
+SUITES = {"kills": kills, "calls": calls, "memory": memory, "refused": refused, "disk": disk, "power": power}
+
+
+def main():
+    wanted = sys.argv[2:] or list(SUITES)
+    for name in wanted:
+        if name not in SUITES:
+            sys.exit("there is no suite %s; there are %s" % (name, " ".join(SUITES)))
+    if os.access("/dev/shm", os.W_OK):  # where syncs cost nothing
+        tempfile.tempdir = "/dev/shm"
+    print("seed %d" % SEED, flush=True)
+    passed = failed = 0
+    for name in wanted:
+        suite, begun, reason = Suite(name), time.monotonic(), None
+        try:
+            SUITES[name](suite)
+        except Skip as why:
+            reason = str(why)
+        except Exception as why:  # a suite that cannot be carried out has failed too
+            suite.bad.append("%s: %s" % (type(why).__name__, why))
+        finally:
+            suite.end()
+        if reason and not suite.bad:
+            print("skip %s: %s" % (name, reason), flush=True)
+            continue
+        kinds = ", ".join("%d %s" % (n, kind) for kind, n in sorted(suite.kinds.items()))
+        print("%s %s: %d points, %d bad, %.0f s%s" % ("FAIL" if suite.bad else "ok  ", name, suite.points, len(suite.bad),
+                                                      time.monotonic() - begun, "; " + kinds if kinds else ""), flush=True)
+        for text in suite.bad[:20]:
+            print("    | " + text.replace("\n", "\n    | "), flush=True)
+        failed += len(suite.bad)
+        passed += max(suite.points - len(suite.bad), 0)
+    print("%d passed, %d failed" % (passed, failed))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
