@@ -222,6 +222,9 @@ int pen_txn_commit(struct pen_txn *txn, struct pen_failure *why)
 		pen_store_sweep(store);
 	}
 	txn_free(txn, !code);
+	/* A short write on a full disk comes from LMDB as EIO, which would send people to the cables. */
+	if (code == -PEN_DISK_FULL && rc == EIO)
+		rc = ENOSPC;
 	return code ? pen_fail(why, code, rc > 0 ? rc : 0, "a commit to the store %s failed: %s", store->path,
 			       mdb_strerror(rc)) : 0;
 }

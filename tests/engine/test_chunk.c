@@ -42,7 +42,8 @@ Test(chunk, parts_of_a_slot_do_not_overlap)
 		cr_expect_geq(c->keys, c->data + data);
 		cr_expect_geq((char *)c->table, c->keys + c->keys_cap);
 		cr_expect_geq(c->keys_cap, sizes[i] + 16 * PEN_CHUNK_ITEMS);
-		cr_expect_leq((char *)(c->table + PEN_CHUNK_ITEMS), s.memory + pen_chunk_slot_bytes(sizes[i]));
+		cr_expect_leq((char *)(c->table + PEN_CHUNK_ITEMS),
+			      s.memory + pen_chunk_slot_bytes(sizes[i]));
 		cr_expect_eq((uintptr_t)c->table % sizeof *c->table, 0);
 		memset(c->data, 1, data);
 		memset(c->keys, 2, c->keys_cap);
@@ -128,9 +129,22 @@ Test(chunk, entries_compare_as_their_keys)
 		const char *key;
 		size_t len;
 	} rising[] = {
-		{ "\0", 1 }, { "\0\0", 2 }, { "\0\0\0\0\0\0\0\0", 8 }, { "\0\0\0\0\0\0\0\0\0", 9 }, { "\0\1", 2 },
-		{ "a", 1 }, { "a\0", 2 }, { "ab", 2 }, { "abcdefgh", 8 }, { "abcdefgh\0", 9 }, { "abcdefgha", 9 },
-		{ "abcdefghb", 9 }, { "b", 1 }, { "\x7f", 1 }, { "\x80", 1 }, { "\xff\xff\xff\xff\xff\xff\xff\xff", 8 },
+		{ "\0", 1 },
+		{ "\0\0", 2 },
+		{ "\0\0\0\0\0\0\0\0", 8 },
+		{ "\0\0\0\0\0\0\0\0\0", 9 },
+		{ "\0\1", 2 },
+		{ "a", 1 },
+		{ "a\0", 2 },
+		{ "ab", 2 },
+		{ "abcdefgh", 8 },
+		{ "abcdefgh\0", 9 },
+		{ "abcdefgha", 9 },
+		{ "abcdefghb", 9 },
+		{ "b", 1 },
+		{ "\x7f", 1 },
+		{ "\x80", 1 },
+		{ "\xff\xff\xff\xff\xff\xff\xff\xff", 8 },
 		{ "\xff\xff\xff\xff\xff\xff\xff\xff\xff", 9 },
 	};
 	struct slot s, t;

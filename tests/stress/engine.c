@@ -59,7 +59,7 @@ static struct pen_store *store;
 static struct driver drivers[ENGINES];
 static uint64_t file_lines[FILES];
 static _Atomic bool over;
-static bool planted; /* the control: the last put counts before it was made */
+static bool planted;		 /* the control: the last put counts before it was made */
 static _Atomic unsigned seen[8]; /* how often what was reached, so that a silent run is noticed */
 
 static void path_of(char *ret, size_t cap, const char *name, unsigned i)
@@ -206,14 +206,15 @@ static void ended(struct job *job, const struct pen_cqe *cqe)
 	job->complete = cqe->res == 0;
 	if (cqe->batch)
 		job->batch = cqe->batch;
-	atomic_fetch_add_explicit(&seen[cqe->res == 0		      ? 0 :
-					cqe->res == -PEN_INTERRUPTED_BY ? 1 :
-					cqe->res == -PEN_CANCELLED_BY   ? 2 :
-									  3],
+	atomic_fetch_add_explicit(&seen[cqe->res == 0			  ? 0
+					: cqe->res == -PEN_INTERRUPTED_BY ? 1
+					: cqe->res == -PEN_CANCELLED_BY	  ? 2
+									  : 3],
 				  1, memory_order_relaxed);
 	STRESS_CHECK(cqe->res == 0 || cqe->res == -PEN_INTERRUPTED_BY || cqe->res == -PEN_CANCELLED_BY ||
 			     (cqe->res == -PEN_BATCH_BUSY && job->kind == SHARED) ||
-			     (cqe->res == -PEN_NOT_FOUND && job->kind == BY_PUTS), /* closed after it was cancelled */
+			     (cqe->res == -PEN_NOT_FOUND &&
+			      job->kind == BY_PUTS), /* closed after it was cancelled */
 		     "a batch ended with %s", pen_error_name(cqe->res));
 	STRESS_CHECK(cqe->res || cqe->value == job->want, "%s: %d items of %d", job->dataset, (int)cqe->value,
 		     (int)job->want);
@@ -338,7 +339,8 @@ static void *ask(void *arg)
 		if (!pen_engine_progress(engine, 0, &p)) {
 			const struct pen_counters *n = &p.counted;
 
-			STRESS_CHECK(n->items == n->committed + n->rejected + n->failed + n->skipped, "torn numbers");
+			STRESS_CHECK(n->items == n->committed + n->rejected + n->failed + n->skipped,
+				     "torn numbers");
 			(void)pen_engine_progress(engine, p.batch, &p);
 			(void)pen_engine_failure(engine, p.batch, &why);
 		}
@@ -347,7 +349,8 @@ static void *ask(void *arg)
 		for (id = UINT64_MAX; (id = pen_batch_before(store, id));) {
 			rc = pen_batch_get(store, id, info);
 			STRESS_CHECK(!rc, "batch: %d", rc);
-			STRESS_CHECK(info->counted.items <= info->items_total || !info->items_total, "too many items");
+			STRESS_CHECK(info->counted.items <= info->items_total || !info->items_total,
+				     "too many items");
 		}
 		stress_pause(&random);
 	}
@@ -376,8 +379,8 @@ static void check_dataset(const struct job *job)
 	struct pen_dataset_info info = { 0 };
 	int rc = pen_dataset_get(store, job->dataset, &info);
 
-	STRESS_CHECK(!rc && info.entries == job->want, "%s: %d, %d records of %d", job->dataset, rc, (int)info.entries,
-		     (int)job->want);
+	STRESS_CHECK(!rc && info.entries == job->want, "%s: %d, %d records of %d", job->dataset, rc,
+		     (int)info.entries, (int)job->want);
 }
 
 static void check_puts(const struct job *job)
@@ -388,7 +391,8 @@ static void check_puts(const struct job *job)
 		size_t len;
 		int rc = job->counted[k] ? pen_get(store, job->dataset, &k, 4, &value, &len) : 0;
 
-		STRESS_CHECK(!rc, "%s: put %u was said to be committed and is not there: %d", job->dataset, k, rc);
+		STRESS_CHECK(!rc, "%s: put %u was said to be committed and is not there: %d", job->dataset, k,
+			     rc);
 		STRESS_CHECK(!value || (len == 8 && !memcmp(value, &want, 8)), "%s: put %u", job->dataset, k);
 		free(value);
 	}
