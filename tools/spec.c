@@ -11,7 +11,8 @@
 static int usage(const char *what, const char *advice)
 {
 	pen_say_error(-PEN_USAGE, "%s", what);
-	pen_say_advice("%s", advice);
+	if (*advice)
+		pen_say_advice("%s", advice);
 	return pen_error_exit(-PEN_USAGE);
 }
 
