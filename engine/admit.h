@@ -29,7 +29,8 @@ int pen_admit(struct pen_engine *engine, struct pen_batch *batch, struct pen_fai
 struct pen_look {
 	enum pen_fate fate;
 	uint64_t batch; /* the one that goes on, is complete, is replaced, or stands in the way; 0: none */
-	struct pen_probe *probe; /* of the dataset, the caller's; NULL: there is no store, or it cannot be looked at */
+	struct pen_probe
+		*probe; /* of the dataset, the caller's; NULL: there is no store, or it cannot be looked at */
 };
 /*
  * Asks the same questions of a snapshot, for a rehearsal: fills the batch's place and standing as pen_admit would,

@@ -12,7 +12,8 @@
  * A thread of its own reads and unpacks (belt); next and read take what is there and never wait.
  *
  *   Threads    open, next, read, others, close: the reader. wake is called from the archive's thread.
- *   Memory     belt's and inflow's, libarchive's, and 64 KiB; no member is held whole. Any number of members.
+ *   Memory     belt's and inflow's, libarchive's, and 128 KiB; no member is held whole. Any number of members; but
+ *              libarchive keeps the directory of a zip in a file, about 160 bytes a member.
  *   Errors     -PEN_PACKED_CUT, _BAD, _WINDOW, -PEN_ENCODING_BAD, -PEN_UNSUPPORTED (a method of compression), -errno;
  *              what was whole comes first. A tar cut exactly between two members looks whole.
  *

@@ -19,7 +19,7 @@
 #include <stdatomic.h>
 
 #include "engine/chunk.h"
-#include "engine/source.h"
+#include "engine/plan.h"
 #include "engine/window.h"
 #include "ring/gauge.h"
 #include "store/ledger.h"
@@ -55,8 +55,8 @@ struct pen_batch {
 	/* Written by the reader before BEGIN is sent, constant afterwards. */
 	struct pen_plan *plan;
 	struct pen_forecast *forecast; /* of a rehearsal, the program's; filled by the last stage */
-	uint32_t sqe;	/* whose completion ends it */
-	uint32_t index; /* in the engine's table */
+	uint32_t sqe;		       /* whose completion ends it */
+	uint32_t index;		       /* in the engine's table */
 
 	/* Written by the committer at BEGIN, constant until END; read by reader and processors, which learn of it
 	 * through the lane that brings BEGIN back. */

@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/archive.h"
 #include "engine/feed_private.h"
 #include "ring/assert.h"
 
@@ -70,6 +71,8 @@ void pen_feed_close(struct pen_feed *feed)
 		return;
 	pen_assert(!feed->busy && !feed->fetches_out);
 	pen_walk_close(feed->walk);
+	pen_archive_close(feed->archive);
+	free(feed->member);
 	pen_decode_close(feed->decode);
 	pen_csv_unref(feed->csv);
 	pen_feed_forget_passed(feed);
@@ -256,10 +259,10 @@ struct pen_place pen_feed_place(const struct pen_feed *feed, uint64_t offset, ui
 		.context = feed->context,
 		.offset = offset,
 		.line = line,
-		.passed = feed->behind + (feed->in_tree		? 0 :
-					  feed->decode		? feed->packed :
-					  offset > feed->file.size ? feed->file.size :
-								     offset),
+		.passed = feed->behind + (feed->in_tree			  ? 0
+					  : feed->decode || feed->archive ? feed->packed
+					  : offset > feed->file.size	  ? feed->file.size
+									  : offset),
 		.files = feed->tree_files,
 		.paths = feed->tree_paths,
 		.content = feed->tree_content,
@@ -334,10 +337,8 @@ static bool step_break(struct pen_feed *feed)
 	chunk->bytes = raw;
 	chunk->base_offset = feed->cut_at;
 	chunk->first_line = feed->lines;
-	/* A whole source that broke is passed over for good: the checkpoint stands behind its end. */
-	chunk->after = pen_feed_place(
-		feed, feed->in_tree || feed->passed ? UINT64_MAX : pen_max(pen_max(feed->read_at, feed->file.size), 1),
-		feed->lines, chunk->path);
+	/* What broke is passed over for good: the checkpoint stands behind its end, wherever that is. */
+	chunk->after = pen_feed_place(feed, UINT64_MAX, feed->lines, chunk->path);
 	pen_feed_number(feed, chunk);
 	flaw = pen_chunk_add_flaw(chunk, 0, 0, feed->break_code);
 	flaw->at = chunk->begin;
@@ -361,16 +362,21 @@ void pen_feed_close_file(struct pen_feed *feed)
 		pen_feed_put_chunk(feed, feed->chunk);
 	feed->chunk = NULL;
 	pen_feed_drop_jumbo(feed);
+	/* Their threads read the descriptor. */
+	pen_decode_close(feed->decode);
+	pen_archive_close(feed->archive);
+	feed->decode = NULL;
+	feed->archive = NULL;
 	if (feed->fd >= 0)
 		close(feed->fd);
 	feed->fd = -1;
 	feed->stream = feed->eof = false;
-	pen_decode_close(feed->decode);
-	feed->decode = NULL;
 	feed->waiting = feed->looked = false;
 	feed->carry_len = feed->used = feed->sent = 0;
 	feed->fresh_ns = 0;
-	feed->state = !feed->in_tree ? FEED_SOURCE : feed->rules.format == PEN_FORMAT_FILES ? FEED_PACK : FEED_FILE;
+	feed->state = !feed->in_tree			       ? FEED_SOURCE
+		      : feed->rules.format == PEN_FORMAT_FILES ? FEED_PACK
+							       : FEED_FILE;
 }
 
 void pen_feed_set_format(struct pen_feed *feed, enum pen_format format, struct pen_csv *csv)
@@ -395,7 +401,8 @@ static void wake_reader(void *io)
 	pen_io_wake(io);
 }
 
-bool pen_feed_start_decode(struct pen_feed *feed, enum pen_compression compression, const void *prefix, size_t len)
+bool pen_feed_start_decode(struct pen_feed *feed, enum pen_compression compression, const void *prefix,
+			   size_t len)
 {
 	struct pen_decode_options opt = {
 		.fd = feed->fd,
@@ -472,8 +479,10 @@ static bool step_source(struct pen_feed *feed)
 			feed->behind += batch->plan->sources[i].size;
 	feed->summed = feed->source;
 	if (here && feed->rules.format == PEN_FORMAT_FILES && feed->file.kind == PEN_SOURCE_FILE &&
-	    batch->from.offset)
+	    !feed->file.archive && batch->from.offset)
 		return true; /* this one file was this one item, and is done */
+	if (here && feed->file.kind == PEN_SOURCE_FILE && batch->from.offset == UINT64_MAX)
+		return true; /* it broke then, and what was whole of it is in */
 	rc = pen_source_open(&feed->file);
 	if (rc < 0) {
 		pen_feed_break(feed, pen_feed_break_code(rc), rc);
@@ -487,6 +496,10 @@ static bool step_source(struct pen_feed *feed)
 	case PEN_SOURCE_FILE:
 		(void)posix_fadvise(feed->fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint */
 		pen_feed_begin_file(feed, here ? &batch->from : NULL);
+		if (feed->file.archive) {
+			pen_feed_open_archive(feed, here ? batch->from.offset : 0, NULL, 0);
+			break;
+		}
 		if (feed->file.decodes && !pen_feed_start_decode(feed, feed->file.compression, NULL, 0))
 			break;
 		say_table(feed);
@@ -555,6 +568,8 @@ bool pen_feed_step(struct pen_feed *feed)
 		return pen_feed_step_pack(feed);
 	case FEED_WHOLE:
 		return pen_feed_step_whole(feed);
+	case FEED_ARCHIVE:
+		return pen_feed_step_archive(feed);
 	case FEED_BREAK:
 		return step_break(feed);
 	case FEED_PUTS:

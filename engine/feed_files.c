@@ -145,7 +145,7 @@ static void open_packed(struct pen_feed *feed)
 		return; /* the read that follows says so */
 	if (packing == PEN_COMPRESSION_AUTO)
 		packing = pen_unpack_sniff(head, (size_t)n);
-	if (pen_plan_decodes(plan, packing, head, (size_t)n))
+	if (pen_source_decodes(plan, packing, head, (size_t)n))
 		(void)pen_feed_start_decode(feed, packing, NULL, 0); /* breaks the file where it fails */
 }
 
@@ -204,7 +204,7 @@ void pen_feed_seal_pack(struct pen_feed *feed)
 	unpend(feed, pack);
 }
 
-static struct pen_chunk *begin_pack(struct pen_feed *feed)
+struct pen_chunk *pen_feed_begin_pack(struct pen_feed *feed)
 {
 	struct pen_chunk *pack = pen_feed_get_chunk(feed);
 
@@ -214,6 +214,7 @@ static struct pen_chunk *begin_pack(struct pen_feed *feed)
 	pack->rules.format = PEN_FORMAT_FILES;
 	pack->pending = 1;
 	pen_feed_number(feed, pack); /* its place in the order; items are counted as they come */
+	feed->pack = pack;
 	return pack;
 }
 
@@ -312,7 +313,7 @@ bool pen_feed_step_pack(struct pen_feed *feed)
 			return go_whole(feed);
 		if (feed->pack && !fits(feed, file))
 			pen_feed_seal_pack(feed);
-		if (!feed->pack && !(feed->pack = begin_pack(feed)))
+		if (!feed->pack && !pen_feed_begin_pack(feed))
 			return any;
 		any = true;
 		feed->has_ahead = false;

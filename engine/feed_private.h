@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * feed_private - what the four files of a feed share
+ * feed_private - what the files of a feed share
  *
  *   feed.c          life, sources, breaks, sending
  *   feed_records.c  lines of files and streams, records larger than a chunk
  *   feed_stream.c   streams: waiting for writers, what is read again of them
  *   feed_files.c    trees, packs of small files, whole files
+ *   feed_archive.c  members of archives
  */
 #ifndef PEN_ENGINE_FEED_PRIVATE_H
 #define PEN_ENGINE_FEED_PRIVATE_H
@@ -29,6 +30,7 @@ enum feed_state {
 	FEED_SKIP,	 /* the rest of a record larger than it may be */
 	FEED_PACK,	 /* fetch files of the tree */
 	FEED_WHOLE,	 /* one file, one item, through its own descriptor */
+	FEED_ARCHIVE,	 /* members of an archive, each an item */
 	FEED_BREAK,	 /* the open file broke: leave a rejected item and go on */
 	FEED_PUTS,	 /* the program brings the records */
 	FEED_OVER,	 /* nothing more to read */
@@ -62,7 +64,7 @@ struct pen_feed {
 
 	/* The source and file that are read. */
 	uint32_t next_source, source;
-	uint32_t summed; /* sources whose sizes `passed` holds */
+	uint32_t summed;	/* sources whose sizes `passed` holds */
 	struct pen_rules rules; /* of the open file; format auto: not told apart yet */
 	const struct pen_splitter *splitter;
 	struct pen_csv *csv;	   /* the reference that keeps rules.csv */
@@ -72,7 +74,7 @@ struct pen_feed {
 	bool waiting;		   /* for the decoder, which wakes the reader */
 	uint64_t packed;	   /* bytes of the file that the decoder has used up */
 	uint64_t behind;	   /* bytes of the sources before this one, and of the tree's files so far */
-	int root, fd; /* the tree's directory; the open file */
+	int root, fd;		   /* the tree's directory; the open file */
 	struct pen_walk *walk;
 	bool in_tree, stream;
 	bool again;		/* a stream whose beginning is to be compared with what was committed of it */
@@ -106,9 +108,15 @@ struct pen_feed {
 
 	/* The jumbo record, and whole files. */
 	uint64_t jumbo_used;
-	uint32_t slot_used; /* bytes of the record's beginning that lie in the chunk's own slot too */
+	uint32_t slot_used;   /* bytes of the record's beginning that lie in the chunk's own slot too */
 	struct pen_seek seek; /* for the jumbo record's end */
 	bool holds_jumbo;
+
+	/* The open archive; its members' bytes so far are counted by jumbo_used. */
+	struct pen_archive *archive;
+	struct pen_member *member; /* the one in hand; allocated with the first archive */
+	uint64_t members;	   /* before it */
+	bool in_member;
 
 	struct pen_aftermath *after; /* what becomes of the files; NULL: they are kept */
 
@@ -146,7 +154,8 @@ void pen_feed_begin_file(struct pen_feed *feed, const struct pen_place *from);
 /* What the open file holds is known. csv: takes over the reference; NULL where it is no table, or not told yet. */
 void pen_feed_set_format(struct pen_feed *feed, enum pen_format format, struct pen_csv *csv);
 /* From now on the open file's bytes come through a decoder, `prefix` first. False: the file is being broken off. */
-bool pen_feed_start_decode(struct pen_feed *feed, enum pen_compression compression, const void *prefix, size_t len);
+bool pen_feed_start_decode(struct pen_feed *feed, enum pen_compression compression, const void *prefix,
+			   size_t len);
 
 bool pen_feed_step_records(struct pen_feed *feed);
 bool pen_feed_step_jumbo(struct pen_feed *feed);
@@ -184,6 +193,11 @@ bool pen_feed_step_pack(struct pen_feed *feed);
 bool pen_feed_step_whole(struct pen_feed *feed);
 void pen_feed_done_whole(struct pen_feed *feed, int64_t got, size_t wanted);
 void pen_feed_done_fetch(struct pen_feed *feed, struct fetch *fetch);
+/* Takes a chunk for files; NULL: no tag. */
+struct pen_chunk *pen_feed_begin_pack(struct pen_feed *feed);
+/* The file or stream in feed->fd is an archive; so many members of it are committed. */
+void pen_feed_open_archive(struct pen_feed *feed, uint64_t members, const void *prefix, size_t len);
+bool pen_feed_step_archive(struct pen_feed *feed);
 /* The pack in hand gets no more files. */
 void pen_feed_seal_pack(struct pen_feed *feed);
 

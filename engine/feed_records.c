@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "engine/archive.h"
 #include "engine/feed_private.h"
 #include "engine/unpack.h"
 #include "ring/assert.h"
@@ -74,6 +75,25 @@ static void misfit(struct pen_feed *feed, int code, const char *text)
 	pen_feed_stop(feed, code);
 }
 
+/* A stream that is an archive; what was read of it goes first. */
+static void look_into_archive(struct pen_feed *feed, const char *text, uint32_t len)
+{
+	struct pen_chunk *chunk = feed->chunk;
+
+	if (feed->batch->plan->key_kind == PEN_KEY_POINTER || feed->batch->plan->key_kind == PEN_KEY_OFFSET ||
+	    feed->passed) {
+		misfit(feed, -PEN_USAGE,
+		       "it is an archive, whose members are files: they take the keys @path, @seq and @content, and no --idempotency-key");
+		return;
+	}
+	pen_feed_set_format(feed, PEN_FORMAT_FILES, NULL);
+	pen_feed_open_archive(feed, 0, text, len);
+	feed->chunk = NULL;
+	feed->used = feed->sent = 0;
+	feed->fresh_ns = 0;
+	pen_feed_put_chunk(feed, chunk);
+}
+
 bool pen_feed_look(struct pen_feed *feed)
 {
 	const struct pen_plan *plan = feed->batch->plan;
@@ -84,9 +104,14 @@ bool pen_feed_look(struct pen_feed *feed)
 	if (!feed->stream || feed->looked)
 		return true;
 	feed->looked = true;
+	if (plan->format == PEN_FORMAT_AUTO && packing == PEN_COMPRESSION_AUTO &&
+	    pen_archive_sniff(text, len)) {
+		look_into_archive(feed, text, len);
+		return false;
+	}
 	if (packing == PEN_COMPRESSION_AUTO)
 		packing = pen_unpack_sniff(text, len);
-	if (!pen_plan_decodes(plan, packing, text, len))
+	if (!pen_source_decodes(plan, packing, text, len))
 		return true;
 	if (pen_feed_start_decode(feed, packing, text, len))
 		feed->used = feed->sent;
@@ -102,17 +127,28 @@ bool pen_feed_settle(struct pen_feed *feed)
 	uint32_t len = feed->used - feed->sent;
 	struct pen_failure why = { 0 };
 	enum pen_format format;
-	struct pen_csv *csv;
+	struct pen_csv *csv = NULL;
 	int rc;
 
 	if (is_settled(feed))
 		return true;
-	rc = pen_plan_sniff(plan, feed->in_tree ? feed->name : "", text, len, feed->eof, &format, &csv, &why);
+	if (feed->decode && plan->format == PEN_FORMAT_AUTO && pen_archive_sniff(text, len)) {
+		misfit(feed, -PEN_USAGE,
+		       "it is a compressed archive in a stream: name its file, or unpack it into the pipe (zcat FILE | penstock run -)");
+		return false;
+	}
+	rc = pen_source_sniff(plan, feed->in_tree ? feed->name : "", text, len, feed->eof, &format, &csv,
+			      &why);
 	if (!rc && plan->column && !is_table(format))
+		rc = pen_fail(
+			&why, -PEN_USAGE, 0,
+			"the key '%s' names a column, and there are none: choose --format csv, or a JSON pointer",
+			plan->key);
+	if (!rc && plan->key_kind == PEN_KEY_PATH && !feed->in_tree)
 		rc = pen_fail(&why, -PEN_USAGE, 0,
-			      "the key '%s' names a column, and there are none: choose --format csv, or a JSON pointer",
-			      plan->key);
+			      "@path would give every record the same key: it is for files");
 	if (rc) {
+		pen_csv_unref(csv);
 		misfit(feed, rc, why.text);
 		return false;
 	}
@@ -289,7 +325,8 @@ bool pen_feed_step_records(struct pen_feed *feed)
 			return true;
 		target = byte_limit(feed);
 	}
-	return pen_feed_read_on(feed, feed->chunk->data + feed->used, target - feed->used, pen_feed_done_records);
+	return pen_feed_read_on(feed, feed->chunk->data + feed->used, target - feed->used,
+				pen_feed_done_records);
 }
 
 /* Counts what a read brought. False: the file broke. */
@@ -306,8 +343,8 @@ static bool account(struct pen_feed *feed, int64_t got, size_t wanted)
 	if (!pen_feed_still_same(feed))
 		return false;
 	feed->read_at += (uint64_t)got;
-	feed->eof = feed->stream || feed->decode ? got == 0 :
-						   (size_t)got < wanted || feed->read_at >= feed->file.size;
+	feed->eof = feed->stream || feed->decode ? got == 0
+						 : (size_t)got < wanted || feed->read_at >= feed->file.size;
 	return true;
 }
 
@@ -503,7 +540,7 @@ bool pen_feed_step_jumbo(struct pen_feed *feed)
 	if (feed->state == FEED_SKIP)
 		feed->jumbo_used = 0; /* read over and over into its front */
 	return pen_feed_read_on(feed, feed->engine->jumbo.base + feed->jumbo_used, feed->engine->chunk_bytes,
-		       feed->state == FEED_SKIP ? pen_feed_done_skip : pen_feed_done_jumbo);
+				feed->state == FEED_SKIP ? pen_feed_done_skip : pen_feed_done_jumbo);
 }
 
 void pen_feed_done_jumbo(struct pen_feed *feed, int64_t got, size_t wanted)

@@ -143,10 +143,11 @@ static void trim(struct apply *a, struct pen_chunk *chunk)
 		chunk->flaw_count--;
 	/* Cut again by the rule it was cut by: so the place is one where a text may begin. */
 	pen_splitter_of(chunk->rules.format)
-		->cut(&chunk->rules, chunk->context, chunk->data + chunk->begin, chunk->end - chunk->begin, true,
-		      &limits, &cut);
+		->cut(&chunk->rules, chunk->context, chunk->data + chunk->begin, chunk->end - chunk->begin,
+		      true, &limits, &cut);
 	chunk->items = cut.items;
-	chunk->bytes -= chunk->end - chunk->begin - cut.len; /* what stood before the first record counts on */
+	chunk->bytes -=
+		chunk->end - chunk->begin - cut.len; /* what stood before the first record counts on */
 	chunk->end = chunk->begin + (uint32_t)cut.len;
 	chunk->after.offset = chunk->base_offset + cut.len;
 	chunk->after.line = chunk->first_line + cut.lines;
@@ -463,7 +464,8 @@ static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int 
 			move_place(st, &chunk->after);
 		}
 	}
-	if (!rc && !*ret_over && (a->cut || pen_group_too_many(a->batch->plan, a->n->rejected, a->n->items))) {
+	if (!rc && !*ret_over &&
+	    (a->cut || pen_group_too_many(a->batch->plan, a->n->rejected, a->n->items))) {
 		*ret_over = -PEN_STOPPED_BY;
 		if (st->fixed.state == PEN_RUNNING)
 			rc = set_state(a, st, PEN_STOPPED, PEN_EVENT_STOPPED, -PEN_STOPPED_BY);

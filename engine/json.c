@@ -49,7 +49,7 @@ __attribute__((cold)) const uint8_t *pen_json_refuse(const struct scan *s, const
 	}
 	s->flaw->code = code;
 	s->flaw->at = (size_t)(at - s->begin);
-	s->flaw->detail = detail;
+	s->flaw->detail = (uint8_t)detail;
 	return NULL;
 }
 

@@ -183,9 +183,9 @@ static void settle(struct work *w, struct pen_entry *e)
 	struct pen_flaw *flaw;
 	uint8_t buf[8];
 	const void *key;
-	int rc = w->record.code			      ? w->record.code :
-		 w->record.len > w->plan->max_record ? -PEN_RECORD_LARGE :
-						      make_key(w, e, &place);
+	int rc = w->record.code			       ? w->record.code
+		 : w->record.len > w->plan->max_record ? -PEN_RECORD_LARGE
+						       : make_key(w, e, &place);
 
 	if (!rc) {
 		w->chunk->entry_count++;

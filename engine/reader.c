@@ -277,7 +277,8 @@ static void take_back(struct pen_engine *engine, struct pen_chunk *chunk)
 		return;
 	case PEN_CHUNK_END:
 		if (batch->owes) {
-			pen_aftermath_carry_out(pen_feed_aftermath(batch->feed), &batch->standing.fixed.applied);
+			pen_aftermath_carry_out(pen_feed_aftermath(batch->feed),
+						&batch->standing.fixed.applied);
 			pen_engine_complete(engine, PEN_FROM_READER, batch->sqe, 0, batch->id,
 					    batch->standing.fixed.applied.items);
 		} else if (!atomic_load_explicit(&engine->fatal, memory_order_relaxed)) {

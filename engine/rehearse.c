@@ -46,12 +46,12 @@ static bool keys_repeat(const struct pen_plan *plan)
 	return plan->key_kind != PEN_KEY_SEQ && plan->key_kind != PEN_KEY_OFFSET;
 }
 
-/* The sources as they were looked at, with copies of their names: the plan goes before the forecast does. */
 static size_t said_bytes(const struct pen_source *source)
 {
 	return source->csv ? strlen(source->csv->said) + 1 : 0;
 }
 
+/* The sources as they were looked at, with copies of their names: the plan goes before the forecast does. */
 static int copy_sources(struct pen_rehearsal *r)
 {
 	const struct pen_plan *plan = r->batch->plan;
@@ -80,7 +80,7 @@ static int copy_sources(struct pen_rehearsal *r)
 			.files = source->files,
 		};
 		at += n;
-		if (source->csv) /* the forecast outlives the plan */
+		if (source->csv)
 			out->sources[i].said = memcpy(at, source->csv->said, said_bytes(source));
 		at += said_bytes(source);
 	}
@@ -464,6 +464,21 @@ static void look_for_stop(struct pen_rehearsal *r, const struct pen_chunk *chunk
 		r->out.stop_items = end;
 }
 
+/* What only reading shows: the formats of streams. (Tables of a tree differ from file to file.) */
+static void see_format(struct pen_rehearsal *r, const struct pen_chunk *chunk,
+		       struct pen_forecast_source *source)
+{
+	const struct pen_csv *csv = chunk->rules.csv;
+
+	if (chunk->rules.format)
+		source->format = chunk->rules.format;
+	if (!csv || *source->said || source->files)
+		return;
+	source->said = keep(r, csv->said, strlen(csv->said));
+	if (!source->said)
+		source->said = "";
+}
+
 int pen_rehearsal_count(struct pen_rehearsal *r, struct pen_chunk *chunk)
 {
 	struct pen_forecast_source *source = &r->out.sources[chunk->source];
@@ -489,8 +504,8 @@ int pen_rehearsal_count(struct pen_rehearsal *r, struct pen_chunk *chunk)
 	r->out.large += chunk->jumbo && chunk->entry_count;
 	source->items += chunk->items;
 	source->rejected += chunk->flaw_count;
-	if (chunk->rules.format)
-		source->format = chunk->rules.format;
+	r->batch->passed_counted = pen_max(r->batch->passed_counted, chunk->after.passed);
+	see_format(r, chunk, source);
 	fill(r);
 	look_for_stop(r, chunk, rejected);
 	return r->failed;

@@ -46,7 +46,8 @@ static bool is_named(const char *name, const char *suffix)
 	for (size_t i = 0; i < sizeof packed / sizeof packed[0]; i++) {
 		size_t p = strlen(packed[i]);
 
-		if (n > k + p && !strcasecmp(name + n - p, packed[i]) && !strncasecmp(name + n - p - k, suffix, k))
+		if (n > k + p && !strcasecmp(name + n - p, packed[i]) &&
+		    !strncasecmp(name + n - p - k, suffix, k))
 			return true;
 	}
 	return false;
@@ -84,8 +85,8 @@ static enum pen_format json(const struct pen_sniff *s, const struct line *first,
 	if (*first->at == '{')
 		return PEN_FORMAT_NDJSON;
 	/* "[2024-05-01 12:00] started" is a line of a log; what is JSON for longer than that has a bad element. */
-	return flaw.at >= LOG_STAMP || (first->len > 1 && strchr("[{\"", first->at[1])) ? PEN_FORMAT_JSON :
-											   PEN_FORMAT_LINES;
+	return flaw.at >= LOG_STAMP || (first->len > 1 && strchr("[{\"", first->at[1])) ? PEN_FORMAT_JSON
+											: PEN_FORMAT_LINES;
 }
 
 /* Is every row of the sample as wide as its header? */
@@ -148,5 +149,6 @@ enum pen_format pen_sniff_format(const struct pen_sniff *s)
 		return PEN_FORMAT_CSV;
 	if (s->fields || is_named(s->name, ".ndjson") || is_named(s->name, ".jsonl"))
 		return PEN_FORMAT_NDJSON;
-	return first.whole && pen_json_valid(first.at, first.len, &flaw) ? PEN_FORMAT_NDJSON : PEN_FORMAT_LINES;
+	return first.whole && pen_json_valid(first.at, first.len, &flaw) ? PEN_FORMAT_NDJSON
+									 : PEN_FORMAT_LINES;
 }

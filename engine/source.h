@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * source - what a batch reads from, told apart and identified
+ * source - what a batch reads from, told apart
  *
- * A plan is a pen_run with its sources expanded ("@list", globs), looked at (stat, format, fingerprint) and
- * hashed into two identities: `identity` says it is the same request (absolute paths and the options that
- * decide the result), `content` says the sources still hold the same (device, inode, size, time, head and
- * tail of files; paths, sizes, inodes and times of every file of a tree). Pipes and terminals have neither.
+ * Expands what was named (globs, "@list"), opens each source once, and says what it is: file, tree or stream; packed
+ * or not; an archive, a table, records, lines. What is broken inside a file shows when it is read; what cannot be read
+ * at all stops the batch before anything runs.
  *
  *   Threads    one, the reader's.
- *   Memory     one plan per batch, freed by its batch.
- *   Limits     PEN_SOURCES_MAX sources, each path below PATH_MAX.
+ *   Memory     owned by the plan.
  */
 #ifndef PEN_ENGINE_SOURCE_H
 #define PEN_ENGINE_SOURCE_H
@@ -17,14 +15,13 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "engine/csv.h"
-#include "engine/glob.h"
-#include "engine/json.h"
 #include "engine/walk.h"
 #include "ring/hash.h"
 #include "store/format.h"
+
+struct pen_plan;
 
 enum pen_source_kind { PEN_SOURCE_FILE = 1, PEN_SOURCE_TREE, PEN_SOURCE_STREAM };
 
@@ -34,6 +31,7 @@ struct pen_source {
 	enum pen_format format;		  /* settled; auto for streams, which the feed tells apart */
 	enum pen_compression compression; /* settled for files */
 	bool decodes;			  /* a file whose text must be unpacked or converted */
+	bool archive;			  /* a file whose members are the items */
 	struct pen_csv *csv;		  /* of a file that is a table; owned */
 	uint64_t dev, ino, size;
 	int64_t mtime_ns;
@@ -41,76 +39,28 @@ struct pen_source {
 	struct pen_sum sum; /* of a tree: of its files' hashes */
 };
 
-/* A pen_run, owned. */
-struct pen_plan {
-	struct pen_source *sources;
-	uint32_t source_count;
-	char *into, *key, *owner, *correlation_id, *idempotency_key;
-	char *labels; /* joined by NUL bytes */
-	size_t labels_len;
-	enum pen_format format;
-	enum pen_compression compression;
-	enum pen_encoding encoding;
-	enum pen_frame frame;
-	struct pen_csv_options table; /* the dialect as given; strings are the plan's */
-	char *header_names;
-	enum pen_key key_kind;
-	struct pen_pointer pointer; /* with PEN_KEY_POINTER, unless the key names a column */
-	bool column;		    /* the key is no pointer: it names a column */
-	enum pen_duplicate on_duplicate;
-	enum pen_validate validate;
-	enum pen_durability durability;
-	uint64_t max_record;
-	bool has_max_rejects;
-	uint64_t max_rejects;
-	uint32_t max_rejects_ratio;
-	uint32_t chunk_items, pause_ms;
-	uint64_t chunk_bytes;
-	bool fresh;
-	bool puts; /* opened by the program: no sources */
-	struct pen_filter filter;
-	struct pen_walk_options tree; /* how directories are walked */
-	bool items;		      /* the one source is a list of items */
-	char terminator;	      /* of lines */
-	enum pen_on_success on_success;
-	char *move_to; /* absolute; "" */
-	char **wanted; /* sources as given, before they are looked at */
-	size_t wanted_count;
-
-	bool has_identity;
-	uint8_t identity[16], content[16];
-	uint64_t bytes_total, items_total; /* 0: not known */
-};
-
-/* Copies and checks a pen_run. 0, -PEN_USAGE, -PEN_DATASET_NAME, -ENOMEM. Touches no file. */
-int pen_plan_open(const struct pen_run *run, bool puts, struct pen_plan **ret, struct pen_failure *why);
-void pen_plan_close(struct pen_plan *plan);
+/* Adds what `want` stands for to the plan's sources. 0, -PEN_SOURCE_OPEN, -PEN_USAGE, -ENOMEM. */
+int pen_source_expand(struct pen_plan *plan, const char *want, struct pen_failure *why);
 /*
- * Expands and looks at the sources. -PEN_SOURCE_OPEN, -PEN_UNSUPPORTED (a format this version cannot read),
- * -PEN_USAGE. Stops early with -PEN_INTERRUPTED_BY when *stop becomes true (a large tree takes time to look
- * at).
+ * Looks at one source and checks that it fits the plan's key and options. parts: hashes of what files, and trees, hold;
+ * continued. -PEN_SOURCE_OPEN, -PEN_USAGE, -ENOMEM; -PEN_INTERRUPTED_BY when *stop becomes true (a large tree takes
+ * time to look at).
  */
-int pen_plan_look(struct pen_plan *plan, const _Atomic bool *stop, struct pen_failure *why);
-
-/* source_tree.c, for source.c: options about trees and lists, and what can only be checked once sources are known. */
-int pen_plan_copy_tree(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why);
-/* A list of items is a source like others, but for its name, which is taken as it stands, and its terminator. */
-int pen_plan_copy_items(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why);
+int pen_source_look(struct pen_plan *plan, struct pen_source *source, const _Atomic bool *stop,
+		    struct pen_sum parts[2], struct pen_failure *why);
+/* plan_tree.c: the part of it about directories. */
 int pen_source_look_tree(struct pen_plan *plan, struct pen_source *source, int fd, const _Atomic bool *stop,
 			 struct pen_sum *sum, struct pen_failure *why);
-int pen_plan_check_tree(const struct pen_plan *plan, struct pen_failure *why);
-/* Writes what of these options belongs to the identity; nothing when all are at their defaults. */
-bool pen_plan_sign_tree(const struct pen_plan *plan, FILE *f);
 
 /* Must the text be unpacked or converted before it is read? */
-bool pen_plan_decodes(const struct pen_plan *plan, enum pen_compression compression, const char *text,
-		      size_t len);
+bool pen_source_decodes(const struct pen_plan *plan, enum pen_compression compression, const char *text,
+			size_t len);
 /*
  * Finds out what a text is that no name or option tells (streams; files of trees): *ret_format, and for a table its
  * dialect. 0, -PEN_USAGE (the key or a dialect option does not fit), -ENOMEM.
  */
-int pen_plan_sniff(const struct pen_plan *plan, const char *name, const char *text, size_t len, bool whole,
-		   enum pen_format *ret_format, struct pen_csv **ret_csv, struct pen_failure *why);
+int pen_source_sniff(const struct pen_plan *plan, const char *name, const char *text, size_t len, bool whole,
+		     enum pen_format *ret_format, struct pen_csv **ret_csv, struct pen_failure *why);
 
 /* Opens a file or directory source for reading: the descriptor, or -errno. */
 int pen_source_open(const struct pen_source *source);

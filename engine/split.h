@@ -56,7 +56,7 @@ struct pen_split {
 };
 
 struct pen_cut {
-	size_t len;	  /* bytes up to and including the last record taken; what follows begins the next text */
+	size_t len; /* bytes up to and including the last record taken; what follows begins the next text */
 	uint32_t items;	  /* records in them */
 	uint32_t lines;	  /* line ends in them */
 	uint32_t context; /* behind them */
@@ -64,18 +64,18 @@ struct pen_cut {
 
 struct pen_limits {
 	uint32_t items; /* at most so many records (at least 1) */
-	size_t room;	/* at most so many bytes for the text and what is made of it, together; SIZE_MAX: no bound */
+	size_t room; /* at most so many bytes for the text and what is made of it, together; SIZE_MAX: no bound */
 };
 
 /* A record longer than a chunk, while its end is looked for. */
 struct pen_seek {
 	const struct pen_rules *rules;
-	uint32_t context; /* at its beginning; behind it once the end was found */
-	uint64_t seen;	  /* bytes of text so far, from the record's beginning */
-	uint64_t bare;	  /* once the end was found: length of the record without what ends it */
-	uint64_t lead;	  /* bytes before the record itself (a frame's length, white space) */
-	uint32_t lines;	  /* line ends passed */
-	int code;	  /* of the reject, if it is too large and has no end; 0: -PEN_RECORD_LARGE */
+	uint32_t context;  /* at its beginning; behind it once the end was found */
+	uint64_t seen;	   /* bytes of text so far, from the record's beginning */
+	uint64_t bare;	   /* once the end was found: length of the record without what ends it */
+	uint64_t lead;	   /* bytes before the record itself (a frame's length, white space) */
+	uint32_t lines;	   /* line ends passed */
+	int code;	   /* of the reject, if it is too large and has no end; 0: -PEN_RECORD_LARGE */
 	uint64_t state[4]; /* the format's own; zero at the beginning */
 };
 

@@ -135,7 +135,8 @@ static void check_place(struct pen_audit *audit, const struct pen_audit_batch *b
 		pen_audit_say(audit->voice, PEN_INV_CHECKPOINT,
 			      "batch " ID ": the checkpoint stands in source %" PRIu32 " of %zu", s->id,
 			      s->place_source, batch->sources);
-	if (plain && batch->sources == 1 && batch->bytes_total && !s->path_len && s->place_offset > bytes)
+	if (plain && batch->sources == 1 && batch->bytes_total && !s->path_len && s->place_offset > bytes &&
+	    s->place_offset != UINT64_MAX) /* which is the end of a source that broke */
 		pen_audit_say(audit->voice, PEN_INV_CHECKPOINT,
 			      "batch " ID ": the checkpoint stands at byte %" PRIu64 " of %" PRIu64, s->id,
 			      s->place_offset, bytes);

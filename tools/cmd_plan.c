@@ -33,7 +33,7 @@
 /* ---- the store ----------------------------------------------------------------------------- */
 
 /* Of the nearest directory that is there already. */
-static uint64_t free_bytes(const char *dir)
+static bool free_bytes(const char *dir, uint64_t *ret)
 {
 	char path[PEN_HOME_PATH];
 	struct statvfs fs;
@@ -42,14 +42,15 @@ static uint64_t free_bytes(const char *dir)
 	snprintf(path, sizeof path, "%s", dir);
 	while (statvfs(*path ? path : ".", &fs) != 0) {
 		if (errno != ENOENT || !*path)
-			return 0;
+			return false;
 		while (len && path[len - 1] == '/')
 			len--;
 		while (len && path[len - 1] != '/')
 			len--;
 		path[len] = '\0';
 	}
-	return (uint64_t)fs.f_bavail * fs.f_frsize;
+	*ret = (uint64_t)fs.f_bavail * fs.f_frsize;
+	return true;
 }
 
 /* Looking at a store without its lock file would make one. */
@@ -71,7 +72,7 @@ static int open_store(struct pen_outlook *plan)
 	if (rc)
 		return rc;
 	snprintf(data, sizeof data, "%s/data.mdb", plan->home.path);
-	plan->free_bytes = free_bytes(plan->home.path);
+	plan->free_known = free_bytes(plan->home.path, &plan->free_bytes);
 	if (access(data, F_OK) == 0 && !has_lock_file(plan->home.path)) {
 		pen_say_note(
 			"the store %s has no lock.mdb, and opening it would make one: planned as if it were new",
@@ -150,7 +151,7 @@ static void find_limits(struct pen_outlook *plan)
 	if (f->stop_items)
 		bite(plan, "max-rejects", -PEN_STOPPED_BY, "--max-rejects %s stops the run after %s items",
 		     pen_cmd_value(plan->cmd, PEN_O_MAX_REJECTS)->text, pen_text_count(a, f->stop_items));
-	if (plan->free_bytes && f->file_bytes > plan->free_bytes)
+	if (plan->free_known && f->file_bytes > plan->free_bytes)
 		bite(plan, "disk", -PEN_DISK_FULL, "data.mdb may grow by %s, and the disk has %s free",
 		     pen_text_bytes(a, f->file_bytes), pen_text_bytes(b, plan->free_bytes));
 	if (plan->info.map_bytes && plan->info.used_bytes + f->file_bytes > plan->info.map_bytes)

@@ -168,7 +168,7 @@ struct pen_args {
 		const char **at;
 		size_t count;
 	} lists[PEN_LISTS]; /* what the LIST options were given, each in its order; by id - PEN_O_LABEL */
-	int help; /* 0, 1: short, 2: long */
+	int help;	    /* 0, 1: short, 2: long */
 	bool version;
 	int code; /* why parsing failed: -PEN_USAGE or -PEN_UNSUPPORTED */
 	char error[PEN_OPTION_TEXT], advice[PEN_OPTION_TEXT];

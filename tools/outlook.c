@@ -65,7 +65,10 @@ static void json_size(const struct pen_outlook *plan, struct pen_jw *jw)
 	pen_jw_u64(jw, "dataset_bytes", f->dataset_bytes);
 	pen_jw_u64(jw, "growth_bytes", f->growth_bytes);
 	pen_jw_u64(jw, "file_bytes", f->file_bytes);
-	pen_jw_u64(jw, "free_disk_bytes", plan->free_bytes);
+	if (plan->free_known)
+		pen_jw_u64(jw, "free_disk_bytes", plan->free_bytes);
+	else
+		pen_jw_null(jw, "free_disk_bytes");
 	pen_jw_u64(jw, "map_bytes", plan->info.map_bytes);
 	pen_jw_milli(jw, "read_s", (f->read_ns + 500000) / 1000000);
 	pen_jw_id(jw, "pace_batch", plan->pace_batch);
@@ -215,13 +218,16 @@ static void print_batch(const struct pen_outlook *plan, struct pen_out *out)
 	pen_out_char(out, '\n');
 }
 
-static void print_counts(const struct pen_forecast *f, struct pen_out *out)
+static void print_counts(const struct pen_outlook *plan, struct pen_out *out)
 {
+	const struct pen_forecast *f = &plan->forecast;
 	const struct pen_counters *n = &f->counted;
+	/* Where the last one wins, all are committed, however many there are. */
+	const char *sum = f->exact || plan->spec.on_duplicate == PEN_DUP_REPLACE ? "" : "about ";
 	const char *about = f->exact ? "" : "about ";
 	char a[PEN_TEXT_NUMBER], b[PEN_TEXT_NUMBER];
 
-	pen_out_format(out, "items       %s = %s%s committed + ", pen_text_count(a, n->items), about,
+	pen_out_format(out, "items       %s = %s%s committed + ", pen_text_count(a, n->items), sum,
 		       pen_text_count(b, n->committed));
 	pen_out_format(out, "%s rejected + %s skipped\n", pen_text_count(a, n->rejected),
 		       pen_text_count(b, n->skipped));
@@ -231,7 +237,8 @@ static void print_counts(const struct pen_forecast *f, struct pen_out *out)
 		pen_out_format(out, "rejected    %s  %s %s\n", pen_text_count(a, f->codes[i].items),
 			       pen_error_name(f->codes[i].code), pen_error_text(f->codes[i].code));
 	pen_out_format(out, "duplicates  %s%s items repeat a key, ", about, pen_text_count(a, f->repeated));
-	pen_out_format(out, "%s%s keys are in the dataset already", about, pen_text_count(a, f->present));
+	pen_out_format(out, "%s%s keys are in the dataset already", f->dataset_entries ? about : "",
+		       pen_text_count(a, f->present));
 	if (!f->exact)
 		pen_out_format(out, " (from a sample; error about %s)",
 			       pen_text_count(a, 2 * f->duplicates_error));
@@ -259,7 +266,7 @@ static void print_size(const struct pen_outlook *plan, struct pen_out *out)
 		       pen_text_count(b, f->records));
 	if (f->file_bytes > f->growth_bytes)
 		pen_out_format(out, ", up to %s while it runs", pen_text_bytes(a, f->file_bytes));
-	if (plan->free_bytes)
+	if (plan->free_known)
 		pen_out_format(out, "; %s free", pen_text_bytes(a, plan->free_bytes));
 	pen_out_format(out, "\ntime        more than %s (reading and checking; writing is not tried)",
 		       seconds(a, f->read_ns / 1000000));
@@ -277,7 +284,7 @@ static int print_text(const struct pen_outlook *plan)
 	pen_out_init(&out, STDOUT_FILENO);
 	print_sources(f, &out);
 	print_batch(plan, &out);
-	print_counts(f, &out);
+	print_counts(plan, &out);
 	if (f->fate != PEN_FATE_DONE)
 		print_size(plan, &out);
 	for (size_t i = 0; i < plan->limit_count; i++)

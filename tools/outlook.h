@@ -30,7 +30,8 @@ struct pen_outlook {
 	struct pen_store *store; /* NULL: there is none */
 	struct pen_run spec;
 	struct pen_store_info info; /* zero without a store */
-	uint64_t free_bytes;	    /* of its disk; 0: not known */
+	uint64_t free_bytes;	    /* of its disk */
+	bool free_known;
 	struct pen_forecast forecast;
 	int res; /* of the completion */
 	struct pen_failure why;

@@ -85,7 +85,7 @@ static void put_all(const char *text, size_t len)
 #define ERASE "\r\033[K"
 
 /* One message: head (ours, may hold colours), the escaped text, newline. */
-static void message(const char *head, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void message(const char *head, const char *format, va_list args)
 {
 	char text[MESSAGE_BYTES / 2], line[MESSAGE_BYTES];
 	int len = vsnprintf(text, sizeof text, format, args);
@@ -106,7 +106,8 @@ static void message(const char *head, const char *format, va_list args)
 }
 
 /* "error[PEN1042]: " in the kind's colour. errno codes have a name that tells people nothing. */
-static void labelled(const char *kind, const char *color, int code, const char *format, va_list args)
+__attribute__((format(printf, 4, 0))) static void labelled(const char *kind, const char *color, int code,
+							   const char *format, va_list args)
 {
 	char head[96], name[40] = "";
 

@@ -11,7 +11,8 @@
 static int usage(const char *what, const char *advice)
 {
 	pen_say_error(-PEN_USAGE, "%s", what);
-	pen_say_advice("%s", advice);
+	if (*advice)
+		pen_say_advice("%s", advice);
 	return pen_error_exit(-PEN_USAGE);
 }
 
@@ -257,7 +258,8 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 		.follow_symlinks = pen_cmd_set(cmd, PEN_O_FOLLOW_SYMLINKS),
 		.idempotency_key = text_of(cmd, PEN_O_IDEMPOTENCY_KEY),
 	};
-	(void)on_success(text_of(cmd, PEN_O_ON_SUCCESS), &ret->on_success, &ret->move_to); /* check refuses it */
+	(void)on_success(text_of(cmd, PEN_O_ON_SUCCESS), &ret->on_success,
+			 &ret->move_to); /* check refuses it */
 }
 
 int pen_spec_make(const struct pen_cmd *cmd, struct pen_run *ret, bool *ret_stream)

@@ -12,6 +12,8 @@ import os
 import struct
 import subprocess
 import sys
+import tarfile
+import zipfile
 import zlib
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -306,6 +308,60 @@ def trees_of_records(lab):
     assert o["committed"] == 900
     assert values(lab, "default") == [x.encode() for x in as_objects(table)]
     lab.verify()
+
+
+@check
+def archives(lab):
+    """Members are files; the tree they came from is the witness."""
+    r = lab.random
+    for i in range(300):
+        lab.path("t/%d/%03d.bin" % (i % 7, i), r.randbytes(r.choice((0, 1, 100, 5000, 300000 if i % 50 == 0 else 40))))
+    lab.path("t/big.bin", r.randbytes(3 << 20))
+    tree = lab.load(lab.path("t"), "--key", "@path", "--into", "tree")
+    os.symlink("big.bin", lab.path("t/link"))
+    want = lab.dump("tree")
+    with tarfile.open(lab.path("a.tar"), "w") as t:
+        t.add(lab.path("t"), "")
+    with zipfile.ZipFile(lab.path("a.zip"), "w", zipfile.ZIP_DEFLATED) as z:
+        for k, v in want:
+            z.writestr(k.decode(), v)
+    with open(lab.path("a.tar"), "rb") as f:
+        tar = f.read()
+    lab.path("a.tar.gz", gzip.compress(tar))
+    lab.path("a.tzst", zstd(tar))
+    for name in ("a.tar", "a.tar.gz", "a.tzst", "a.zip"):
+        for more in ((), ("--chunk-bytes", "2KiB")):
+            o = lab.load(lab.path(name), "--key", "@path", "--into", name + "".join(more), store=lab.path("s" + "".join(more)), *more)
+            assert o["items"] == tree["items"] and lab.dump(name + "".join(more), store=lab.path("s" + "".join(more))) == want, (name, more)
+    o = lab.load("-", "--key", "@path", "--into", "pipe", stdin=tar)
+    assert lab.dump("pipe") == want
+    p = lab.run("run", "-", "--into", "x", stdin=gzip.compress(tar), rc=2)
+    assert "archive" in p.err, p.err
+    # Members that would leave the root, and ones too large, are rejects; a cut archive is one more.
+    with tarfile.open(lab.path("bad.tar"), "w") as t:
+        for name, size in (("ok", 3), ("../out", 3), ("/etc/x", 3), ("large", 5000), ("also", 2), ("cut", 3000)):
+            m = tarfile.TarInfo(name)
+            m.size = size
+            t.addfile(m, io.BytesIO(b"x" * size))
+    with open(lab.path("bad.tar"), "rb") as f:
+        bad = f.read()
+    o = lab.load(lab.path("bad.tar", bad[:bad.rindex(b"x" * 3000) + 1000]), "--key", "@path", "--max-record", "4000", "--into", "bad", rc=1)
+    assert [k for k, _ in lab.dump("bad")] == [b"also", b"ok"], lab.dump("bad")
+    codes = [i["code"] for i in lab.lines("items", o["batch"])]
+    assert codes[:3] == ["PEN1049", "PEN1049", "PEN1040"] and set(codes[3:]) == {"PEN1055"}, codes
+    lab.verify()
+
+
+@check
+def kill_storm_archive(lab):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as t:
+        for i in range(4000):
+            m = tarfile.TarInfo("d%d/%05d" % (i % 9, i))
+            data = lab.random.randbytes(lab.random.randrange(3000))
+            m.size = len(data)
+            t.addfile(m, io.BytesIO(data))
+    storm(lab, max(KILLS // 5, 4), gzip.compress(out.getvalue(), 1), ("--key", "@path"), name="f.tar.gz")
 
 
 if __name__ == "__main__":

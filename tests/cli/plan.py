@@ -5,6 +5,7 @@
 #
 # Environment: PEN_SEED (printed; repeats a run).
 import concurrent.futures
+import gzip
 import hashlib
 import json
 import os
@@ -168,19 +169,48 @@ def other_sources(lab):
 
 
 @check
-def formats_the_build_knows(lab):
-    """Whatever this build reads: the plan takes the same path, so it needs no list of its own."""
-    rows = "".join("%d,%s\n" % (i, "name %d" % i) for i in range(2000))
-    tried = (("t.csv", "id,name\n" + rows + "1,2,3\n", ["--key", "id"]), ("a.json", "[%s]" % ",\n".join(map(str, range(3000))), []),
-             ("f.bin", b"".join(n.to_bytes(4, "big") + b"x" * n for n in range(300)), ["--format", "frames:u32be"]),
-             ("z.ndjson.gz", __import__("gzip").compress(lab.records(3000).encode()), ["--key", "/id"]))
-    for name, data, args in tried:
+def formats(lab):
+    rows = "".join("%d;%s\n" % (i, "name %d" % i) for i in range(2000))
+    table = "id;name\n" + rows + "1;2;3\n"
+    values = ",\n".join('{"id":%d}' % i for i in range(3000))
+    tried = (("t.csv", table, ["--key", "id"], "csv"), ("t.csv.gz", gzip.compress(table.encode()), ["--key", "name"], "csv"),
+             ("a.json", "[%s]" % values, ["--key", "/id"], "json"), ("cut.json", "[%s" % values, [], "json"),
+             ("f.bin", b"".join(n.to_bytes(4, "big") + b"x" * n for n in range(300)) + b"\0\0", ["--format", "frames:u32be"], "frames"),
+             ("z.ndjson.gz", gzip.compress(lab.records(3000).encode()), ["--key", "/id"], "ndjson"),
+             ("cut.gz", gzip.compress(lab.records(3000).encode())[:-2000], ["--format", "ndjson"], "ndjson"),
+             ("u16.txt", "\ufeffone\ntwo\n".encode("utf-16-le"), ["--format", "lines"], "lines"),
+             ("list", "one\n\ntwo\n", ["--items"], "lines"))
+    for name, data, args, form in tried:
         f = lab.path(name, data)
-        first = lab.call("plan", f, "--into", name, *args, "--json", rc=None)
-        if first.returncode == 2 and "this version" in first.err:
-            continue
-        said, _ = lab.both(f, "--into", name, *args)
-        assert said["items"] > 0, said
+        said, done = lab.both(*args, f, "--into", name) if args == ["--items"] else lab.both(f, "--into", name, *args)
+        assert said["sources"][0]["format"] == form and said["items"] > 0, (name, said["sources"])
+        assert ("delimiter ';'" in said["sources"][0]["said"]) == (form == "csv"), said["sources"]
+        assert (done["rejected"] == 0) == (name not in ("t.csv", "t.csv.gz", "cut.json", "cut.gz", "f.bin")), (name, done)
+    # A stream's format shows only when it is read.
+    said = lab.plan("-", "--key", "id", stdin=table.encode(), rc=1)
+    assert said["sources"][0]["format"] == "csv" and "delimiter ';'" in said["sources"][0]["said"], said["sources"]
+    # One that is known by a key: what is committed of it is read again, and must be the same.
+    text = "".join("%d\n" % i for i in range(20000)).encode()
+    args = ["-", "--idempotency-key", "k", "--format", "lines", "--into", "s"]
+    p = subprocess.Popen([PENSTOCK, "--store", lab.store, "run", *args, "--chunk", "100", "--pause-ms", "50"],
+                         stdin=open(lab.path("in", text)), stderr=subprocess.DEVNULL)
+    time.sleep(0.5)
+    p.send_signal(signal.SIGINT)
+    assert p.wait(60) == 130
+    assert lab.plan(*args, stdin=text[2:], rc=3)["code"] == "PEN308"
+    said, done = lab.both(*args, stdin=text)
+    assert said["fate"] == "resume" and said["items"] == 20000 and 0 < said["resumed_items"] < 20000, said
+
+
+@check
+def nothing_becomes_of_sources(lab):
+    f = lab.path("f", b"1\n")
+    for what in ("delete", "move:" + lab.path("done")):
+        said = lab.plan(f, "--on-success", what, rc=0)
+        assert said["items"] == 1 and os.path.exists(f) and not os.path.exists(lab.path("done"))
+    # The control.
+    lab.run(f, "--on-success", "delete", rc=0)
+    assert not os.path.exists(f)
 
 
 @check
@@ -270,8 +300,39 @@ def size(lab):
         ratio = said["growth_bytes"] / bytes_
         assert 0.85 <= ratio <= 1.15, (name, ratio)
         assert (said["appended"] == n) == (name == "sorted"), (name, said["appended"])
-        # Alike a batch that was large enough: its pace is told.
-        assert (said["pace_batch"] is None) == (said["pace_s"] is None) and (said["pace_batch"] or name != "overflow"), said
+
+
+@check
+def pace(lab):
+    f = lab.path("f.ndjson", lab.records(12000))
+    assert lab.plan(f)["pace_batch"] is None
+    done = lab.run(f, "--chunk", "1000", "--pause-ms", "20")
+    g = lab.path("g.ndjson", lab.records(24000))
+    said = lab.plan(g)
+    expected = said["bytes"] / done["bytes"] * done["seconds"]
+    assert said["pace_batch"] == done["batch"] and 0.5 < said["pace_s"] / expected < 1.5, (said["pace_s"], expected)
+    # Others are no measure.
+    assert lab.plan(g, "--key", "/id", "--into", "other")["pace_s"] is None
+    assert lab.plan(g, "--durability", "group")["pace_s"] is None
+
+
+@check
+def small_disk(lab):
+    mount = lab.path("m")
+    os.mkdir(mount)
+    if os.getuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", mount], stderr=subprocess.DEVNULL).returncode:
+        return
+    try:
+        f = lab.path("f.ndjson", lab.records(60000))
+        said = lab.plan(f, store=os.path.join(mount, "store"), rc=0)
+        assert [x["limit"] for x in said["limits"]] == ["disk"] and 0 < said["free_disk_bytes"] <= 4 << 20, said["limits"]
+        assert lab.plan(f, rc=0)["limits"] == []
+        with open(os.path.join(mount, "filler"), "wb") as out:
+            out.write(b"x" * (4 << 20))
+        said = lab.plan(f, store=os.path.join(mount, "store"), rc=0)
+        assert said["free_disk_bytes"] == 0 and said["limits"][0]["code"] == "PEN410", said
+    finally:
+        subprocess.run(["umount", "-l", mount])
 
 
 @check

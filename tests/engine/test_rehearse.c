@@ -303,6 +303,7 @@ static void count_by_hand(struct pen_store *store, uint64_t look_bytes, enum pen
 					   .rules.format = PEN_FORMAT_NDJSON };
 
 		chunk.items = chunk.entry_count = (uint32_t)pen_min(items - done, 100);
+		chunk.after.passed = 7 * (done + chunk.items);
 		for (uint32_t i = 0; i < chunk.items; i++)
 			table[i] = (struct pen_entry){ .prefix = (done + i) % distinct,
 						       .key_len = 8,
@@ -312,6 +313,7 @@ static void count_by_hand(struct pen_store *store, uint64_t look_bytes, enum pen
 		cr_assert_eq(pen_rehearsal_count(batch->rehearsal, &chunk), 0);
 		done += chunk.items;
 	}
+	cr_expect_eq(batch->passed_counted, 7 * items); /* what progress is measured in */
 	pen_rehearsal_end(batch->rehearsal, 0);
 	pen_rehearsal_close(batch->rehearsal);
 	free(batch);

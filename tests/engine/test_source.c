@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "engine/source.h"
+#include "engine/plan.h"
 
 #include <errno.h>
 #include <utime.h>

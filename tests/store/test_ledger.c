@@ -162,7 +162,13 @@ Test(ledger, a_newer_batch_takes_the_identity)
 	cr_assert_eq(id, 101);
 	cr_assert_eq(pen_ledger_find(txn, other, &id), -PEN_NOT_FOUND);
 	cr_assert_eq(pen_ledger_find(txn, none, &id), -PEN_NOT_FOUND);
-	pen_txn_abort(txn);
+	/* A snapshot does not see what is not committed. */
+	cr_assert_eq(pen_ledger_look(shop.store, facts.fixed.identity, &id), -PEN_NOT_FOUND);
+	cr_assert_eq(pen_txn_commit(txn, NULL), 0);
+	cr_assert_eq(pen_ledger_look(shop.store, facts.fixed.identity, &id), 0);
+	cr_assert_eq(id, 101);
+	cr_assert_eq(pen_ledger_look(shop.store, other, &id), -PEN_NOT_FOUND);
+	cr_assert_eq(pen_ledger_look(shop.store, none, &id), -PEN_NOT_FOUND);
 }
 
 Test(ledger, missing_batches_are_not_found)

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "engine/aftermath.h"
-#include "engine/source.h"
+#include "engine/plan.h"
 #include "ring/error.h"
 
 /* The directory to move to, from wherever a later run may look. */

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * plan - a request, owned: what a batch is to do, and with which sources
+ *
+ * A plan is a pen_run, copied and checked, with its sources expanded ("@list", globs), looked at (source.h) and hashed
+ * into two identities: `identity` says it is the same request (absolute paths and the options that decide the
+ * result), `content` says the sources still hold the same (device, inode, size, time, head and tail of files; paths,
+ * sizes, inodes and times of every file of a tree). Pipes and terminals have neither, unless they are given a key.
+ *
+ *   Threads    one, the reader's; constant once it is looked at.
+ *   Memory     one plan per batch, freed by its batch.
+ *   Limits     PEN_SOURCES_MAX sources, each path below PATH_MAX.
+ */
+#ifndef PEN_ENGINE_PLAN_H
+#define PEN_ENGINE_PLAN_H
+
+#include <stdio.h>
+
+#include "engine/glob.h"
+#include "engine/json.h"
+#include "engine/source.h"
+
+/* A pen_run, owned. */
+struct pen_plan {
+	struct pen_source *sources;
+	uint32_t source_count;
+	char *into, *key, *owner, *correlation_id, *idempotency_key;
+	char *labels; /* joined by NUL bytes */
+	size_t labels_len;
+	enum pen_format format;
+	enum pen_compression compression;
+	enum pen_encoding encoding;
+	enum pen_frame frame;
+	struct pen_csv_options table; /* the dialect as given; strings are the plan's */
+	char *header_names;
+	enum pen_key key_kind;
+	struct pen_pointer pointer; /* with PEN_KEY_POINTER, unless the key names a column */
+	bool column;		    /* the key is no pointer: it names a column */
+	enum pen_duplicate on_duplicate;
+	enum pen_validate validate;
+	enum pen_durability durability;
+	uint64_t max_record;
+	bool has_max_rejects;
+	uint64_t max_rejects;
+	uint32_t max_rejects_ratio;
+	uint32_t chunk_items, pause_ms;
+	uint64_t chunk_bytes;
+	bool fresh;
+	bool puts; /* opened by the program: no sources */
+	struct pen_filter filter;
+	struct pen_walk_options tree; /* how directories are walked */
+	bool items;		      /* the one source is a list of items */
+	char terminator;	      /* of lines */
+	enum pen_on_success on_success;
+	char *move_to; /* absolute; "" */
+	char **wanted; /* sources as given, before they are looked at */
+	size_t wanted_count;
+
+	bool has_identity;
+	uint8_t identity[16], content[16];
+	uint64_t bytes_total, items_total; /* 0: not known */
+};
+
+/* Copies and checks a pen_run. 0, -PEN_USAGE, -PEN_DATASET_NAME, -ENOMEM. Touches no file. */
+int pen_plan_open(const struct pen_run *run, bool puts, struct pen_plan **ret, struct pen_failure *why);
+void pen_plan_close(struct pen_plan *plan);
+/*
+ * Expands and looks at the sources. -PEN_SOURCE_OPEN, -PEN_UNSUPPORTED (a format this version cannot read),
+ * -PEN_USAGE. Stops early with -PEN_INTERRUPTED_BY when *stop becomes true (a large tree takes time to look
+ * at).
+ */
+int pen_plan_look(struct pen_plan *plan, const _Atomic bool *stop, struct pen_failure *why);
+
+/* plan_tree.c: options about trees and lists, and what can only be checked once sources are known. */
+int pen_plan_copy_tree(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why);
+/* A list of items is a source like others, but for its name, which is taken as it stands, and its terminator. */
+int pen_plan_copy_items(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why);
+int pen_plan_check_tree(const struct pen_plan *plan, struct pen_failure *why);
+/* Writes what of these options belongs to the identity; nothing when all are at their defaults. */
+bool pen_plan_sign_tree(const struct pen_plan *plan, FILE *f);
+
+#endif
