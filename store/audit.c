@@ -154,7 +154,12 @@ static bool check_file(struct pen_audit *audit, int fd)
 	/* LMDB refuses to open the file when either has another magic, version or page size. */
 	if (flaw[0] || flaw[1] || fstat(fd, &st))
 		return false;
-	if (last_freed(fd, &meta[!newest], page_size) == meta[newest].txn + 1)
+	/*
+	 * A page whose number was altered has the later transaction's last page, which never sinks; one that the disk
+	 * refused has its own again.
+	 */
+	if (meta[!newest].last_page >= meta[newest].last_page &&
+	    last_freed(fd, &meta[!newest], page_size) == meta[newest].txn + 1)
 		pen_audit_say(voice, PEN_INV_FILE, "meta page %d is altered: it hides transaction %" PRIu64,
 			      !newest, meta[newest].txn + 1);
 	audit->page_size = page_size;

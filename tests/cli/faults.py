@@ -73,7 +73,9 @@ def disk_fails_under_commit(lab):
                 continue  # a call that is no commit's: the note of who runs the batch
             broken += 1
             assert "error[PEN411]" in p.err and "next start" in p.err, p.err
-            lab.verify()
+            # A refused meta page may look altered until the next commit, where the file did not grow.
+            p = lab.verify(rc=(0, 65))
+            assert p.returncode == 0 or p.stdout.count(b"\n") == 1 and b"is altered: it hides transaction" in p.stdout, p.stdout
             o = lab.load(*args)
             assert o["committed"] == 3000 and lab.digest(dataset="d") == lab.digest(dataset="d", store=whole), (call, nth, o)
             lab.verify()

@@ -38,6 +38,18 @@ class Bad(Exception):
     """What a fault led to, and must not."""
 
 
+def verify_refused(penstock, store):
+    """
+    Verifies behind a fault. A meta page that the disk refused is one that looks altered where the file did not grow in the
+    two last transactions: verify cannot tell, and says so until the next commit. Nothing else may be said.
+    """
+    p = subprocess.run([penstock, "--store", store, "verify"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+    said = p.stdout.decode("utf-8", "replace").splitlines()
+    if p.returncode and not (p.returncode == 65 and len(said) == 1 and "is altered: it hides transaction" in said[0]):
+        raise Bad("verify: exit %d\n%s%s" % (p.returncode, "\n".join(said), p.stderr.decode("utf-8", "replace")))
+    return p.returncode == 0
+
+
 class Suite(Lab):
     def __init__(self, name):
         super().__init__("torture-" + name)
@@ -97,7 +109,8 @@ class Suite(Lab):
         """The store verifies, the command goes on, and the result is that of a run nobody disturbed."""
         store = store or self.store
         if os.path.exists(os.path.join(store, "data.mdb")):
-            self.command(("verify",), store, rc=0)
+            if not verify_refused(PENSTOCK, store):
+                self.note("meta pages refused")
         self.command(self.args, store, rc=1)
         self.command(("verify",), store, rc=0)
         if self.source_was_refused(store):
@@ -223,8 +236,10 @@ def memory(suite):
 # ---- refused system calls ------------------------------------------------------------------------
 
 REFUSED = ("openat", "openat2", "pwrite64", "writev", "fdatasync", "fsync", "ftruncate", "fcntl", "fstatfs", "statfs", "newfstatat", "read",
-           "pread64", "write", "mmap", "munmap", "madvise", "lseek", "mkdirat", "rename", "flock", "getrandom", "clone3", "socket",
-           "io_uring_setup", "io_uring_enter", "io_uring_register", "futex", "mprotect", "close", "fchmod")
+           "pread64", "mmap", "madvise", "lseek", "mkdirat", "rename", "flock", "getrandom", "clone3", "socket",
+           "io_uring_setup", "io_uring_enter", "io_uring_register", "mprotect", "close", "fchmod")
+# Not among them, because they fail only where a strace says so: write (of an eventfd: a wake that gets lost; messages are
+# tests/cli's), futex (the same), munmap of what was mapped.
 ERRORS = ("EIO", "ENOSPC", "EINTR", "ENOMEM", "EMFILE", "EAGAIN")
 
 
@@ -258,8 +273,7 @@ def refused(suite):
         early = n <= loader.get(call, 0)  # the loader died, or a library's start: before anything of ours ran
         if status not in (0, 1, 2, 3, 74, 75) and not early:
             raise Bad("exit %d\n%s" % (status, err[-600:]))
-        # write is the call that messages are made of.
-        if status not in (0, 1) and not err and not early and call != "write":
+        if status not in (0, 1) and not err and not early:
             raise Bad("exit %d without a word" % status)
         suite.note("tolerated" if status in (0, 1) else "the loader's" if early and status not in (2, 3, 74, 75) else "exit %d" % status)
         suite.settled()
