@@ -264,7 +264,7 @@ static int make_below(int root, const char *path)
 		close(dir);
 		dir = below;
 	}
-	return dir < 0 && dir == -1 ? -errno : dir;
+	return dir == -1 ? -errno : dir;
 }
 
 /* The directory of the file at path, here and where it moves to, stay open for its neighbours. NULL, or why not. */

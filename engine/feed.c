@@ -240,6 +240,7 @@ void pen_feed_send(struct pen_engine *engine, struct pen_chunk *chunk)
 			best = p;
 		}
 	}
+	pen_assert(best); /* there is a processor */
 	best->sent++;
 	pushed = pen_fanin_push(&best->in, 0, &word, 1);
 	pen_assert(pushed == 1);

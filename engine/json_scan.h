@@ -255,7 +255,7 @@ static inline const uint8_t *escape(const struct scan *s, const uint8_t *p)
 static inline const uint8_t *string(const struct scan *s, const uint8_t *p, bool *ret_escaped)
 {
 	for (;;) {
-		uint32_t stops;
+		uint32_t stops = 0;
 
 		while (p < s->end && !(stops = string_stops(p)))
 			p += STEP;

@@ -217,13 +217,13 @@ static void records(struct work *w)
 	};
 	uint32_t item = 0;
 
-	while (splitter->next(&split, &w->record)) {
+	for (; splitter->next(&split, &w->record); item++) {
 		struct pen_entry *e = &chunk->table[chunk->entry_count];
 
 		*e = (struct pen_entry){
 			.at = (uint32_t)(w->record.at - chunk->data),
 			.len = (uint32_t)w->record.len,
-			.item = item++,
+			.item = item,
 			.line = w->record.line,
 		};
 		settle(w, e);

@@ -171,7 +171,7 @@ static bool byte_of(const char *text, int *ret)
 		size_t n = strlen(names[i]) - 1;
 
 		if (strlen(text) == n && memcmp(text, names[i], n) == 0) {
-			*ret = names[i][n];
+			*ret = (unsigned char)names[i][n];
 			return true;
 		}
 	}
