@@ -254,7 +254,7 @@ static void site_drop(struct site *site)
 {
 	if (site->fd >= 0) {
 		remove_files(site->fd, 2);
-		/* There is a descriptor only where there is a path. NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker) */
+		/* A descriptor has its path. NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker) */
 		(void)rmdir(site->path);
 		(void)close(site->fd);
 		site->fd = -1;
