@@ -371,7 +371,7 @@ void pen_feed_close_file(struct pen_feed *feed)
 		close(feed->fd);
 	feed->fd = -1;
 	feed->stream = feed->eof = false;
-	feed->waiting = feed->looked = false;
+	feed->waiting = feed->looked = feed->hurry = false;
 	feed->carry_len = feed->used = feed->sent = 0;
 	feed->fresh_ns = 0;
 	feed->state = !feed->in_tree			       ? FEED_SOURCE

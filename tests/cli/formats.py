@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 import zlib
 
@@ -350,6 +351,50 @@ def archives(lab):
     codes = [i["code"] for i in lab.lines("items", o["batch"])]
     assert codes[:3] == ["PEN1049", "PEN1049", "PEN1040"] and set(codes[3:]) == {"PEN1055"}, codes
     lab.verify()
+
+
+@check
+def tables_of_a_tree_go_on_with_their_own_header(lab):
+    """A run that stopped inside a table in a directory reads the header again, not the row it goes on with."""
+    table = rows(lab, 6000)
+    bad = as_csv(table[:4000]) + b"short\n" + as_csv(table[4000:]).split(b"\n", 1)[1]
+    head = "".join("remark %d\n" % i for i in range(2)).encode()
+    for name, data in (("a.csv", bad), ("b.csv", head + bad), ("c.csv.gz", gzip.compress(bad)), ("d.csv", bad.decode().encode("utf-16"))):
+        tree, store = lab.path("tree-" + name), lab.path("s-" + name)
+        lab.path("tree-%s/%s" % (name, name), data)
+        lab.path("tree-%s/z.csv" % name, as_csv([["999999", "last", "0", ""]]))
+        for i, args in enumerate((("--format", "csv", "--key", "id"), ("--format", "csv", "--value", "json"),
+                                  ("--format", "csv", "--chunk-bytes", "1KiB", "--key", "#1"))):
+            into = ("--into", "d%d" % i)
+            first = lab.load(tree, *args, *into, "--max-rejects", "0", store=store, rc=4)
+            assert first["items"] == 4001, first
+            o = lab.load(tree, *args, *into, store=store, rc=1)
+            assert o["resumed"] and (o["items"], o["rejected"]) == (6002, 1), (name, args, o)
+            got = sorted(v for _, v in lab.dump("d%d" % i, store=store))
+            assert got == sorted(x.encode() for x in as_objects(table + [["999999", "last", "0", ""]])), (name, args)
+
+
+@check
+def packed_streams_that_pause(lab):
+    """A stream that falls silent before it was looked at is unpacked all the same, by one reader."""
+    nd = "".join(o + "\n" for o in as_objects(rows(lab, 4000))).encode()
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as t:
+        m = tarfile.TarInfo("a")
+        m.size = len(nd)
+        t.addfile(m, io.BytesIO(nd))
+    for i, (data, key) in enumerate(((gzip.compress(nd), "/id"), (zstd(nd), "/id"), (nd.decode().encode("utf-16"), "/id"), (tar.getvalue(), "@path"))):
+        for io_kind in ("auto", "threads"):
+            into = "p%d%s" % (i, io_kind)
+            p = lab.start("run", "-", "--io", io_kind, "--key", key, "--into", into, "--progress", "none", stdin=subprocess.PIPE)
+            for piece in (data[:3000], data[3000:9000], data[9000:]):
+                p.stdin.write(piece)
+                p.stdin.flush()
+                time.sleep(1.4)
+            p.stdin.close()
+            err = p.stderr.read()
+            assert p.wait() == 0, (i, io_kind, err)
+            assert len(lab.dump(into)) == (1 if key == "@path" else 4000), (i, io_kind)
 
 
 @check
