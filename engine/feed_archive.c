@@ -53,6 +53,17 @@ static int code_of(int rc)
 	return rc <= -PEN_USAGE ? rc : pen_feed_break_code(rc);
 }
 
+void pen_feed_leave_pack(struct pen_feed *feed)
+{
+	struct pen_chunk *pack = feed->pack;
+
+	if (pack && feed->in_member && !feed->holds_jumbo && feed->jumbo_used) {
+		memcpy(feed->carry, pack->data + pack->end, feed->jumbo_used);
+		feed->carry_len = (uint32_t)feed->jumbo_used;
+	}
+	pen_feed_seal_pack(feed);
+}
+
 /* The archive ends, or cannot be read on. */
 static void end_archive(struct pen_feed *feed, int rc)
 {
@@ -60,8 +71,7 @@ static void end_archive(struct pen_feed *feed, int rc)
 
 	pen_feed_seal_pack(feed);
 	if (others)
-		pen_engine_notice(feed->engine, 0,
-				  "%s: %llu directories, links and special files are no items", feed->name,
+		pen_engine_notice(feed->engine, 0, "%s: %llu directories, links and special files are no items", feed->name,
 				  (unsigned long long)others);
 	if (rc < 0) {
 		feed->cut_at = feed->packed;
@@ -75,11 +85,10 @@ static void end_archive(struct pen_feed *feed, int rc)
 static bool have_pack(struct pen_feed *feed)
 {
 	uint64_t limit = feed->batch->plan->chunk_items ? feed->batch->plan->chunk_items : PEN_PACK_FILES;
-	size_t name = strlen(feed->member->path) + 1;
 	struct pen_chunk *pack = feed->pack;
 
 	if (pack && (pack->items >= pen_min(limit, PEN_PACK_FILES) || pack->end == pack->capacity ||
-		     pack->keys_used + name > pack->keys_cap))
+		     !pen_feed_pack_names(pack, strlen(feed->member->path))))
 		pen_feed_seal_pack(feed);
 	return feed->pack || pen_feed_begin_pack(feed);
 }
@@ -126,17 +135,14 @@ static void add_jumbo(struct pen_feed *feed)
 static bool make_way(struct pen_feed *feed)
 {
 	struct pen_chunk *full = feed->pack;
-	uint32_t have = (uint32_t)feed->jumbo_used;
 
 	if (full->items) { /* on its own it may fit */
-		memcpy(feed->carry, full->data + full->end, have);
-		pen_feed_seal_pack(feed);
-		feed->carry_len = have;
+		pen_feed_leave_pack(feed);
 		return true;
 	}
 	if (!pen_feed_take_jumbo(feed))
 		return false;
-	memcpy(feed->engine->jumbo.base, full->data, have);
+	memcpy(feed->engine->jumbo.base, full->data, feed->jumbo_used);
 	return true;
 }
 
@@ -144,8 +150,8 @@ static int64_t read_member(struct pen_feed *feed)
 {
 	struct pen_chunk *pack = feed->pack;
 	char *to = feed->holds_jumbo ? feed->engine->jumbo.base : pack->data + pack->end;
-	size_t room = feed->holds_jumbo ? (size_t)feed->engine->chunk_bytes
-					: pack->capacity - pack->end - (size_t)feed->jumbo_used;
+	size_t room = feed->holds_jumbo ? (size_t)feed->engine->chunk_bytes :
+					  pack->capacity - pack->end - (size_t)feed->jumbo_used;
 
 	return pen_archive_read(feed->archive, to + feed->jumbo_used, room, &feed->packed);
 }
@@ -155,8 +161,8 @@ static bool step_member(struct pen_feed *feed)
 {
 	int64_t got;
 
-	/* A member that has begun stays in its pack. */
-	if (!feed->holds_jumbo && (!feed->pack || !feed->jumbo_used) && !have_pack(feed))
+	/* A member that has begun stays in its pack, unless that had to leave. */
+	if ((!feed->pack || !(feed->holds_jumbo || feed->jumbo_used)) && !have_pack(feed))
 		return false;
 	if (feed->member->code) { /* nothing of it can be read */
 		add_member(feed, 0, code_of(feed->member->code));
@@ -166,8 +172,7 @@ static bool step_member(struct pen_feed *feed)
 		memcpy(feed->pack->data, feed->carry, feed->carry_len);
 		feed->carry_len = 0;
 	}
-	if (!feed->holds_jumbo && feed->pack->end + feed->jumbo_used == feed->pack->capacity &&
-	    !make_way(feed))
+	if (!feed->holds_jumbo && feed->pack->end + feed->jumbo_used == feed->pack->capacity && !make_way(feed))
 		return feed->state == FEED_BREAK;
 	if (!feed->pack)
 		return true;

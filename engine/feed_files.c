@@ -252,14 +252,18 @@ struct pen_chunk *pen_feed_begin_pack(struct pen_feed *feed)
 	return pack;
 }
 
+bool pen_feed_pack_names(const struct pen_chunk *pack, size_t len)
+{
+	return pack->keys_used + len + 1 + PEN_CHUNK_MADE_KEY * (pack->items + 1) <= pack->keys_cap;
+}
+
 static bool fits(const struct pen_feed *feed, const struct pen_walk_file *file)
 {
 	const struct pen_chunk *pack = feed->pack;
 	uint32_t limit = feed->batch->plan->chunk_items ? feed->batch->plan->chunk_items : PEN_PACK_FILES;
 
 	return pack->end + (file->error ? 0 : file->size + 1) <= pack->capacity &&
-	       pack->items < pen_min(limit, PEN_PACK_FILES) &&
-	       pack->keys_used + file->path_len + 1 <= pack->keys_cap;
+	       pack->items < pen_min(limit, PEN_PACK_FILES) && pen_feed_pack_names(pack, file->path_len);
 }
 
 /* Adds a file to the pack in hand as its next item. */

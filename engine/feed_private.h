@@ -205,5 +205,9 @@ void pen_feed_open_archive(struct pen_feed *feed, uint64_t members, const void *
 bool pen_feed_step_archive(struct pen_feed *feed);
 /* The pack in hand gets no more files. */
 void pen_feed_seal_pack(struct pen_feed *feed);
+/* The same in the middle of a member, whose bytes so far wait for the next pack. */
+void pen_feed_leave_pack(struct pen_feed *feed);
+/* Has it room for one more name, and for a key made for each item? */
+bool pen_feed_pack_names(const struct pen_chunk *pack, size_t len);
 
 #endif
