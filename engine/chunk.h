@@ -30,8 +30,8 @@
 #define PEN_CHUNK_BYTES_MIN (1u << 10)
 #define PEN_CHUNK_BYTES_MAX (4u << 20)
 #define PEN_CHUNK_ROOM_MIN (64u << 10) /* of data, however small the chunks: for values made from records */
-#define PEN_CHUNK_ITEMS 4096u /* per chunk; the table is sized by it */
-#define PEN_CHUNK_MADE_KEY 16u /* bytes of a key that is made, at most */
+#define PEN_CHUNK_ITEMS 4096u	       /* per chunk; the table is sized by it */
+#define PEN_CHUNK_MADE_KEY 16u	       /* bytes of a key that is made, at most */
 /* Room in keys beyond one byte per byte of data: a path, and a made key for each item. */
 #define PEN_CHUNK_PATHS ((8u << 10) + PEN_CHUNK_MADE_KEY * PEN_CHUNK_ITEMS)
 
@@ -83,9 +83,10 @@ struct pen_place {
 	uint32_t source;
 	uint32_t context; /* split.h */
 	uint64_t offset;
-	uint64_t line;	 /* lines before it */
-	uint64_t passed; /* bytes of the sources behind it, as they lie on disk: what progress is measured in */
-	uint64_t files;	 /* of a tree, up to and including path */
+	uint64_t line; /* lines before it */
+	uint64_t
+		passed; /* bytes of the sources behind it, as they lie on disk: what progress is measured in */
+	uint64_t files; /* of a tree, up to and including path */
 	struct pen_sum paths, content;
 	const char *path; /* in keys of the chunk; NULL: no tree */
 };
@@ -109,12 +110,12 @@ struct pen_chunk {
 	uint32_t context;	/* where its text begins; split.h */
 	struct pen_csv *csv;	/* the reference that keeps rules.csv; the reader's */
 	uint32_t source;	/* number of its source */
-	const char *path;     /* of its file in a tree (in keys), or NULL */
-	uint64_t base_offset; /* of data[begin] in its source */
-	uint64_t first_line;  /* lines before it in its source */
-	uint64_t first_item;  /* items before it in its batch */
-	uint32_t items;	      /* counted by the reader */
-	uint64_t bytes;	      /* of input it stands for, unpacked */
+	const char *path;	/* of its file in a tree (in keys), or NULL */
+	uint64_t base_offset;	/* of data[begin] in its source */
+	uint64_t first_line;	/* lines before it in its source */
+	uint64_t first_item;	/* items before it in its batch */
+	uint32_t items;		/* counted by the reader */
+	uint64_t bytes;		/* of input it stands for, unpacked */
 	struct pen_place after;
 
 	bool append; /* entries are in key order as they stand, by construction */

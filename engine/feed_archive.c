@@ -71,7 +71,8 @@ static void end_archive(struct pen_feed *feed, int rc)
 
 	pen_feed_seal_pack(feed);
 	if (others)
-		pen_engine_notice(feed->engine, 0, "%s: %llu directories, links and special files are no items", feed->name,
+		pen_engine_notice(feed->engine, 0,
+				  "%s: %llu directories, links and special files are no items", feed->name,
 				  (unsigned long long)others);
 	if (rc < 0) {
 		feed->cut_at = feed->packed;
@@ -150,8 +151,8 @@ static int64_t read_member(struct pen_feed *feed)
 {
 	struct pen_chunk *pack = feed->pack;
 	char *to = feed->holds_jumbo ? feed->engine->jumbo.base : pack->data + pack->end;
-	size_t room = feed->holds_jumbo ? (size_t)feed->engine->chunk_bytes :
-					  pack->capacity - pack->end - (size_t)feed->jumbo_used;
+	size_t room = feed->holds_jumbo ? (size_t)feed->engine->chunk_bytes
+					: pack->capacity - pack->end - (size_t)feed->jumbo_used;
 
 	return pen_archive_read(feed->archive, to + feed->jumbo_used, room, &feed->packed);
 }
@@ -172,7 +173,8 @@ static bool step_member(struct pen_feed *feed)
 		memcpy(feed->pack->data, feed->carry, feed->carry_len);
 		feed->carry_len = 0;
 	}
-	if (!feed->holds_jumbo && feed->pack->end + feed->jumbo_used == feed->pack->capacity && !make_way(feed))
+	if (!feed->holds_jumbo && feed->pack->end + feed->jumbo_used == feed->pack->capacity &&
+	    !make_way(feed))
 		return feed->state == FEED_BREAK;
 	if (!feed->pack)
 		return true;

@@ -398,6 +398,20 @@ def packed_streams_that_pause(lab):
 
 
 @check
+def members_with_long_names(lab):
+    """Names that fill a chunk leave room for the keys that are made."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as t:
+        for i in range(200):
+            m = tarfile.TarInfo(("%04d/" % i + "/".join(["n" * 200] * 30))[:4094])
+            m.size = 4
+            t.addfile(m, io.BytesIO(b"%04d" % i))
+    for key in ("@content", "@path", "@seq"):
+        o = lab.load(lab.path("long.tar", out.getvalue()), "--key", key, "--into", "k" + key[1:], rc=1 if key == "@path" else 0)
+        assert o["committed"] == (0 if key == "@path" else 200), (key, o)
+
+
+@check
 def kill_storm_archive(lab):
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as t:
