@@ -85,6 +85,28 @@ static void running(struct admission *a, struct pen_standing *st, bool resumed)
 	st->fixed.counted = st->fixed.applied;
 }
 
+/*
+ * How far into the sources, as they lie on disk, the checkpoint stands: at least. What is unpacked says little of
+ * that, and the first commit tells it exactly; until then a run that goes on shows less rather than more.
+ */
+static uint64_t passed_by(const struct pen_plan *plan, const struct pen_standing *st)
+{
+	uint32_t at = st->fixed.place_source;
+	const struct pen_source *source;
+	uint64_t before = 0;
+
+	if (st->fixed.state == PEN_COMPLETED || at >= plan->source_count)
+		return plan->bytes_total;
+	for (uint32_t i = 0; i < at; i++)
+		before += plan->sources[i].size;
+	source = &plan->sources[at];
+	if (source->kind == PEN_SOURCE_TREE && source->format == PEN_FORMAT_FILES && plan->source_count == 1)
+		return pen_min(st->fixed.applied.bytes, source->size);
+	if (source->kind == PEN_SOURCE_FILE && !source->decodes && !source->archive)
+		before += pen_min(st->fixed.place_offset, source->size);
+	return before;
+}
+
 static void take_over(struct admission *a, uint64_t id, uint64_t seq_base, const struct pen_standing *st)
 {
 	struct pen_batch *batch = a->batch;
@@ -93,7 +115,7 @@ static void take_over(struct admission *a, uint64_t id, uint64_t seq_base, const
 	batch->seq_base = seq_base;
 	batch->standing = *st;
 	batch->from_items = st->fixed.applied.items;
-	batch->passed = batch->passed_counted = pen_min(st->fixed.applied.bytes, a->plan->bytes_total);
+	batch->passed = batch->passed_counted = pen_min(passed_by(a->plan, st), a->plan->bytes_total);
 	batch->from = (struct pen_place){
 		.source = st->fixed.place_source,
 		.context = st->fixed.place_context,

@@ -398,6 +398,21 @@ def packed_streams_that_pause(lab):
 
 
 @check
+def progress_of_packed_sources_that_go_on(lab):
+    """Progress is in bytes as they lie on disk; a run that goes on has not passed what it has not read."""
+    lines = ["%08d %s\n" % (i, "a" * 40) for i in range(400000)]
+    nd = "".join('{"n":"%s"}\n' % x[:-1] if i != 60000 else "bad\n" for i, x in enumerate(lines)).encode()
+    for name, packed in (("a.gz", gzip.compress(nd, 1)), ("a", nd)):
+        args = (lab.path(name, packed), "--format", "ndjson", "--into", name)
+        assert lab.load(*args, "--max-rejects", "0", rc=4)["items"] == 60001
+        p = lab.run("run", *args, "--chunk", "4096", "--pause-ms", "10", "--progress", "json", rc=1)
+        shown = [(o["items"], o["bytes"], o["bytes_total"]) for o in map(json.loads, (x for x in p.err.splitlines() if x.startswith("{")))]
+        early = [s for s in shown if s[0] < 200000]
+        assert early and all(b < t * 0.6 for _, b, t in early), (name, shown)
+        assert [b for _, b, _ in shown] == sorted(b for _, b, _ in shown), (name, shown)
+
+
+@check
 def members_with_long_names(lab):
     """Names that fill a chunk leave room for the keys that are made."""
     out = io.BytesIO()
