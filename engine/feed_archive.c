@@ -91,7 +91,12 @@ static bool have_pack(struct pen_feed *feed)
 	if (pack && (pack->items >= pen_min(limit, PEN_PACK_FILES) || pack->end == pack->capacity ||
 		     !pen_feed_pack_names(pack, strlen(feed->member->path))))
 		pen_feed_seal_pack(feed);
-	return feed->pack || pen_feed_begin_pack(feed);
+	if (feed->pack)
+		return true;
+	pack = pen_feed_begin_pack(feed);
+	if (pack) /* it may have to leave without an item */
+		pack->after = pen_feed_place(feed, feed->members, 0, NULL);
+	return pack;
 }
 
 /* The member's bytes lie behind pack->end. Adds it as the next item; code: it is none. */
@@ -113,6 +118,8 @@ static void add_member(struct pen_feed *feed, uint64_t len, int code)
 	feed->items++;
 	feed->members++;
 	feed->in_member = false;
+	if (feed->stream && !feed->fresh_ns)
+		feed->fresh_ns = pen_mono_ns(feed->engine->clock);
 	pack->end += e->len;
 	pack->bytes += len;
 	pack->after = pen_feed_place(feed, feed->members, 0, NULL);

@@ -422,9 +422,15 @@ void pen_feed_flush(struct pen_feed *feed)
 	uint64_t patience = is_settled(feed) ? PEN_FEED_IDLE_NS : PEN_FEED_LOOK_NS;
 	enum pen_compression packing;
 
-	if (!(feed->busy || feed->waiting) || !feed->stream || feed->state != FEED_RECORDS || !feed->fresh_ns)
+	if (!(feed->busy || feed->waiting) || !feed->stream || !feed->fresh_ns)
 		return;
 	if (pen_mono_ns(feed->engine->clock) - feed->fresh_ns < patience)
+		return;
+	if (feed->state == FEED_ARCHIVE) {
+		pen_feed_leave_pack(feed);
+		feed->fresh_ns = 0;
+	}
+	if (feed->state != FEED_RECORDS)
 		return;
 	/* Whoever unpacks it reads it alone: the read in flight is called back, and what it may still bring counts. */
 	if (feed->busy && !feed->looked && opening_of(feed, &packing) != OPENS_TEXT) {

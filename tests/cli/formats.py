@@ -9,6 +9,8 @@ import gzip
 import io
 import json
 import os
+import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -424,6 +426,57 @@ def members_with_long_names(lab):
     for key in ("@content", "@path", "@seq"):
         o = lab.load(lab.path("long.tar", out.getvalue()), "--key", key, "--into", "k" + key[1:], rc=1 if key == "@path" else 0)
         assert o["committed"] == (0 if key == "@path" else 200), (key, o)
+
+
+@check
+def archives_that_are_drained(lab):
+    """A signal in the middle of a member that has a chunk to itself leaves the checkpoint where it was."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as t:
+        for i in range(300):
+            m = tarfile.TarInfo("s%d" % i)
+            m.size = 10
+            t.addfile(m, io.BytesIO(b"0123456789"))
+        for i in range(12):
+            m = tarfile.TarInfo("b%d" % i)
+            m.size = 20 << 20
+            t.addfile(m, io.BytesIO(bytes(20 << 20)))
+    path, cut = lab.path("a.tar.gz", gzip.compress(out.getvalue(), 1)), 0
+    for i in range(8):
+        shutil.rmtree(lab.store, ignore_errors=True)
+        p = lab.start("run", path, "--progress", "none")
+        lab.until_counted(p, 300 + i)
+        p.send_signal(signal.SIGINT)
+        cut += p.wait() == 130
+        p.stderr.close()
+        o = lab.load(path)
+        assert (o["items"], o["committed"], len(lab.dump())) == (312, 312, 312), (i, o)
+    assert cut, "no run was interrupted"
+    lab.verify()
+
+
+@check
+def silent_archives_and_streams_that_cannot_come_again(lab):
+    """What is whole of a silent archive is stored; a stream without identity does not keep @seq for itself."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as t:
+        for i in range(40):
+            m = tarfile.TarInfo("f%d" % i)
+            m.size = 10000
+            t.addfile(m, io.BytesIO(b"z" * 10000))
+    p = lab.start("run", "-", "--progress", "none", stdin=subprocess.PIPE)
+    p.stdin.write(out.getvalue()[:200000])
+    p.stdin.flush()
+    lab.until_counted(p, 15)
+    one = lab.path("one.ndjson", b'{"a":1}\n')
+    assert "PEN307" in lab.run("run", one, rc=75).err
+    p.send_signal(signal.SIGINT)
+    assert p.wait() == 130
+    p.stdin.close()
+    assert "cancelled" in lab.run("run", one).err
+    lab.run("run", "-", stdin=gzip.compress(out.getvalue()), rc=2)
+    assert lab.load(one, "--fresh")["items"] == 1
+    lab.verify()
 
 
 @check
