@@ -97,7 +97,7 @@ struct pen_feed {
 	/* Of an identified stream, what feed_stream.c says; NULL elsewhere. */
 	struct pen_hash_stream *passed, *piece;
 	uint64_t passed_bytes;
-	uint64_t prefix_left; /* bytes to read again */
+	uint64_t prefix_left; /* bytes to pass again */
 
 	/* Records. */
 	struct pen_chunk *chunk; /* being read into */
@@ -183,6 +183,8 @@ void pen_feed_pass_text(struct pen_feed *feed, const char *text, size_t lead, si
  * again, as text.
  */
 bool pen_feed_look(struct pen_feed *feed);
+/* Is it known how the open file is cut? */
+bool pen_feed_settled(const struct pen_feed *feed);
 /* Finds out by its first bytes what a stream, or a file of a tree, holds. False: it does not fit the options. */
 bool pen_feed_settle(struct pen_feed *feed);
 /* Tells what the open file holds by its beginning, wherever it is read. False: it does not fit the options. */

@@ -27,8 +27,7 @@ static bool is_table(enum pen_format format)
 	return format == PEN_FORMAT_CSV || format == PEN_FORMAT_TSV;
 }
 
-/* Is it known how the open file is cut? */
-static bool is_settled(const struct pen_feed *feed)
+bool pen_feed_settled(const struct pen_feed *feed)
 {
 	if (feed->stream && !feed->looked)
 		return false;
@@ -46,7 +45,7 @@ static uint32_t byte_limit(const struct pen_feed *feed)
 {
 	uint64_t n = feed->batch->plan->chunk_bytes;
 
-	if (!is_settled(feed)) /* enough to tell what it is, however small the chunks */
+	if (!pen_feed_settled(feed)) /* enough to tell what it is, however small the chunks */
 		return (uint32_t)pen_max(feed->engine->chunk_bytes, PEN_CHUNK_ROOM_MIN);
 	return n ? (uint32_t)pen_min(n, feed->engine->chunk_bytes) : feed->engine->chunk_bytes;
 }
@@ -183,7 +182,7 @@ bool pen_feed_settle(struct pen_feed *feed)
 	const char *text = feed->chunk->data + feed->sent;
 	uint32_t len = feed->used - feed->sent;
 
-	if (is_settled(feed))
+	if (pen_feed_settled(feed))
 		return true;
 	if (feed->decode && feed->batch->plan->format == PEN_FORMAT_AUTO && pen_archive_sniff(text, len)) {
 		misfit(feed, -PEN_USAGE,
@@ -348,7 +347,7 @@ bool pen_feed_step_records(struct pen_feed *feed)
 		cut_chunk(feed);
 		return true;
 	}
-	target = feed->stream || !is_settled(feed) ? byte_limit(feed) : fill_target(feed);
+	target = feed->stream || !pen_feed_settled(feed) ? byte_limit(feed) : fill_target(feed);
 	if (feed->used >= target) {
 		cut_chunk(feed);
 		if (feed->state != FEED_RECORDS || !feed->chunk || feed->stopping)
@@ -417,9 +416,18 @@ static int send_copy(struct pen_feed *feed)
 	return 1;
 }
 
+/* The step that follows looks at what has come; the read in flight may still bring something. */
+static void hurry(struct pen_feed *feed)
+{
+	feed->hurry = true;
+	feed->fresh_ns = 0;
+	if (feed->busy)
+		pen_io_cancel(feed->engine->io);
+}
+
 void pen_feed_flush(struct pen_feed *feed)
 {
-	uint64_t patience = is_settled(feed) ? PEN_FEED_IDLE_NS : PEN_FEED_LOOK_NS;
+	uint64_t patience = pen_feed_settled(feed) ? PEN_FEED_IDLE_NS : PEN_FEED_LOOK_NS;
 	enum pen_compression packing;
 
 	if (!(feed->busy || feed->waiting) || !feed->stream || !feed->fresh_ns)
@@ -430,13 +438,13 @@ void pen_feed_flush(struct pen_feed *feed)
 		pen_feed_leave_pack(feed);
 		feed->fresh_ns = 0;
 	}
+	if (feed->state == FEED_PREFIX && !pen_feed_settled(feed) && feed->used >= feed->prefix_left)
+		hurry(feed);
 	if (feed->state != FEED_RECORDS)
 		return;
 	/* Whoever unpacks it reads it alone: the read in flight is called back, and what it may still bring counts. */
 	if (feed->busy && !feed->looked && opening_of(feed, &packing) != OPENS_TEXT) {
-		feed->hurry = true;
-		feed->fresh_ns = 0;
-		pen_io_cancel(feed->engine->io);
+		hurry(feed);
 		return;
 	}
 	/* The read in flight goes on writing behind `used`, so the whole records leave as a copy. */

@@ -480,6 +480,49 @@ def silent_archives_and_streams_that_cannot_come_again(lab):
 
 
 @check
+def streams_are_told_apart_alike_again(lab):
+    """A stream that goes on is what it was, though less of it was committed than was looked at then."""
+    table = b"id,name\n" + b"".join(b"%d,n%d\n" % (i, i) for i in range(1, 2000))
+    odd = table + b"free text, with, commas\n" + table
+    cases = [("odd", odd, ()), ("table", table, ()), ("gzip", gzip.compress(odd), ()), ("zstd", zstd(table), ("--format", "csv")),
+             ("utf16", odd.decode().encode("utf-16"), ()), ("latin", odd.replace(b"free", b"fr\xe9e"), ("--encoding", "latin-1"))]
+    for name, data, more in cases:
+        for least in (1, 30):
+            into = "%s%d" % (name, least)
+            args = ("run", "-", "--idempotency-key", into, "--into", into, "--progress", "none", *more)
+            p = lab.start(*args, "--chunk", str(least), "--pause-ms", "20", stdin=subprocess.PIPE)
+            p.stdin.write(data)
+            p.stdin.close()
+            lab.until_counted(p, least)
+            p.kill()
+            p.wait()
+            p = lab.start(*args, stdin=subprocess.PIPE)
+            for piece in (data[:2], data[2:5000], data[5000:]):
+                p.stdin.write(piece)
+                p.stdin.flush()
+                time.sleep(0.1)
+            p.stdin.close()
+            err = p.stderr.read()
+            assert p.wait() == 0, (into, err)
+            lab.run("run", "-", "--into", into + "w", "--progress", "none", *more, stdin=data)
+            assert lab.dump(into) == lab.dump(into + "w"), into
+    # A stream that falls silent right behind what was committed of it goes on with that.
+    p = lab.start("run", "-", "--idempotency-key", "q", "--into", "q", "--key", "/a", "--progress", "none", stdin=subprocess.PIPE)
+    p.stdin.write(b'{"a":1}\n')
+    p.stdin.flush()
+    lab.until_counted(p, 1)
+    p.kill()
+    p = lab.start("run", "-", "--idempotency-key", "q", "--into", "q", "--key", "/a", "--progress", "none", stdin=subprocess.PIPE)
+    p.stdin.write(b'{"a":1}\n{"a":2}\n{"a"')
+    p.stdin.flush()
+    lab.until_counted(p, 2)
+    p.stdin.write(b':3}\n')
+    p.stdin.close()
+    assert p.wait() == 0 and [k for k, _ in lab.dump("q")] == [b"1", b"2", b"3"]
+    lab.verify()
+
+
+@check
 def kill_storm_archive(lab):
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as t:
