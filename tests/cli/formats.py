@@ -352,6 +352,8 @@ def archives(lab):
     assert [k for k, _ in lab.dump("bad")] == [b"also", b"ok"], lab.dump("bad")
     codes = [i["code"] for i in lab.lines("items", o["batch"])]
     assert codes[:3] == ["PEN1049", "PEN1049", "PEN1040"] and set(codes[3:]) == {"PEN1055"}, codes
+    names = [os.path.relpath(i["source"].replace("/../", "/UP/"), lab.dir) for i in lab.lines("items", o["batch"])]
+    assert names[:3] == ["bad.tar/UP/out", "bad.tar/etc/x", "bad.tar/large"], names
     lab.verify()
 
 
