@@ -123,7 +123,7 @@ bool pen_feed_stopping(const struct pen_feed *feed)
 
 void pen_feed_note(struct pen_feed *feed, struct pen_chunk *note, enum pen_chunk_kind kind, uint32_t sqe)
 {
-	pen_feed_seal_pack(feed); /* a pack in hand is numbered before the note */
+	pen_feed_leave_pack(feed); /* a pack in hand is numbered before the note */
 	*note = (struct pen_chunk){
 		.batch = feed->batch,
 		.tag = PEN_TAG_NONE,
@@ -372,7 +372,7 @@ void pen_feed_close_file(struct pen_feed *feed)
 		close(feed->fd);
 	feed->fd = -1;
 	feed->stream = feed->eof = false;
-	feed->waiting = feed->looked = false;
+	feed->waiting = feed->looked = feed->hurry = false;
 	feed->carry_len = feed->used = feed->sent = 0;
 	feed->fresh_ns = 0;
 	feed->state = !feed->in_tree			       ? FEED_SOURCE
