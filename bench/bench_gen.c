@@ -4,10 +4,10 @@
  *
  *	bench_gen FILE MIB|RECORDSr [SEED [ndjson|json|csv]]
  *
- * So many MiB, or with an r behind it, so many records; the same seed gives the same records in every form. ndjson: one
- * object a line, about 310 bytes. json: the same objects as one array, all of it on one line. csv: the same fields under
- * a header, what is nested as columns of its own and the list joined by commas: every row has quotes around a cell, two
- * in five have doubled quotes and one in eight a line end within one.
+ * So many MiB, or with an r behind it, so many records; the same seed gives the same records in every form.
+ * ndjson: one object a line, about 300 bytes. json: the same objects as one array, all of it on one line. csv: the
+ * same fields under a header, about 200 bytes a row, what is nested as columns of its own and the list joined by
+ * commas: every row has quotes around a cell, two in five have doubled quotes and one in eight a line end within one.
  */
 #include <inttypes.h>
 #include <stdbool.h>
