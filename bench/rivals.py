@@ -31,7 +31,7 @@ def need(program, package):
 def run(argv, **kw):
     p = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kw)
     if p.returncode:
-        raise Absent("%s: status %d: %s" % (argv[0], p.returncode, (p.stderr.strip().splitlines() or [""])[-1][:200]))
+        raise Absent("%s: status %d: %s" % (argv[0], p.returncode, (p.stderr.strip().splitlines() or [""])[0][:200]))
     return p.stdout
 
 
