@@ -57,7 +57,7 @@ def sqlite(path):
     need("sqlite3", "sqlite3")
     database = os.path.join(RIVAL, "records.sqlite")
     count = lambda out: int(run(["sqlite3", database, "SELECT count(*) FROM records"]))
-    return (["sqlite3", database, ".import --csv %s records" % path], None, count,
+    return (["sqlite3", database, '.import --csv "%s" records' % path], None, count,
             lambda out: "SQLite " + run(["sqlite3", "--version"]).split()[0],
             "columns of text in a database file, default PRAGMAs (rollback journal, synchronous=FULL); all rows or none")
 
