@@ -6,6 +6,7 @@
  * records are split and validated, keys found and sorted, digests summed. A bad item becomes a flaw and
  * costs nothing but itself. Processors share nothing with each other.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/engine.h"
@@ -295,7 +296,10 @@ void *pen_processor_main(void *arg)
 	struct pen_json *json = self->json;
 	uint64_t words[16], done = 0;
 	uint32_t n, pushed;
+	char name[16];
 
+	snprintf(name, sizeof name, "pen-proc-%u", self->index);
+	(void)pthread_setname_np(pthread_self(), name); /* as the reader's */
 	while ((n = pen_fanin_pop_wait(&self->in, words, PEN_COUNT(words), UINT64_MAX)) ||
 	       !pen_fanin_ended(&self->in)) {
 		for (uint32_t i = 0; i < n; i++) {

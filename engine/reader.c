@@ -433,6 +433,7 @@ void *pen_reader_main(void *arg)
 		.slot_bytes = engine->arena.slot_bytes,
 	};
 
+	(void)pthread_setname_np(pthread_self(), "pen-read"); /* for who looks on; nothing hangs on it */
 	engine->start_res = pen_io_open(&opt, &engine->io, &denied);
 	if (engine->start_res) {
 		engine->start_why = denied;
