@@ -489,15 +489,23 @@ static void send_too_large(struct pen_feed *feed, struct pen_chunk *chunk)
 	pen_feed_send(feed->engine, chunk);
 }
 
-/* Room behind a long row for the object made of it. The buffer may move; nothing points into it yet. */
+/*
+ * Room behind a long row for the object made of it. The buffer may move; nothing points into it yet. False: the object
+ * would be larger than a record may be.
+ */
 static bool make_room(struct pen_feed *feed, uint64_t len)
 {
 	struct pen_jumbo *jumbo = &feed->engine->jumbo;
 	uint64_t need = len;
 	void *moved;
 
-	if (feed->csv)
-		need += pen_csv_bound(feed->csv, jumbo->base, len, 1);
+	if (feed->csv) {
+		uint64_t object = pen_csv_bound(feed->csv, jumbo->base, len, 1);
+
+		if (object > feed->batch->plan->max_record + feed->csv->row_extra)
+			return false;
+		need += object;
+	}
 	need = pen_round_up(need + PEN_JSON_PADDING, 4096);
 	if (need > UINT32_MAX) /* places in a chunk have 32 bits */
 		return false;
