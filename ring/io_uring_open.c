@@ -28,8 +28,8 @@
 #define ENTRIES_MIN 8u
 #define SLOTS_MAX 32768u
 /*
- * Pieces of the arena that are registered. Tags are used last in, first out, so the first few carry most reads; pinning all
- * 96 MiB took a small run 30 ms and its memory, and gained a large one nothing that could be measured.
+ * Pieces of the arena that are registered. Tags are used last in, first out, so the first few carry most reads;
+ * pinning all 96 MiB took a small run 30 ms and its memory, and gained a large one nothing that could be measured.
  */
 #define BUFFERS_MAX 16u
 #define IOWQ_WORKERS \
