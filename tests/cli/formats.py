@@ -525,6 +525,26 @@ def streams_are_told_apart_alike_again(lab):
 
 
 @check
+def rejects_are_the_same_whatever_the_chunks(lab):
+    """What is kept of a record that is too large, and where a threshold stops, does not hang on chunks."""
+    sizes = [90000 if i % 137 == 5 else 200000 if i % 137 == 6 else i % 60 for i in range(600)]
+    frames = b"".join(struct.pack(">I", n) + bytes([97 + n % 26]) * n for n in sizes)
+    table = b"id,t\n" + b"".join(b"%d,%s\n" % (i, b"x" * n) for i, n in enumerate(sizes))
+    for name, data, more in (("f", frames, ("--format", "frames:u32be")), ("t", table, ("--format", "csv")), ("l", table, ("--format", "lines"))):
+        want = None
+        for size in ("1KiB", "4KiB", "256KiB"):
+            store, args = lab.path("s-%s-%s" % (name, size)), (lab.path(name, data), *more, "--max-record", "80000", "--chunk-bytes", size)
+            for k in range(12):
+                o = lab.load(*args, "--max-rejects", k, store=store, rc=(1, 4))
+                if o["state"] == "completed":
+                    break
+                assert o["rejected"] == k + 1, (name, size, o)
+            got = [{**i, "batch": ""} for i in lab.lines("items", o["batch"], store=store)], lab.dump(store=store)
+            want = want or got
+            assert len(got[0]) == 10 and got == want, (name, size, [(x, y) for x, y in zip(got[0], want[0]) if x != y][:1])
+
+
+@check
 def kill_storm_archive(lab):
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as t:
