@@ -463,7 +463,7 @@ bool pen_feed_send_whole(struct pen_feed *feed)
 
 /* ---- records larger than a chunk ------------------------------------------------------------ */
 
-/* The record that began at cut_at, which the scan knows by now, is too large. Its first bytes lie in the chunk's own slot. */
+/* The record that began at cut_at, which the scan knows by now, is too large. Its first bytes were kept. */
 static void send_too_large(struct pen_feed *feed, struct pen_chunk *chunk)
 {
 	const struct pen_seek *seek = &feed->seek;
