@@ -417,6 +417,26 @@ def progress_of_packed_sources_that_go_on(lab):
 
 
 @check
+def members_with_holes(lab):
+    """Sparse files in a tar are what they were, holes at their end included; a hole costs no time."""
+    for name, data, size in (("hole", b"", 1 << 20), ("end", b"data", 3 << 20), ("huge", b"", 7 << 40), ("middle", b"x" * 5000, 0)):
+        with open(lab.path("h/" + name, b""), "wb") as f:
+            f.write(data)
+            if size:
+                f.truncate(size)
+            else:
+                f.seek(1 << 20)
+                f.write(b"tail")
+    subprocess.run(["tar", "-S", "-C", lab.path("h"), "-cf", lab.path("h.tar"), "hole", "end", "huge", "middle"], check=True)
+    o = lab.load(lab.path("h.tar"), "--key", "@path", rc=1)
+    assert (o["committed"], o["rejected"]) == (3, 1), o
+    for name, value in lab.dump():
+        with open(lab.path("h/" + name.decode()), "rb") as f:
+            assert value == f.read(), name
+    assert [i["code"] for i in lab.lines("items", o["batch"])] == ["PEN1040"]
+
+
+@check
 def members_with_long_names(lab):
     """Names that fill a chunk leave room for the keys that are made."""
     out = io.BytesIO()
