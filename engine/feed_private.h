@@ -111,7 +111,7 @@ struct pen_feed {
 
 	/* The jumbo record, and whole files. */
 	uint64_t jumbo_used;
-	uint32_t slot_used;   /* bytes of the record's beginning that lie in the chunk's own slot too */
+	uint32_t raw_len;     /* bytes of a record that is too large, kept in the chunk's own slot */
 	struct pen_seek seek; /* for the jumbo record's end */
 	bool holds_jumbo;
 

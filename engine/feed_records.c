@@ -463,16 +463,14 @@ bool pen_feed_send_whole(struct pen_feed *feed)
 
 /* ---- records larger than a chunk ------------------------------------------------------------ */
 
-/* The record that began at cut_at, which the scan knows by now, is too large. Its first bytes lie in the chunk. */
+/* The record that began at cut_at, which the scan knows by now, is too large. Its first bytes were kept. */
 static void send_too_large(struct pen_feed *feed, struct pen_chunk *chunk)
 {
 	const struct pen_seek *seek = &feed->seek;
-	uint32_t lead = (uint32_t)pen_min(seek->lead, feed->slot_used);
 	struct pen_flaw *flaw;
 
 	chunk->kind = PEN_CHUNK_FLAW;
-	chunk->begin = lead;
-	chunk->end = lead + (uint32_t)pen_min(pen_min(PEN_RAW_MAX, feed->slot_used - lead), seek->bare);
+	chunk->end = (uint32_t)pen_min(feed->raw_len, seek->bare);
 	chunk->items = 1;
 	chunk->bytes = seek->seen;
 	chunk->base_offset = feed->cut_at + seek->lead;
@@ -487,6 +485,15 @@ static void send_too_large(struct pen_feed *feed, struct pen_chunk *chunk)
 	flaw->len = chunk->end - chunk->begin;
 	flaw->total = seek->bare;
 	pen_feed_send(feed->engine, chunk);
+}
+
+/* The record in the jumbo buffer will be a reject: its first bytes are kept in the chunk's own slot. */
+static void keep_raw(struct pen_feed *feed, struct pen_chunk *chunk, uint64_t len)
+{
+	uint64_t lead = pen_min(feed->seek.lead, len);
+
+	feed->raw_len = (uint32_t)pen_min(len - lead, PEN_RAW_MAX);
+	memcpy(chunk->data, (char *)feed->engine->jumbo.base + lead, feed->raw_len);
 }
 
 /*
@@ -545,6 +552,7 @@ static void end_jumbo(struct pen_feed *feed, uint64_t len)
 	keep_rest(feed, base + len, feed->jumbo_used - len);
 	feed->state = FEED_RECORDS;
 	if (feed->seek.bare > feed->batch->plan->max_record || !make_room(feed, len)) {
+		keep_raw(feed, chunk, len);
 		pen_feed_drop_jumbo(feed);
 		send_too_large(feed, chunk);
 	} else {
@@ -579,9 +587,11 @@ static void look_jumbo(struct pen_feed *feed, uint64_t got)
 		end_seek(&feed->seek);
 		end_jumbo(feed, feed->jumbo_used);
 	} else if (feed->seek.seen - pen_min(feed->seek.lead, feed->seek.seen) >
-		   feed->batch->plan->max_record + 2) { /* a terminator is no part of it */
+		   pen_max(feed->batch->plan->max_record, PEN_RAW_MAX) +
+			   2) { /* a terminator is no part of it */
 		pen_feed_pass_text(feed, base, 0, feed->jumbo_used);
-		feed->state = FEED_SKIP; /* its beginning still lies in the chunk's own slot */
+		keep_raw(feed, feed->chunk, feed->jumbo_used);
+		feed->state = FEED_SKIP;
 	}
 }
 
@@ -592,7 +602,6 @@ bool pen_feed_step_jumbo(struct pen_feed *feed)
 			return feed->state == FEED_BREAK;
 		memcpy(feed->engine->jumbo.base, feed->chunk->data, feed->used);
 		feed->jumbo_used = 0;
-		feed->slot_used = feed->used;
 		feed->seek = (struct pen_seek){ .rules = &feed->rules, .context = feed->context };
 		look_jumbo(feed, feed->used);
 		return true;

@@ -195,7 +195,7 @@ static int make_dialect(const struct pen_cmd *cmd, struct pen_run *ret)
 		return usage("--delimiter takes one ASCII character", "like ';' or '\\t'");
 	if (quote && strcmp(quote, "none") == 0)
 		ret->quote = PEN_CSV_NONE;
-	else if (quote && !byte_of(quote, &ret->quote))
+	else if (quote && strcmp(quote, "auto") && !byte_of(quote, &ret->quote))
 		return usage("--quote takes one ASCII character, or none", "");
 	if (escape && strcmp(escape, "none") == 0)
 		ret->escape = PEN_CSV_NONE;

@@ -417,6 +417,26 @@ def progress_of_packed_sources_that_go_on(lab):
 
 
 @check
+def members_with_holes(lab):
+    """Sparse files in a tar are what they were, holes at their end included; a hole costs no time."""
+    for name, data, size in (("hole", b"", 1 << 20), ("end", b"data", 3 << 20), ("huge", b"", 7 << 40), ("middle", b"x" * 5000, 0)):
+        with open(lab.path("h/" + name, b""), "wb") as f:
+            f.write(data)
+            if size:
+                f.truncate(size)
+            else:
+                f.seek(1 << 20)
+                f.write(b"tail")
+    subprocess.run(["tar", "-S", "-C", lab.path("h"), "-cf", lab.path("h.tar"), "hole", "end", "huge", "middle"], check=True)
+    o = lab.load(lab.path("h.tar"), "--key", "@path", rc=1)
+    assert (o["committed"], o["rejected"]) == (3, 1), o
+    for name, value in lab.dump():
+        with open(lab.path("h/" + name.decode()), "rb") as f:
+            assert value == f.read(), name
+    assert [i["code"] for i in lab.lines("items", o["batch"])] == ["PEN1040"]
+
+
+@check
 def members_with_long_names(lab):
     """Names that fill a chunk leave room for the keys that are made."""
     out = io.BytesIO()
@@ -522,6 +542,26 @@ def streams_are_told_apart_alike_again(lab):
     p.stdin.close()
     assert p.wait() == 0 and [k for k, _ in lab.dump("q")] == [b"1", b"2", b"3"]
     lab.verify()
+
+
+@check
+def rejects_are_the_same_whatever_the_chunks(lab):
+    """What is kept of a record that is too large, and where a threshold stops, does not hang on chunks."""
+    sizes = [90000 if i % 137 == 5 else 200000 if i % 137 == 6 else i % 60 for i in range(600)]
+    frames = b"".join(struct.pack(">I", n) + bytes([97 + n % 26]) * n for n in sizes)
+    table = b"id,t\n" + b"".join(b"%d,%s\n" % (i, b"x" * n) for i, n in enumerate(sizes))
+    for name, data, more in (("f", frames, ("--format", "frames:u32be")), ("t", table, ("--format", "csv")), ("l", table, ("--format", "lines"))):
+        want = None
+        for size in ("1KiB", "4KiB", "256KiB"):
+            store, args = lab.path("s-%s-%s" % (name, size)), (lab.path(name, data), *more, "--max-record", "80000", "--chunk-bytes", size)
+            for k in range(12):
+                o = lab.load(*args, "--max-rejects", k, store=store, rc=(1, 4))
+                if o["state"] == "completed":
+                    break
+                assert o["rejected"] == k + 1, (name, size, o)
+            got = [{**i, "batch": ""} for i in lab.lines("items", o["batch"], store=store)], lab.dump(store=store)
+            want = want or got
+            assert len(got[0]) == 10 and got == want, (name, size, [(x, y) for x, y in zip(got[0], want[0]) if x != y][:1])
 
 
 @check
