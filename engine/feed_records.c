@@ -502,16 +502,15 @@ static void keep_raw(struct pen_feed *feed, struct pen_chunk *chunk, uint64_t le
  */
 static bool make_room(struct pen_feed *feed, uint64_t len)
 {
+	const struct pen_seek *seek = &feed->seek;
 	struct pen_jumbo *jumbo = &feed->engine->jumbo;
 	uint64_t need = len;
 	void *moved;
 
 	if (feed->csv) {
-		uint64_t object = pen_csv_bound(feed->csv, jumbo->base, len, 1);
-
-		if (object > feed->batch->plan->max_record + feed->csv->row_extra)
+		if (!pen_csv_fits(feed->csv, jumbo->base + seek->lead, seek->bare, feed->batch->plan->max_record))
 			return false;
-		need += object;
+		need += pen_csv_bound(feed->csv, jumbo->base, len, 1);
 	}
 	need = pen_round_up(need + PEN_JSON_PADDING, 4096);
 	if (need > UINT32_MAX) /* places in a chunk have 32 bits */

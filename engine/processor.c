@@ -123,8 +123,13 @@ static int make_row(struct work *w, struct pen_entry *e)
 		.scratch = chunk->keys + chunk->keys_used,
 		.scratch_cap = chunk->keys_cap - chunk->keys_used,
 	};
-	int rc = pen_csv_take(csv, w->record.at, w->record.len, &taken);
+	uint64_t max = w->plan->max_record;
+	int rc = -PEN_RECORD_LARGE;
 
+	if (pen_csv_fits(csv, w->record.at, w->record.len, max))
+		rc = pen_csv_take(csv, w->record.at, w->record.len, &taken);
+	if (!rc && csv->json && taken.len > max + csv->row_extra)
+		rc = -PEN_RECORD_LARGE;
 	w->record.column = (uint32_t)pen_min(taken.column, UINT32_MAX);
 	if (!rc && csv->key != PEN_CSV_NO_KEY)
 		rc = keep_text(w, e, taken.key, taken.key_len);

@@ -197,6 +197,18 @@ def table_rows(lab):
 
 
 @check
+def objects_of_rows_are_bound(lab):
+    """What a row becomes is no larger than a record may be, whatever the chunks."""
+    text = b"id,t\n1," + b"\x01" * 3000 + b"\n2," + b"\\" * 3000 + b"\n3," + b"x" * 3900 + b"\n4,ok\n"
+    f = lab.path("t.csv", text)
+    for size in ("1KiB", "256KiB"):
+        o = lab.load(f, "--key", "id", "--max-record", "4000", "--chunk-bytes", size, "--into", size, rc=1)
+        assert sorted(k for k, _ in lab.dump(size)) == [b"3", b"4"], (size, o)
+        assert [r["code"] for r in lab.lines("items", o["batch"])] == ["PEN1040", "PEN1040"], size
+    lab.verify()
+
+
+@check
 def encodings(lab):
     text = "id,name\n1,na\u00efve \u20ac\n2,\u201cq\u201d\n"
     want = [b"na\xc3\xafve \xe2\x82\xac", "\u201cq\u201d".encode()]
