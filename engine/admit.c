@@ -118,7 +118,8 @@ static void take_over(struct admission *a, uint64_t id, uint64_t seq_base, const
 	batch->passed = batch->passed_counted = pen_min(passed_by(a->plan, st), a->plan->bytes_total);
 	batch->from = (struct pen_place){
 		.source = st->fixed.place_source,
-		.context = st->fixed.place_context,
+		.context = st->fixed.place_context & PEN_CONTEXT_MASK,
+		.told = st->fixed.place_context >> PEN_CONTEXT_BITS,
 		.offset = st->fixed.place_offset,
 		.line = st->fixed.place_line,
 		.files = st->fixed.place_files,

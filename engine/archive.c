@@ -165,14 +165,14 @@ static int fatal_code(const struct pen_archive *a)
 /* The name without its "." parts and doubled slashes, and what is wrong with it. */
 static int clean_path(const char *from, char *to)
 {
-	int code = !from || !*from || *from == '/' ? -PEN_SOURCE_DENIED : 0;
+	int code = !from || !*from || *from == '/' ? -PEN_MEMBER_OUTSIDE : 0;
 	size_t len = 0;
 
 	for (const char *part = from ? from : ""; *part;) {
 		size_t n = strcspn(part, "/");
 
 		if (n == 2 && part[0] == '.' && part[1] == '.')
-			code = -PEN_SOURCE_DENIED;
+			code = -PEN_MEMBER_OUTSIDE;
 		if (n && !(n == 1 && *part == '.')) {
 			size_t room = PEN_PATH_BYTES_MAX - len;
 
@@ -193,7 +193,7 @@ static int clean_path(const char *from, char *to)
 		part += *part == '/';
 	}
 	to[len] = 0;
-	return code || len ? code : -PEN_SOURCE_DENIED;
+	return code || len ? code : -PEN_MEMBER_OUTSIDE;
 }
 
 static void describe(struct archive_entry *entry, struct pen_member *ret)

@@ -101,8 +101,8 @@ static inline const char *pen_csv_name(const struct pen_csv *csv, uint32_t colum
 uint64_t pen_csv_bound(const struct pen_csv *csv, const char *text, size_t len, uint64_t rows);
 
 /*
- * May an object be made of this row? It may be as large as a record, the columns' names not counted; what certainly will be
- * more than twice that is not begun, so that it costs no memory. take's length has the last word.
+ * May an object be made of this row? It may be as large as a record, the columns' names not counted; what surely will
+ * be more than twice that is not begun, so that it costs no memory. take's length has the last word.
  */
 static inline bool pen_csv_fits(const struct pen_csv *csv, const char *row, size_t len, uint64_t max_record)
 {

@@ -258,6 +258,7 @@ struct pen_place pen_feed_place(const struct pen_feed *feed, uint64_t offset, ui
 	return (struct pen_place){
 		.source = feed->source,
 		.context = feed->context,
+		.told = feed->told,
 		.offset = offset,
 		.line = line,
 		.passed = feed->behind + (feed->in_tree			  ? 0
@@ -470,6 +471,7 @@ static bool step_source(struct pen_feed *feed)
 	feed->tree_paths = feed->tree_content = (struct pen_sum){ 0 };
 	feed->cut_at = feed->read_at = feed->lines = 0;
 	feed->context = 0;
+	feed->told = 0;
 	feed->lead = 0;
 	pen_feed_set_format(feed, feed->file.format, feed->file.csv ? pen_csv_ref(feed->file.csv) : NULL);
 	snprintf(feed->name, sizeof feed->name, "%s", feed->file.path);

@@ -404,7 +404,7 @@ void pen_feed_done_fetch(struct pen_feed *feed, struct fetch *fetch)
 	int64_t got = fetch->req.res;
 	int code = 0;
 
-	if (got == -ECANCELED && !feed->stopping && fetch->tries++ < FETCH_TRIES && start_fetch(feed, fetch))
+	if (got == -ECANCELED && !feed->stopping && start_fetch(feed, fetch))
 		return;
 	if (got < 0) {
 		code = pen_feed_break_code((int)got);

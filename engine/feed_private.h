@@ -89,6 +89,7 @@ struct pen_feed {
 	uint64_t cut_at;		   /* offset of the first byte that is in no chunk yet */
 	uint64_t lines;			   /* before cut_at */
 	uint32_t context;		   /* at cut_at; split.h */
+	uint32_t told;			   /* chunk.h */
 	uint64_t lead;			   /* bytes behind cut_at that stand before the first record */
 	uint64_t lead_lines;		   /* lines in them */
 	bool eof;
@@ -171,6 +172,8 @@ bool pen_feed_send_whole(struct pen_feed *feed);
 /* A stream is open; from: where an earlier run ended in it, or NULL. */
 void pen_feed_open_stream(struct pen_feed *feed, const struct pen_place *from);
 void pen_feed_forget_passed(struct pen_feed *feed);
+/* An identified stream was told apart. False: as something else than when a part of it was committed; it is refused. */
+bool pen_feed_tell(struct pen_feed *feed);
 bool pen_feed_step_writer(struct pen_feed *feed);
 bool pen_feed_step_prefix(struct pen_feed *feed);
 void pen_feed_done_prefix(struct pen_feed *feed, int64_t got, size_t wanted);

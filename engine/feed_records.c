@@ -174,7 +174,7 @@ bool pen_feed_judge(struct pen_feed *feed, const char *text, size_t len, bool wh
 	if (csv && (!feed->in_tree || !feed->table_said))
 		pen_engine_notice(feed->engine, 0, "%s: %s", feed->name, csv->said);
 	feed->table_said |= csv != NULL;
-	return true;
+	return pen_feed_tell(feed);
 }
 
 bool pen_feed_settle(struct pen_feed *feed)

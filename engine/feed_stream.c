@@ -110,6 +110,33 @@ static void refuse(struct pen_feed *feed, const char *what)
 	pen_feed_stop(feed, -PEN_CHANGED);
 }
 
+bool pen_feed_tell(struct pen_feed *feed)
+{
+	const struct pen_csv *csv = feed->csv;
+	struct pen_failure why = { 0 };
+	uint64_t hash = feed->rules.format;
+
+	if (!feed->passed)
+		return true;
+	for (uint32_t i = 0; csv && i < csv->columns; i++) {
+		size_t len;
+		const char *name = pen_csv_name(csv, i, &len);
+
+		hash = hash * 31 + pen_hash64(name, len);
+	}
+	if (csv)
+		hash = hash * 31 + pen_hash64(csv->said, strlen(csv->said));
+	feed->told = ((uint32_t)(hash ^ hash >> 24 ^ hash >> 48) & 0xffffff) | 1;
+	if (!feed->again || !feed->batch->from.told || feed->told == feed->batch->from.told)
+		return true;
+	pen_fail(&why, -PEN_CHANGED, 0,
+		 "'%s' looks like another format now than when a part of it was committed: say --format and the dialect",
+		 feed->file.path);
+	pen_engine_record(feed->engine, feed->batch->id, &why);
+	pen_feed_stop(feed, -PEN_CHANGED);
+	return false;
+}
+
 /* Bytes that were read again. False: they are not those that were committed. */
 static bool pass_again(struct pen_feed *feed, const char *text, size_t len)
 {

@@ -386,7 +386,7 @@ static int put_rows(struct apply *a)
 static void move_place(struct pen_standing *st, const struct pen_place *after)
 {
 	st->fixed.place_source = after->source;
-	st->fixed.place_context = after->context;
+	st->fixed.place_context = after->context | after->told << PEN_CONTEXT_BITS;
 	st->fixed.place_offset = after->offset;
 	st->fixed.place_line = after->line;
 	st->fixed.place_files = after->files;
