@@ -105,7 +105,7 @@ struct pen_fmt_state {
 	uint32_t runner_pid; /* who wrote this, while running */
 	int32_t code;
 	uint8_t state, durability, resumed, uring;
-	/* What the format must know there (json: inside an array); above it, what a stream with a key was told to be. */
+	/* What the format must know there (json: inside an array); above it, what a keyed stream was told to be. */
 	uint32_t place_context;
 };
 
