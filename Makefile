@@ -1,6 +1,8 @@
 # penstock -- `make help` lists the targets; docs/HACKING.md explains them
 MODE    ?= release
 B       := build/$(MODE)
+# One name for one object, however the directory was given: what it depends on is noted under that name.
+override B := $(patsubst $(CURDIR)/%,%,$(B))
 PREFIX  ?= /usr/local
 DESTDIR ?=
 PEN_SECS ?= 2
