@@ -109,8 +109,10 @@ static void wake(struct pen_cast *cast, uint64_t now, bool loud)
 
 void pen_cast_idle(struct pen_cast *cast)
 {
+#ifndef PEN_PLANT_CAST_OWED
 	if (cast->owed)
 		wake(cast, pen_mono_ns(cast->clock), true);
+#endif
 }
 
 uint64_t pen_cast_owes(const struct pen_cast *cast)
@@ -169,6 +171,9 @@ static void publish(struct pen_cast *cast, const struct pen_ring_event *events, 
 	 */
 	store_release(&cast->hot->claim, CLAIMED(cast->tail, n));
 	PEN_CAST_POINT(claimed);
+#ifdef PEN_PLANT_CAST_TAIL
+	store_release((pen_ring_word *)&cast->hot->tail, cast->tail + n);
+#endif
 	for (uint32_t i = 0; i < n; i++) {
 		store_event(cast, cast->tail + i, &events[i], now);
 		PEN_CAST_POINT(slot);
