@@ -61,12 +61,10 @@ static void store_release(pen_ring_word *at, uint64_t value)
  * PAIR(cast.reuse), PAIR(cast.refill): each word after the claim, or the flip away from this copy. Without it
  * a reader keeps a mix of two events, or of two sets.
  */
-static void store_words(pen_ring_word *to, const void *from, size_t size)
+static inline void store_words(pen_ring_word *to, const void *from, size_t size)
 {
-	uint64_t words[32];
+	const pen_ring_word *words = from;
 
-	pen_assert(size <= sizeof(words));
-	memcpy(words, from, size);
 	for (size_t i = 0; i < size / 8; i++)
 		__atomic_store_n(&to[i], words[i], ORDER_STORE);
 }
