@@ -178,7 +178,7 @@ help: ## this list
 
 examples: $(EXAMPLES)
 bench-programs: $(BENCH)
-torture-programs: $(TORTURE)
+torture-programs: $(TORTURE) $(B)/tests/stress/cast $(B)/tests/stress/cast_kill
 fuzz-programs: $(FUZZERS)
 stress-programs: $(STRESS)
 test-programs: all $(UNITS) $(EXAMPLES) $(FUZZERS) $(TORTURE)
