@@ -2,8 +2,8 @@
 /*
  * bench_cast - what telling costs the engine, and how soon readers of its progress ring know
  *
- * cast_publish   nanoseconds an event in batches of 16, without a reader, beside one that spins, and beside 8 and 64 that
- *                sleep on the futex (batches that woke somebody are left out, and their cost is told apart)
+ * cast_publish   nanoseconds an event in batches of 16, without a reader, beside one that spins, and beside 8
+ *                and 64 that sleep on the futex (batches that woke somebody are left out, and their cost is told apart)
  * cast_latency   from publishing to having copied the event, for a reader that spins and for one that sleeps
  * cast_drain     records a second that one reader copies out of a full ring
  *

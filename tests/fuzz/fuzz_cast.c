@@ -2,8 +2,9 @@
 /*
  * fuzz/cast - the bytes of a file that says it is a progress ring, into the reader
  *
- * An input with a 0 at 0xff0 is sealed first, so that the checksum does not keep the fuzzer out of what lies behind it. Whatever the
- * bytes are: no access outside the map, no endless loop, names end, and what is counted adds up.
+ * An input with a 0 at 0xff0 is sealed first, so that the checksum does not keep the fuzzer out of what lies
+ * behind it. Whatever the bytes are: no access outside the map, no endless loop, names end, and what is
+ * counted adds up.
  */
 #include <assert.h>
 

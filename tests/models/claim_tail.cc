@@ -2,11 +2,11 @@
 /*
  * claim_tail - the event ring of the progress file: publish in ring/cast.c, pen_ring_poll in penstock_progress.h
  *
- * A reader polls once while a writer publishes, each time contained in a gauge before: three events one by one into two
- * slots, or four events two by two into one.
- * An event it accepts is whole and the right one; what it counts as lost is in the gauge.
+ * A reader polls once while a writer publishes, each time contained in a gauge before: three events one by
+ * one into two slots, or four events two by two into one. An event it accepts is whole and the right one;
+ * what it counts as lost is in the gauge.
  */
-#include "model.hpp"
+#include "tests/models/model.hpp"
 
 enum {
 	TAIL_STORE = 1,
@@ -37,7 +37,7 @@ struct claim_tail : rl::test_suite<claim_tail, 2> {
 
 	void before()
 	{
-		slots = 1 + rl::rand(SLOTS_MAX);
+		slots = 1 + choose(SLOTS_MAX);
 		batch = slots == 1 ? 2 : 1;
 		claim($).store(0, rl::mo_relaxed);
 		tail($).store(0, rl::mo_relaxed);

@@ -2,10 +2,10 @@
 /*
  * flip_latch - a gauge: pen_gauge_write and pen_cast_gauge, pen_gauge_read and pen_ring_gauge
  *
- * Two words a copy, three writes, and a writer that may die after any of its stores. A set that a reader accepts is one
- * write's; after the writer's death the first try succeeds.
+ * Two words a copy, three writes, and a writer that may die after any of its stores. A set that a reader
+ * accepts is one write's; after the writer's death the first try succeeds.
  */
-#include "model.hpp"
+#include "tests/models/model.hpp"
 
 enum { SEQ_STORE = 1, SEQ_LOAD, WORD_STORE, WORD_LOAD, SAME_COPY, NO_RECHECK, FLIP_FIRST };
 static const char *const names[] = {
@@ -66,7 +66,7 @@ struct flip_latch : rl::test_suite<flip_latch, 2> {
 	void thread(unsigned who)
 	{
 		if (who == 0)
-			write(rl::rand(3 * WRITES + 1));
+			write(choose(3 * WRITES + 1));
 		else
 			(void)read();
 	}

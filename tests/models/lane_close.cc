@@ -2,10 +2,11 @@
 /*
  * lane_close - a lane and its end: pen_lane_push, pen_lane_pop, pen_lane_close, pen_lane_ended
  *
- * Two slots; the producer pushes three words as far as there is room, and closes. A word is taken once, in order, and after
- * it was stored; a slot is filled again only after it was read; a lane that says it has ended has given all it got.
+ * Two slots; the producer pushes three words as far as there is room, and closes. A word is taken once, in
+ * order, and after it was stored; a slot is filled again only after it was read; a lane that says it has
+ * ended has given all it got.
  */
-#include "model.hpp"
+#include "tests/models/model.hpp"
 
 enum {
 	TAIL_STORE = 1,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * model - what the models share: small copies of the protocols of ring/, run through every interleaving and every value
- * that the C11 memory model allows a load to return (Relacy)
+ * model - what the models share: small copies of the protocols of ring/, run through every interleaving and
+ * every value that the C11 memory model allows a load to return (Relacy)
  *
- * MODEL 0 is the protocol as it is and must pass. MODEL n has its nth step broken and must fail, or else the model would
- * not notice that step's absence. Exit status 0: held. 1: broken, and the history is printed.
+ * MODEL 0 is the protocol as it is and must pass. MODEL n has its nth step broken and must fail, or else the
+ * model would not notice that step's absence. Exit status 0: held. 1: broken, and the history is printed.
  */
 #pragma once
 
@@ -25,6 +25,12 @@ static inline bool broken(unsigned step)
 static inline rl::memory_order order(unsigned step, rl::memory_order as_it_is)
 {
 	return broken(step) ? rl::mo_relaxed : as_it_is;
+}
+
+/* 0 .. n - 1: every one of them is tried. */
+static inline unsigned choose(unsigned n)
+{
+	return rl::rand(n);
 }
 
 /* names[i] is what step i + 1 is. */

@@ -21,7 +21,7 @@ models=("$@")
 jobs=()
 for model in "${models[@]}"; do
 	# Its headers are of 2013: our warnings are not for them.
-	$CXX -std=c++14 -O1 -w "$model.cc" -o "$out/$model" &
+	$CXX -std=c++14 -O1 -w -I../.. "$model.cc" -o "$out/$model" &
 	jobs+=($!)
 	[ $((${#jobs[@]} % 2)) -eq 1 ] || wait "${jobs[@]}"
 done

@@ -2,10 +2,10 @@
 /*
  * wake - how readers of the progress file sleep: pen_cast_wake_now and pen_cast_idle, pen_ring_wait
  *
- * The writer publishes two events; the second one's wake is owed and given when it goes idle. Two readers sleep without a
- * timeout until they saw both: a lost wake is a deadlock.
+ * The writer publishes two events; the second one's wake is owed and given when it goes idle. Two readers
+ * sleep without a timeout until they saw both: a lost wake is a deadlock.
  */
-#include "model.hpp"
+#include "tests/models/model.hpp"
 
 enum {
 	NUMBER_STORE = 1,

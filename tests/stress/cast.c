@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stress/cast - one writer as fast as it can into a tiny progress ring, readers in threads and processes: nothing torn,
- * nothing counted wrong
+ * stress/cast - one writer as fast as it can into a tiny progress ring, readers in threads and processes:
+ * nothing torn, nothing counted wrong
  *
- * Every event and every gauge says by its payload which one it is. Each reader checks all that it accepts, and at
- * the end that what it saw and what it was told it lost add up to what was published. Reader threads look at the writer's
- * own map, so that the race checker sees both sides; they also read a plain log entry made before each event, which
- * is ordered by the ring alone. Reader processes map the file themselves; one of them runs only when nobody else wants to.
+ * Every event and every gauge says by its payload which one it is. Each reader checks all that it accepts,
+ * and at the end that what it saw and what it was told it lost add up to what was published. Reader threads
+ * look at the writer's own map, so that the race checker sees both sides; they also read a plain log entry
+ * made before each event, which is ordered by the ring alone. Reader processes map the file themselves; one
+ * of them runs only when nobody else wants to.
  *
  * PEN_SEED, PEN_SECS; PEN_EVENTS: until so many were published, however long that takes.
  */
@@ -291,7 +292,7 @@ static void wake_round(struct stress_random *random)
 			if (stress_below(random, 2) == 0)
 				nanosleep(&(struct timespec){ .tv_nsec = (long)(owed % 1000000) }, NULL);
 			if (atomic_load_explicit(&answered, memory_order_relaxed) == 2 * (turn + 1))
-				break; /* they came by themselves; the wake is still owed, and given with the next event's */
+				break; /* they came by themselves; the wake goes with the next event's */
 		}
 		while (atomic_load_explicit(&answered, memory_order_relaxed) < 2 * (turn + 1))
 			if (stress_below(random, 2) == 0)
