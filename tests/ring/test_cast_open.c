@@ -6,6 +6,7 @@
  */
 #include <criterion/criterion.h>
 #include <grp.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -431,20 +432,33 @@ Test(cast_open, leftovers_of_a_killed_writer_are_swept)
 	cr_assert_eq(access(others, F_OK), 0);
 }
 
-/* A reader can lock the file; the writer does not care, nor does the next one. */
-Test(cast_open, a_reader_that_locks_stops_nobody)
+/* A reader that locks the file and is then stopped: the writer does not care, nor does the next one. */
+Test(cast_open, a_reader_that_locks_and_is_stopped_stops_nobody)
 {
 	struct pen_cast_options opt = cast_lab_options(&lab);
 	struct pen_ring_event event = { .type = PEN_RING_EV_STARTED };
-	int fd;
+	siginfo_t info;
+	pid_t pid;
 
 	cr_assert_eq(pen_cast_open(&cast, &opt, NULL), 0);
-	fd = open(lab.path, O_RDONLY);
-	cr_assert_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
-	alarm(10);
-	pen_cast_events(cast, &event, 1);
+	pid = fork();
+	cr_assert_geq(pid, 0);
+	if (!pid) {
+		int fd = open(lab.path, O_RDONLY);
+
+		if (pen_ring_open(&ring, lab.path, PEN_RING_OWNERS_OWN) || flock(fd, LOCK_EX | LOCK_NB))
+			_exit(1);
+		raise(SIGSTOP);
+		_exit(0);
+	}
+	cr_assert_eq(waitid(P_PID, (id_t)pid, &info, WSTOPPED | WEXITED | WNOWAIT), 0);
+	cr_assert_eq(info.si_code, CLD_STOPPED);
+	alarm(20);
+	for (int i = 0; i < 100000; i++)
+		pen_cast_events(cast, &event, 1);
 	pen_cast_close(cast, PEN_RING_CLOSED, 0, true);
 	cr_assert_eq(pen_cast_open(&cast, &opt, NULL), 0);
 	alarm(0);
-	close(fd);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
 }

@@ -2,10 +2,10 @@
 /*
  * stress/cast_kill - the writer of a progress ring is killed at each step it takes
  *
- * A child writes; at its step number k (each line PEN_CAST_POINT of the writer is one) it is killed with SIGKILL. The
- * reader follows it from outside. Whatever the step: it does not hang, accepts no event and no gauge that is not
- * whole, knows the writer for dead within five heartbeat periods, and finds the next writer's file. k runs through all
- * steps of the first events, and is random after that. PEN_SEED, PEN_SECS.
+ * A child writes; at its step number k (each line PEN_CAST_POINT of the writer is one) it is killed with
+ * SIGKILL. The reader follows it from outside. Whatever the step: it does not hang, accepts no event and no
+ * gauge that is not whole, knows the writer for dead within five heartbeat periods, and finds the next
+ * writer's file. k runs through all steps of the first events, and is random after that. PEN_SEED, PEN_SECS.
  */
 #include <signal.h>
 #include <stdint.h>
