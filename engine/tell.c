@@ -23,8 +23,8 @@
 #define TURN_NS (250 * PEN_NS_PER_MS) /* the committer sleeps no longer: half of a heartbeat */
 #define COUNT_NS (50 * PEN_NS_PER_MS)
 #define COLLECT_NS (5 * PEN_NS_PER_MS)
+#define PLACES 8
 #define ID_BUSY 0x20 /* ns at work */
-#define ID_LOCK 0x21
 
 /* Words of a thread's block, in the order of the descriptors. */
 enum { WORD_ITEMS, WORD_BYTES, WORD_CHUNKS, WORD_BUSY, WORD_SOME, WORD_FULL, WORD_QUEUED, WORD_CAPACITY, WORD_COUNT };
@@ -74,10 +74,9 @@ static uint32_t uid_of(const char *owner)
 	return geteuid();
 }
 
-static int open_ring(struct pen_tell *tell, struct pen_tell_ring *ring, const char *owner)
+static int open_ring(struct pen_tell *tell, struct pen_tell_ring *ring, const char *owner, struct pen_failure *why)
 {
 	char safe[65], name[96];
-	struct pen_failure why = { 0 };
 	struct pen_cast_options opt = {
 		.dir = tell->dir,
 		.name = name,
@@ -100,10 +99,9 @@ static int open_ring(struct pen_tell *tell, struct pen_tell_ring *ring, const ch
 
 	pen_cast_owner(owner, safe);
 	snprintf(name, sizeof name, "%s.%u.ring", safe, tell->slot);
-	rc = pen_cast_open(&ring->cast, &opt, &why);
+	rc = pen_cast_open(&ring->cast, &opt, why);
 	if (rc) {
 		ring->cast = NULL;
-		say_none(tell, owner, &why);
 		return rc;
 	}
 	snprintf(ring->owner, sizeof ring->owner, "%s", owner);
@@ -115,6 +113,7 @@ static int open_ring(struct pen_tell *tell, struct pen_tell_ring *ring, const ch
 struct pen_tell_ring *pen_tell_ring_of(struct pen_tell *tell, const char *owner)
 {
 	struct pen_tell_ring *free_one = NULL;
+	struct pen_failure why = { 0 };
 
 	if (tell->dir < 0 || tell->failed)
 		return NULL;
@@ -131,7 +130,10 @@ struct pen_tell_ring *pen_tell_ring_of(struct pen_tell *tell, const char *owner)
 		return NULL;
 	pen_cast_close(free_one->cast, PEN_RING_CLOSED, 0, false);
 	*free_one = (struct pen_tell_ring){ .cast = NULL };
-	return open_ring(tell, free_one, owner) ? NULL : free_one;
+	if (!open_ring(tell, free_one, owner, &why))
+		return free_one;
+	say_none(tell, owner, &why);
+	return NULL;
 }
 
 /* ---- counters ------------------------------------------------------------------------------ */
@@ -363,29 +365,52 @@ uint64_t pen_tell_rest(struct pen_tell *tell)
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
+/* As a plan names its owner when none is given. */
+static void own_name(char *ret, size_t cap)
+{
+	struct passwd pw, *found = NULL;
+	char buf[2048];
+
+	if (!getpwuid_r(geteuid(), &pw, buf, sizeof buf, &found) && found)
+		(void)snprintf(ret, cap, "%s", pw.pw_name);
+	else
+		(void)snprintf(ret, cap, "%u", (unsigned)geteuid());
+}
+
+/* Finds the directory and opens the first ring. An engine that ends may remove the directory as we come: then again. */
 static void place(struct pen_tell *tell)
 {
 	struct pen_failure why = { 0 };
-	char path[4096];
+	char owner[256];
 	int rc = pen_lock_engine(tell->engine->store, &tell->slot, &tell->epoch, &tell->slot_fd);
 
-	if (rc)
+	if (rc) {
 		pen_fail(&why, rc, -rc, "no engine number is to be had");
-	else
-		tell->dir = pen_cast_place(pen_store_id(tell->engine->store), path, sizeof path, &why);
-	if (tell->dir < 0) {
 		say_none(tell, "", &why);
 		return;
 	}
-	sweep(tell);
+	own_name(owner, sizeof owner);
+	for (int try = 0; try < PLACES; try++) {
+		why = (struct pen_failure){ 0 };
+		tell->dir = pen_cast_place(pen_store_id(tell->engine->store), tell->path, sizeof tell->path, &why);
+		if (tell->dir < 0)
+			continue;
+		sweep(tell);
+		rc = open_ring(tell, &tell->rings[0], owner, &why);
+		if (!rc)
+			return;
+		close(tell->dir);
+		tell->dir = -1;
+		if (rc != -ENOENT)
+			break;
+	}
+	say_none(tell, "", &why);
 }
 
 struct pen_tell *pen_tell_open(struct pen_engine *engine)
 {
 	size_t bytes = pen_round_up(sizeof(struct pen_tell), PEN_LINE_PAIR);
 	struct pen_tell *tell = engine->rehearse ? NULL : aligned_alloc(PEN_LINE_PAIR, bytes);
-	struct passwd pw, *found = NULL;
-	char buf[2048], name[32];
 
 	if (!tell)
 		return NULL;
@@ -395,14 +420,6 @@ struct pen_tell *pen_tell_open(struct pen_engine *engine)
 	pen_post_init(&tell->post);
 	if (!describe_all(tell))
 		place(tell);
-	if (tell->dir < 0)
-		return tell;
-	/* As a plan names its owner when none is given. */
-	snprintf(name, sizeof name, "%u", (unsigned)geteuid());
-	if (!getpwuid_r(geteuid(), &pw, buf, sizeof buf, &found) && found)
-		(void)open_ring(tell, &tell->rings[0], pw.pw_name);
-	else
-		(void)open_ring(tell, &tell->rings[0], name);
 	return tell;
 }
 
@@ -434,8 +451,10 @@ void pen_tell_close(struct pen_tell *tell)
 		return;
 	for (uint32_t i = 0; i < PEN_TELL_RINGS; i++)
 		pen_cast_close(tell->rings[i].cast, PEN_RING_CLOSED, 0, false);
-	if (tell->dir >= 0)
+	if (tell->dir >= 0) {
 		close(tell->dir);
+		(void)rmdir(tell->path); /* if it is empty */
+	}
 	pen_lock_engine_release(tell->slot_fd);
 	free(tell->counters);
 	free(tell);

@@ -38,6 +38,7 @@ struct pen_told {
 struct pen_tell {
 	struct pen_engine *engine;
 	int dir; /* RUNDIR/STORE, -1: none */
+	char path[4096];
 	int slot_fd;
 	uint32_t slot;
 	uint64_t epoch;
