@@ -151,15 +151,17 @@ def exact_while_it_runs(lab):
 def every_event_of_a_life(lab):
     with Place(lab) as place:
         make_store(lab)
-        lines = "".join("%d\n" % (i % 40000) for i in range(60000))
+        # More than the engine takes in at once, so that it can be interrupted.
+        lines = "".join("%d\n" % (i % 130000) for i in range(150000))
         f = lab.path("f", lines)
-        args = [f, "--format", "lines", "--key", "@content", "--on-duplicate", "keep", "--chunk", "500", "--pause-ms", "10"]
+        args = [f, "--format", "lines", "--key", "@content", "--on-duplicate", "keep", "--chunk", "500", "--pause-ms", "5"]
         path = place.path()
         reader = read(path)
         p = lab.start("run", *args, "--progress", "none")
         lab.until_counted(p, 5000)
         p.send_signal(signal.SIGINT)
-        assert p.wait(30) == 130
+        status = p.wait(30)
+        assert status == 130, status
         rows = told(reader)
         events = [r for r in rows if "event" in r]
         assert [e["event"] for e in events] == list(range(len(events))), "an index is missing"
@@ -180,14 +182,14 @@ def every_event_of_a_life(lab):
             if "gauge" in r:
                 state[r["batch"]], as_of[r["batch"]] = r["state"], r["as_of"]
         done = next(e for e in events if e["type"] == COMPLETED_E)
-        assert state[done["batch"]] == COMPLETED and as_of[done["batch"]] > done["event"]
+        assert state[done["batch"]] == COMPLETED and as_of[done["batch"]] > done["event"], (state, as_of, done)
         # Progress is told at most 20 times a second, and once at least.
         n = types.count(PROGRESS_E)
         assert 0 < n < 60, n
         # What is durable carries its number in the journal, and the journal says the same.
         journal = {e["seq"]: e for e in lab.lines("events")}
         durable = [e for e in events if e["c"]]
-        assert durable and all(journal[e["c"]]["batch"] == e["batch"] for e in durable)
+        assert durable and all(journal[e["c"]]["batch"] == e["batch"] for e in durable), (durable, journal)
         assert {journal[e["c"]]["type"] for e in durable if e["type"] == COMPLETED_E} == {"completed"}
         lab.verify()
 
