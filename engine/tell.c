@@ -2,8 +2,8 @@
 /*
  * tell - rings: where they lie, who they belong to, and what is in them that is about no single batch
  *
- * The engine's number (store/lock.h) makes the names of its files its own: whatever lies under them is left over from an
- * engine that died, and is removed at the start. The count of those who had the number is the ring's epoch.
+ * The engine's number (store/lock.h) makes the names of its files its own: whatever lies under them is left over
+ * from an engine that died, and is removed at the start. The count of those who had the number is the ring's epoch.
  */
 #include "engine/tell_private.h"
 
@@ -27,7 +27,17 @@
 #define ID_BUSY 0x20 /* ns at work */
 
 /* Words of a thread's block, in the order of the descriptors. */
-enum { WORD_ITEMS, WORD_BYTES, WORD_CHUNKS, WORD_BUSY, WORD_SOME, WORD_FULL, WORD_QUEUED, WORD_CAPACITY, WORD_COUNT };
+enum {
+	WORD_ITEMS,
+	WORD_BYTES,
+	WORD_CHUNKS,
+	WORD_BUSY,
+	WORD_SOME,
+	WORD_FULL,
+	WORD_QUEUED,
+	WORD_CAPACITY,
+	WORD_COUNT
+};
 
 /* ---- files --------------------------------------------------------------------------------- */
 
@@ -74,7 +84,8 @@ static uint32_t uid_of(const char *owner)
 	return geteuid();
 }
 
-static int open_ring(struct pen_tell *tell, struct pen_tell_ring *ring, const char *owner, struct pen_failure *why)
+static int open_ring(struct pen_tell *tell, struct pen_tell_ring *ring, const char *owner,
+		     struct pen_failure *why)
 {
 	char safe[65], name[96];
 	struct pen_cast_options opt = {
@@ -92,9 +103,9 @@ static int open_ring(struct pen_tell *tell, struct pen_tell_ring *ring, const ch
 		.uring = tell->engine->uring,
 		.clock = tell->engine->clock,
 	};
-	struct pen_ring_event begin = {
-		.type = PEN_RING_EV_WRITER_STATE, .gauge_idx = PEN_RING_NONE, .a = PEN_RING_RUNNING
-	};
+	struct pen_ring_event begin = { .type = PEN_RING_EV_WRITER_STATE,
+					.gauge_idx = PEN_RING_NONE,
+					.a = PEN_RING_RUNNING };
 	int rc;
 
 	pen_cast_owner(owner, safe);
@@ -123,7 +134,8 @@ struct pen_tell_ring *pen_tell_ring_of(struct pen_tell *tell, const char *owner)
 		if (r->cast && !strncmp(r->owner, owner, sizeof r->owner - 1))
 			return r;
 		/* The first is this user's own and stays. Of the others, the one that rests longest gives way. */
-		if (i && !r->batches && (!free_one || (free_one->cast && (!r->cast || r->used_ns < free_one->used_ns))))
+		if (i && !r->batches &&
+		    (!free_one || (free_one->cast && (!r->cast || r->used_ns < free_one->used_ns))))
 			free_one = r;
 	}
 	if (!free_one)
@@ -168,11 +180,12 @@ static void describe(struct pen_tell *tell, uint32_t stage, uint32_t thread, uin
 static int describe_all(struct pen_tell *tell)
 {
 	static const char *const names[3][WORD_COUNT] = {
-		{ "read.items", "read.bytes", "read.chunks", "read.busy_ns", "read.some_us", "read.full_us", NULL, NULL },
+		{ "read.items", "read.bytes", "read.chunks", "read.busy_ns", "read.some_us", "read.full_us",
+		  NULL, NULL },
 		{ "process.items", "process.bytes", "process.chunks", "process.busy_ns", "process.some_us",
 		  "process.full_us", "process.queued", "process.capacity" },
-		{ "commit.items", "commit.bytes", "commit.chunks", "commit.busy_ns", "commit.some_us", "commit.full_us",
-		  "commit.queued", "commit.capacity" },
+		{ "commit.items", "commit.bytes", "commit.chunks", "commit.busy_ns", "commit.some_us",
+		  "commit.full_us", "commit.queued", "commit.capacity" },
 	};
 	uint32_t processors = tell->engine->processor_count, committer = processors + 1;
 
@@ -283,9 +296,12 @@ void pen_tell_hot(struct pen_tell *tell, struct pen_tell_ring *ring)
 		.last_batch_id = ring->last_batch,
 		.commit_lsn = tell->commit_lsn,
 		.durable_lsn = tell->durable_lsn,
-		.inflight_chunks = between(pen_meter_read(&e->reader_meter.chunks), pen_meter_read(&e->commit_meter.chunks)),
-		.inflight_bytes = between(pen_meter_read(&e->reader_meter.bytes), pen_meter_read(&e->commit_meter.bytes)),
-		.queued_batches = atomic_load_explicit(&e->queued, memory_order_relaxed), /* a number to be shown */
+		.inflight_chunks = between(pen_meter_read(&e->reader_meter.chunks),
+					   pen_meter_read(&e->commit_meter.chunks)),
+		.inflight_bytes = between(pen_meter_read(&e->reader_meter.bytes),
+					  pen_meter_read(&e->commit_meter.bytes)),
+		.queued_batches =
+			atomic_load_explicit(&e->queued, memory_order_relaxed), /* a number to be shown */
 	};
 
 	pen_cast_hot(ring->cast, &hot);
@@ -302,7 +318,8 @@ void pen_tell_everyone(struct pen_tell *tell, uint16_t type, uint64_t a, uint32_
 
 static void notice_drain(struct pen_tell *tell)
 {
-	if (tell->draining || !atomic_load_explicit(&tell->engine->drain, memory_order_relaxed)) /* rises once */
+	if (tell->draining ||
+	    !atomic_load_explicit(&tell->engine->drain, memory_order_relaxed)) /* rises once */
 		return;
 	tell->draining = true;
 	for (uint32_t i = 0; i < PEN_TELL_RINGS; i++)
@@ -392,7 +409,8 @@ static void place(struct pen_tell *tell)
 	own_name(owner, sizeof owner);
 	for (int try = 0; try < PLACES; try++) {
 		why = (struct pen_failure){ 0 };
-		tell->dir = pen_cast_place(pen_store_id(tell->engine->store), tell->path, sizeof tell->path, &why);
+		tell->dir = pen_cast_place(pen_store_id(tell->engine->store), tell->path, sizeof tell->path,
+					   &why);
 		if (tell->dir < 0)
 			continue;
 		sweep(tell);

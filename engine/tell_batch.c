@@ -60,7 +60,7 @@ void pen_tell_publish(struct pen_tell *tell, struct pen_told *told, struct pen_r
 	struct pen_ring_gauge *g = &told->gauge;
 
 	g->rate_milli = rests(g->state) ? 0 : pen_pace_rate_milli(&told->pace);
-	g->eta_ms = rests(g->state)	       ? 0
+	g->eta_ms = rests(g->state) ? 0
 		    : g->state != PEN_RUNNING || told->stalled_ns
 			    ? PEN_RING_UNKNOWN
 			    : pen_pace_left_ms(&told->pace, g->items_total, g->bytes_total);
@@ -110,7 +110,8 @@ static void say_durable(struct saying *s, const struct pen_event *event)
 	e->batch_id = event->batch;
 	e->c = event->seq;
 	e->code = (uint32_t)-event->code;
-	if (event->batch != g->batch_id || event->type == PEN_EVENT_QUEUED || event->type == PEN_EVENT_STARTED)
+	if (event->batch != g->batch_id || event->type == PEN_EVENT_QUEUED ||
+	    event->type == PEN_EVENT_STARTED)
 		return;
 	e->a = g->bytes_done;
 	e->b = g->committed;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ARTICLES 2000
@@ -21,6 +22,11 @@ static void die(const char *what, int code)
 {
 	fprintf(stderr, "emit: %s: %s: %s\n", what, pen_error_name(code), pen_error_text(code));
 	exit(1);
+}
+
+static void rest(long ms)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
 }
 
 /* ---- the one who watches ------------------------------------------------------------------- */
@@ -58,14 +64,15 @@ static int watch(uint64_t store_id)
 			printf("there is no ring to watch\n");
 			return 0; /* no memory file system: the work goes on all the same */
 		}
-		usleep(1000);
+		rest(1);
 	}
 	pen_ring_join(&ring);
 	show(&ring);
 	while (!done && (n = pen_ring_poll(&ring, events, 16, &lost)) >= 0) {
 		for (int i = 0; i < n; i++) {
 			if (events[i].type == PEN_RING_EV_ERROR_DOMAIN)
-				printf("error %u of domain %llu\n", events[i].code, (unsigned long long)events[i].a);
+				printf("error %u of domain %llu\n", events[i].code,
+				       (unsigned long long)events[i].a);
 			done |= events[i].type == PEN_RING_EV_DONE;
 		}
 		if (n || lost)
@@ -124,7 +131,7 @@ static void work(struct pen_engine *engine)
 		pen_submit(engine);
 		for (int k = 0; k < 100; k++)
 			(void)reap(engine);
-		usleep(20000);
+		rest(20);
 	}
 	(void)pen_emit_progress(engine, batch, &emit);
 	(void)pen_emit_complete(engine, batch, ARTICLES);

@@ -23,10 +23,10 @@ static void print_gauges(struct pen_ring *ring)
 		       "\"items_total\":%llu,\"committed\":%llu,\"rejected\":%llu,\"skipped\":%llu,\"duplicates\":%llu,"
 		       "\"rate_milli\":%llu,\"eta_ms\":%llu,\"stage\":\"%s\",\"err\":%u,\"lsn\":%llu,\"as_of\":%llu,\"live0\":\"%s\","
 		       "\"value0\":%llu,\"updated_ms\":%llu}\n",
-		       slot, P(g.batch_id), names.label, g.state, P(g.bytes_total), P(g.bytes_done), P(g.items_total),
-		       P(g.committed), P(g.rejected), P(g.skipped), P(g.duplicates), P(g.rate_milli), P(g.eta_ms),
-		       g.stage < PEN_RING_STAGES ? ring->stages[g.stage] : "", g.err, P(g.commit_lsn), P(g.as_of),
-		       names.live[0], P(g.live[0]), P(g.t_updated_ms));
+		       slot, P(g.batch_id), names.label, g.state, P(g.bytes_total), P(g.bytes_done),
+		       P(g.items_total), P(g.committed), P(g.rejected), P(g.skipped), P(g.duplicates),
+		       P(g.rate_milli), P(g.eta_ms), g.stage < PEN_RING_STAGES ? ring->stages[g.stage] : "",
+		       g.err, P(g.commit_lsn), P(g.as_of), names.live[0], P(g.live[0]), P(g.t_updated_ms));
 	}
 }
 
@@ -51,14 +51,15 @@ int main(int argc, char **argv)
 	for (int i = 0; (rc = pen_ring_open(&ring, argv[1], PEN_RING_OWNERS_OWN)) && i < 20000; i++) {
 		if (rc != -ENOENT)
 			break;
-		usleep(1000);
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	}
 	if (rc) {
 		fprintf(stderr, "ring_reader: %s: %s\n", argv[1], strerror(-rc));
 		return 1;
 	}
-	printf("{\"open\":\"%s\",\"epoch\":%llu,\"inode\":%llu,\"pid\":%u,\"uring\":%s}\n", argv[1], P(ring.header.epoch),
-	       P(ring.ino), ring.header.writer_pid, ring.header.compat_flags & PEN_RING_COMPAT_URING ? "true" : "false");
+	printf("{\"open\":\"%s\",\"epoch\":%llu,\"inode\":%llu,\"pid\":%u,\"uring\":%s}\n", argv[1],
+	       P(ring.header.epoch), P(ring.ino), ring.header.writer_pid,
+	       ring.header.compat_flags & PEN_RING_COMPAT_URING ? "true" : "false");
 	if (argc > 2)
 		print_gauges(&ring);
 	else

@@ -25,16 +25,17 @@ Test(pace, by_bytes_if_their_total_is_known_else_by_items_else_not)
 	static const struct {
 		uint64_t items_total, bytes_total, left_ms;
 	} cases[] = {
-		{ 0, 10000, 9000 }, { 1000, 10000, 9000 }, { 1000, 0, 4000 }, { 0, 0, PEN_PACE_UNKNOWN },
-		{ 0, 1000, 0 },	    { 0, 900, 0 },
+		{ 0, 10000, 9000 },	    { 1000, 10000, 9000 }, { 1000, 0, 4000 },
+		{ 0, 0, PEN_PACE_UNKNOWN }, { 0, 1000, 0 },	   { 0, 900, 0 },
 	};
 	struct pen_pace p;
 
 	pen_pace_begin(&p, 0, 0, 0);
 	pen_pace_add(&p, S, 200, 1000);
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-		cr_expect_eq(pen_pace_left_ms(&p, cases[i].items_total, cases[i].bytes_total), cases[i].left_ms, "case %zu: %lu",
-			     i, pen_pace_left_ms(&p, cases[i].items_total, cases[i].bytes_total));
+		cr_expect_eq(pen_pace_left_ms(&p, cases[i].items_total, cases[i].bytes_total),
+			     cases[i].left_ms, "case %zu: %lu", i,
+			     pen_pace_left_ms(&p, cases[i].items_total, cases[i].bytes_total));
 }
 
 static void step(struct pen_pace *p, uint64_t *now, uint64_t ms, uint64_t *items, uint64_t more)

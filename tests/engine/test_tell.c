@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The publisher against the readers' header, with a clock that is turned by hand: the engine around it is a husk, and what
- * its committer would have committed is set by the tests.
+ * The publisher against the readers' header, with a clock that is turned by hand: the engine around it is a husk,
+ * and what its committer would have committed is set by the tests.
  */
 #include "engine/tell.h"
 
@@ -123,8 +123,9 @@ static void minute(struct pen_batch *batch, enum pen_event_type type, int code)
 {
 	if (!minutes.count)
 		minutes.txn++;
-	minutes.events[minutes.count++] =
-		(struct pen_event){ .seq = ++seq, .batch = batch->id, .type = (uint16_t)type, .code = code, .a = 7, .b = 8 };
+	minutes.events[minutes.count++] = (struct pen_event){
+		.seq = ++seq, .batch = batch->id, .type = (uint16_t)type, .code = code, .a = 7, .b = 8
+	};
 }
 
 static struct pen_batch *begin(unsigned index, const char *owner, uint64_t bytes_total, bool puts)
@@ -133,8 +134,12 @@ static struct pen_batch *begin(unsigned index, const char *owner, uint64_t bytes
 
 	cr_assert(b);
 	batches[index] = b;
-	plans[index] = (struct pen_plan){ .owner = (char *)(uintptr_t)owner, .into = (char *)"papers", .puts = puts,
-					  .sources = &source, .source_count = !puts, .bytes_total = bytes_total };
+	plans[index] = (struct pen_plan){ .owner = (char *)(uintptr_t)owner,
+					  .into = (char *)"papers",
+					  .puts = puts,
+					  .sources = &source,
+					  .source_count = !puts,
+					  .bytes_total = bytes_total };
 	b->plan = &plans[index];
 	b->index = index;
 	b->id = 0xabc0 + index;
@@ -533,7 +538,9 @@ Test(tell, without_a_place_it_goes_on_and_says_so_once)
 
 Test(tell, a_program_adds_totals_counters_and_errors)
 {
-	struct pen_emit emit = { .size = sizeof emit, .items_total = 50, .user_tag = 77, .stage = 6, .live = { 1, 2, 3 } };
+	struct pen_emit emit = {
+		.size = sizeof emit, .items_total = 50, .user_tag = 77, .stage = 6, .live = { 1, 2, 3 }
+	};
 	struct pen_batch *b;
 	struct pen_ring_gauge g;
 	int n;

@@ -187,8 +187,8 @@ Test(journal, minutes_hold_what_a_transaction_added_and_count_what_they_cannot_h
 		const struct pen_event *e = &minutes.events[i];
 
 		cr_expect_eq(e->seq, before.last_event + 2 + i);
-		cr_expect(e->batch == 1 + i && e->type == PEN_EVENT_PROGRESS && e->code == -(int)i && e->a == 10 + i &&
-			  e->b == 20 + i && e->time_ms);
+		cr_expect(e->batch == 1 + i && e->type == PEN_EVENT_PROGRESS && e->code == -(int)i &&
+			  e->a == 10 + i && e->b == 20 + i && e->time_ms);
 	}
 	/* Another transaction has its own, or none. */
 	add(2, true);

@@ -325,7 +325,9 @@ static void *drive(void *arg)
 /* Says what a program may say of a batch, also of one that ends in the same moment. */
 static void emit(struct stress_random *random, struct pen_engine *engine, uint64_t batch)
 {
-	struct pen_emit emit = { .size = sizeof emit, .items_total = 7, .live = { stress_below(random, 1000) } };
+	struct pen_emit emit = { .size = sizeof emit,
+				 .items_total = 7,
+				 .live = { stress_below(random, 1000) } };
 	int rc = 0;
 
 	switch (stress_below(random, 4)) {

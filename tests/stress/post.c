@@ -2,8 +2,8 @@
 /*
  * stress/post - many threads leave notes, one collects: each note once and whole, each thread's in order
  *
- * Words of a note are computed from its first, so a torn copy is noticed; the cells are plain memory, so the race checker
- * sees any order that is missing. A note that found the post full is left again or given up, as chance wants.
+ * Words of a note are computed from its first, so a torn copy is noticed; the cells are plain memory, so the race
+ * checker sees any order that is missing. A note that found the post full is left again or given up, as chance wants.
  * PEN_SEED, PEN_SECS.
  */
 #include "ring/post.h"
@@ -58,8 +58,8 @@ static bool collect(uint64_t next[LEAVERS])
 	if (!pen_post_take(&post, got))
 		return false;
 	who = got[0] >> 48;
-	STRESS_CHECK(who < LEAVERS && (got[0] & 0xffffffffffff) == next[who], "thread %lu: note %lu, not %lu", who,
-		     got[0] & 0xffffffffffff, next[who]);
+	STRESS_CHECK(who < LEAVERS && (got[0] & 0xffffffffffff) == next[who], "thread %lu: note %lu, not %lu",
+		     who, got[0] & 0xffffffffffff, next[who]);
 	next[who]++;
 	fill(want, got[0]);
 	STRESS_CHECK(!memcmp(got, want, sizeof got), "a torn note");
@@ -89,7 +89,8 @@ int main(void)
 		STRESS_CHECK(!pthread_join(leavers[i].thread, NULL), "join");
 		while (collect(next))
 			;
-		STRESS_CHECK(next[i] == leavers[i].left, "thread %u left %lu, %lu came", i, leavers[i].left, next[i]);
+		STRESS_CHECK(next[i] == leavers[i].left, "thread %u left %lu, %lu came", i, leavers[i].left,
+			     next[i]);
 		all += next[i];
 		refused += leavers[i].refused;
 	}
