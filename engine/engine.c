@@ -655,6 +655,7 @@ size_t pen_memory_bill(const struct pen_engine_options *opt, char *ret, size_t c
 {
 	struct sizes z;
 	uint64_t arena, chunks, lanes, json, dirty = 96ull << 20, rows = PEN_GROUP_ITEMS_MAX * 16ull, feed;
+	uint64_t ring = PEN_TELL_RING_BYTES;
 	int n;
 
 	if (measure(opt, &z, NULL))
@@ -673,10 +674,12 @@ size_t pen_memory_bill(const struct pen_engine_options *opt, char *ret, size_t c
 		     "%llu\tlanes and submission entries\n"
 		     "%llu\trows of duplicates in one group\n"
 		     "%llu\ta batch's feed\n"
+		     "%llu\tthe progress ring, and what is shown in it\n"
 		     "%llu\tin all; a record larger than a chunk adds up to 3 times its size\n",
 		     (unsigned long long)arena, z.tags, z.slot_bytes, (unsigned long long)dirty,
 		     (unsigned long long)json, z.processors, (unsigned long long)chunks,
 		     (unsigned long long)lanes, (unsigned long long)rows, (unsigned long long)feed,
-		     (unsigned long long)(arena + dirty + json + chunks + lanes + rows + feed));
+		     (unsigned long long)ring,
+		     (unsigned long long)(arena + dirty + json + chunks + lanes + rows + feed + ring));
 	return n < 0 ? 0 : (size_t)n;
 }

@@ -24,6 +24,7 @@
 #define COUNT_NS (50 * PEN_NS_PER_MS)
 #define COLLECT_NS (5 * PEN_NS_PER_MS)
 #define PLACES 8
+#define PAST_NS (5 * PEN_NS_PER_S)
 #define ID_BUSY 0x20 /* ns at work */
 
 /* Words of a thread's block, in the order of the descriptors. */
@@ -276,10 +277,22 @@ static void count(struct pen_tell *tell, struct pen_cast *cast, const struct sum
 	pen_cast_count(block, WORD_COUNT + WORD_CAPACITY, e->arena.count);
 }
 
+/* Stalls are compared over the last seconds: what an engine did an hour ago says nothing about now. */
+static void remember(struct pen_tell *tell, uint64_t now)
+{
+	if (now - tell->past_ns < PAST_NS)
+		return;
+	tell->past_ns = now;
+	memcpy(tell->past[0], tell->past[1], sizeof tell->past[0]);
+	memcpy(tell->past[1], tell->shown, sizeof tell->past[1]);
+}
+
 uint32_t pen_tell_bottleneck(const struct pen_tell *tell)
 {
-	/* Read, process, commit: by the time in which the whole stage waited for another. */
-	uint64_t read = tell->shown[1], process = tell->shown[3], commit = tell->shown[5];
+	const uint64_t *past = tell->past[0];
+	/* By the time in which the whole stage waited for another. */
+	uint64_t read = tell->shown[1] - past[1], process = tell->shown[3] - past[3],
+		 commit = tell->shown[5] - past[5];
 
 	if (commit <= process && commit <= read)
 		return PEN_RING_COMMIT;
@@ -345,6 +358,7 @@ void pen_tell_turn(struct pen_tell *tell)
 	if (due) {
 		tell->counted_ns = now;
 		add_up(tell, now, &sums);
+		remember(tell, now);
 		pen_tell_refresh(tell, now);
 	}
 	for (uint32_t i = 0; i < PEN_TELL_RINGS; i++) {

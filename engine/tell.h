@@ -12,7 +12,7 @@
  * Progress is told at most 20 times a second a batch; what was held back is counted, and never a change of state.
  *
  *   Progress   nothing here waits for a reader, a lock or a disk, except open and the first batch of another
- *              owner (which makes a file in memory).
+ *              owner (which looks the name up and makes a file in memory).
  *   Threads    open, close: the thread that starts or stops the engine, while the committer does not run.
  *              emit: any thread. Everything else: the committer's.
  *   Memory     one block, and PEN_TELL_RINGS rings of about 360 KiB. Nothing is allocated for an event.
@@ -27,6 +27,7 @@
 #include "store/journal.h"
 
 #define PEN_TELL_RINGS 16u
+#define PEN_TELL_RING_BYTES (448u << 10) /* one of them, and the block */
 
 struct pen_tell;
 

@@ -49,6 +49,8 @@ struct pen_tell {
 	uint64_t commit_lsn, durable_lsn, coalesced;
 	uint64_t counted_ns; /* of the last counters */
 	uint64_t shown[6];   /* stall totals as shown: they never fall */
+	uint64_t past[2][6]; /* the same 5 to 10, and up to 5 seconds ago */
+	uint64_t past_ns;
 
 	struct pen_cast_counter *counters;
 	uint32_t counter_count;
