@@ -20,6 +20,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+import faults
 import run
 from run import PENSTOCK, Skip, check
 
@@ -438,6 +439,70 @@ def a_gap_is_filled_from_the_store(lab):
         rest = lab.lines("events", "--from", seen + 1)
         assert [e["seq"] for e in rest] == list(range(seen + 1, seen + 1 + len(rest)))
         assert rest[-1]["type"] == "completed" and rest[-1]["items"] == 60000
+
+
+def mount(where, options):
+    os.makedirs(where, exist_ok=True)
+    if os.getuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", where], stderr=subprocess.DEVNULL).returncode:
+        raise Skip("nothing can be mounted here")
+
+
+@check
+def a_full_disk_is_seen(lab):
+    with Place(lab) as place:
+        where = lab.path("m")
+        mount(where, "size=6m")
+        try:
+            store = os.path.join(where, "store")
+            make_store(lab, store)
+            path = place.path(store=store)
+            f = lab.path("f.ndjson", lab.records(60000))
+            reader = read(path)
+            p = lab.start("run", f, "--progress", "none", store=store)
+            ring = until(lambda: next((b["ring"] for b in json.loads(lab.run("status", "--json", store=store).stdout)["live"]
+                                       if b["ring"] and b["ring"]["rests_on"]), None), "a rest")
+            assert ring["rests_on"] == "PEN410" and ring["eta_s"] is None and ring["writer"] == "alive", ring
+            time.sleep(2.2)  # it goes on breathing
+            assert json.loads(lab.run("status", "@running", "--json", store=store).stdout)["ring"]["writer"] == "alive"
+            subprocess.run(["mount", "-o", "remount,size=64m", where], check=True)
+            assert p.wait(60) == 0
+            events = [r for r in told(reader) if "event" in r]
+            stalls = [e for e in events if e["type"] in (8, 15)]
+            assert stalls[0]["type"] == 15 and stalls[0]["code"] == 410 and [e["code"] for e in stalls if not e["code"]], stalls
+            assert stalls[-1]["type"] == 8 and stalls[-1]["a"] > 2000000 and stalls[-1]["code"] == 0, stalls
+            assert [e["a"] for e in stalls if e["batch"] == stalls[-1]["batch"]][-1] == max(e["a"] for e in stalls)
+        finally:
+            subprocess.run(["umount", "-l", where])
+
+
+@check
+def a_disk_that_fails_is_seen_afterwards(lab):
+    with Place(lab) as place:
+        make_store(lab)
+        before, injected = faults.strace(lab, "fdatasync", "error=EIO:when=5")
+        args = slow(lab)
+        p = lab.run("run", *args, "--progress", "none", before=before, rc=74, env=dict(faults.UNTRACED, PENSTOCK_RUN=place.dir))
+        assert injected() and "error[PEN411]" in p.err, p.err
+        rows = told(read(place.path()))
+        assert rows[-1] == {"life": ENDED}
+        events = [r for r in rows if "event" in r]
+        assert [e["type"] for e in events[-2:]] == [INTERRUPTED_E, WRITER_E] and events[-1]["a"] == 5 and events[-1]["code"] == 411
+        assert rows[-2]["state"] == INTERRUPTED and rows[-2]["err"] == 411, rows[-2]
+        assert json.loads(lab.run("status", "@last", "--json").stdout)["committed"] == rows[-2]["committed"]
+        lab.load(*args[:3])
+        assert place.files() == [] and len(lab.dump()) == 60000
+
+
+@check
+def no_room_for_a_ring(lab):
+    with Place(lab) as place:
+        mount(place.dir, "size=64k,mode=700")
+        try:
+            make_store(lab)
+            assert "No space" in one_line(lab) or "no room" in one_line(lab)
+            assert place.files() == [], "half a ring was left"
+        finally:
+            subprocess.run(["umount", "-l", place.dir])
 
 
 def main():
