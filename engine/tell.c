@@ -88,7 +88,7 @@ static uint32_t uid_of(const char *owner)
 static int open_ring(struct pen_tell *tell, struct pen_tell_ring *ring, const char *owner,
 		     struct pen_failure *why)
 {
-	char safe[65], name[96];
+	char name[96];
 	struct pen_cast_options opt = {
 		.dir = tell->dir,
 		.name = name,
@@ -109,8 +109,8 @@ static int open_ring(struct pen_tell *tell, struct pen_tell_ring *ring, const ch
 					.a = PEN_RING_RUNNING };
 	int rc;
 
-	pen_cast_owner(owner, safe);
-	snprintf(name, sizeof name, "%s.%u.ring", safe, tell->slot);
+	pen_cast_owner(owner, ring->safe);
+	snprintf(name, sizeof name, "%s.%u.ring", ring->safe, tell->slot);
 	rc = pen_cast_open(&ring->cast, &opt, why);
 	if (rc) {
 		ring->cast = NULL;
@@ -126,14 +126,17 @@ struct pen_tell_ring *pen_tell_ring_of(struct pen_tell *tell, const char *owner)
 {
 	struct pen_tell_ring *free_one = NULL;
 	struct pen_failure why = { 0 };
+	char safe[65];
 
 	if (tell->dir < 0 || tell->failed)
 		return NULL;
+	pen_cast_owner(owner, safe);
 	for (uint32_t i = 0; i < PEN_TELL_RINGS; i++) {
 		struct pen_tell_ring *r = &tell->rings[i];
 
-		if (r->cast && !strncmp(r->owner, owner, sizeof r->owner - 1))
-			return r;
+		/* Two names may be one in a file: the second owner is not let into the first one's ring. */
+		if (r->cast && !strcmp(r->safe, safe))
+			return strcmp(r->owner, owner) ? NULL : r;
 		/* The first is this user's own and stays. Of the others, the one that rests longest gives way. */
 		if (i && !r->batches &&
 		    (!free_one || (free_one->cast && (!r->cast || r->used_ns < free_one->used_ns))))

@@ -15,6 +15,7 @@
 struct pen_tell_ring {
 	struct pen_cast *cast; /* NULL: the place is free */
 	char owner[256];
+	char safe[65];	  /* the owner in the file's name */
 	uint32_t batches; /* that are shown in it now */
 	uint64_t last_batch;
 	uint64_t used_ns;

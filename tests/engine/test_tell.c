@@ -491,6 +491,34 @@ Test(tell, owners_are_bounded_and_those_that_rest_give_way)
 	cr_expect_str_eq(tell->rings[4].owner, "one more");
 }
 
+Test(tell, two_owners_whose_files_would_have_one_name_do_not_share_it)
+{
+	struct pen_tell_ring *one = pen_tell_ring_of(tell, "_");
+
+	cr_assert(one);
+	cr_expect_null(pen_tell_ring_of(tell, ""));
+	cr_expect_eq(pen_tell_ring_of(tell, "_"), one);
+	cr_expect(pen_tell_ring_of(tell, "__") && pen_tell_ring_of(tell, "__") != one);
+}
+
+Test(tell, names_of_live_counters_are_checked_and_cut)
+{
+	static const char *const names[PEN_LIVE_MAX + 1] = {
+		"short", "a name that is longer than it may be", "", "", "", "", "", "", ""
+	};
+	struct pen_run run = { .size = sizeof run, .live = names, .live_count = PEN_LIVE_MAX + 1 };
+	struct pen_failure why = { 0 };
+	struct pen_plan *plan;
+
+	cr_expect_eq(pen_plan_open(&run, true, &plan, &why), -PEN_USAGE);
+	cr_expect(strstr(why.text, "9 live counters"), "%s", why.text);
+	run.live_count = 2;
+	cr_assert_eq(pen_plan_open(&run, true, &plan, &why), 0);
+	cr_expect_str_eq(plan->live[0], "short");
+	cr_expect_str_eq(plan->live[1], "a name that is longer t");
+	pen_plan_close(plan);
+}
+
 Test(tell, a_second_engine_has_the_next_number_and_the_first_comes_back_with_a_new_epoch)
 {
 	struct pen_engine *other_engine = engine, *mine;
