@@ -10,6 +10,8 @@
 #   disk      the disk fills up at random points (PEN_POINTS, 12) and has space again, or the run is stopped there
 #   power     the power fails (PEN_CUTS, 60): the file system (PEN_FS, ext4 or xfs) is shut down under the run, mounted again,
 #             verified
+#   ring      the progress ring: PEN_EVENTS (100,000,000) events through tiny rings under readers that check each word, and its
+#             writer killed at each step for PEN_RING_SECS (60); its controls are in tests/stress/controls.sh
 #
 # Every fault ends in a store that verifies and, after the same command was run again, equals the uninterrupted one: what
 # was counted stays, what was not is done. Every suite has a control, which is a fault that must be noticed. PEN_SEED
@@ -411,7 +413,32 @@ def power(suite):
         subprocess.run(["umount", "-l", disk.mount], stderr=subprocess.DEVNULL)
 
 
-SUITES = {"kills": kills, "calls": calls, "memory": memory, "refused": refused, "disk": disk, "power": power}
+# ---- ring ----------------------------------------------------------------------------------------
+
+
+def ring(suite):
+    stress = os.path.join(os.path.dirname(PENSTOCK), "tests/stress")
+    jobs = (("cast", dict(PEN_EVENTS=os.environ.get("PEN_EVENTS") or "100000000")),
+            ("cast_kill", dict(PEN_SECS=os.environ.get("PEN_RING_SECS") or "60")))
+
+    def soak(name, settings):
+        env = dict(os.environ, PEN_SEED=str(SEED), **settings)
+        p = subprocess.run([os.path.join(stress, name)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=3600, env=env)
+        text = p.stdout.decode("utf-8", "replace")
+        if p.returncode == 77:
+            raise Skip(text.strip())
+        if p.returncode:
+            raise Bad("%s: exit %d\n%s" % (name, p.returncode, text[-600:]))
+        for number, kind in re.findall(r"(\d+) (events published|accepted by threads|gauges read|kills)", text):
+            suite.kinds[kind] = int(number)
+
+    for name, settings in jobs:
+        if not os.path.exists(os.path.join(stress, name)):
+            raise Skip("there is no %s" % os.path.join(stress, name))
+        suite.point(name, soak, name, settings)
+
+
+SUITES = {"kills": kills, "calls": calls, "memory": memory, "refused": refused, "disk": disk, "power": power, "ring": ring}
 
 
 def main():
