@@ -8,6 +8,7 @@
  *   STORE/data.mdb, lock.mdb     LMDB's
  *   STORE/run/turn               who waits for the write lock (turn.h)
  *   STORE/run/batch.ID           lock files (lock.h)
+ *   STORE/run/engine.NN          the same, and how many engines have had the number
  *   STORE/staging/after.ID       what is owed to source files (engine/owed.h)
  *   STORE/logs                   for later use
  *

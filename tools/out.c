@@ -135,6 +135,12 @@ void pen_out_safe(struct pen_out *out, const void *data, size_t len, bool keep_l
 	}
 }
 
+void pen_out_flush(struct pen_out *out)
+{
+	if (out->fd >= 0)
+		drain(out);
+}
+
 bool pen_out_failed(const struct pen_out *out)
 {
 	return out->error != 0;
