@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ring/cast.h"
@@ -29,11 +30,27 @@ struct writer {
 static void show(struct writer *w, uint32_t g, uint32_t ahead)
 {
 	uint64_t n = w->next + ahead;
-	struct pen_ring_gauge gauge = { .batch_id = g + 1, .state = PEN_RUNNING, .attempt = (uint32_t)n, .bytes_total = n * ODD,
-					.bytes_done = n, .items_total = UINT64_MAX, .committed = n, .rejected = ~n,
-					.eta_ms = n ^ ODD, .user_tag = n + ODD, .live = { n, ~n } };
+	struct pen_ring_gauge gauge = { .batch_id = g + 1,
+					.state = PEN_RUNNING,
+					.attempt = (uint32_t)n,
+					.bytes_total = n * ODD,
+					.bytes_done = n,
+					.items_total = UINT64_MAX,
+					.committed = n,
+					.rejected = ~n,
+					.eta_ms = n ^ ODD,
+					.user_tag = n + ODD,
+					.live = { n, ~n } };
 
 	pen_cast_gauge(w->cast, w->slots[g], &gauge, ahead);
+}
+
+static void rest(uint32_t us)
+{
+	struct timespec time = { us / 1000000, us % 1000000 * 1000L };
+
+	if (us)
+		(void)nanosleep(&time, NULL);
 }
 
 static void publish(struct writer *w, uint64_t count)
@@ -46,9 +63,13 @@ static void publish(struct writer *w, uint64_t count)
 		for (uint32_t i = 0; i < n; i++) {
 			uint64_t x = w->next + i;
 
-			events[i] = (struct pen_ring_event){ .batch_id = x % w->gauges + 1, .type = PEN_RING_EV_PROGRESS,
-							     .gauge_idx = w->slots[x % w->gauges], .a = x + 1, .b = x + 1,
-							     .c = x * ODD, .code = (uint32_t)~x };
+			events[i] = (struct pen_ring_event){ .batch_id = x % w->gauges + 1,
+							     .type = PEN_RING_EV_PROGRESS,
+							     .gauge_idx = w->slots[x % w->gauges],
+							     .a = x + 1,
+							     .b = x + 1,
+							     .c = x * ODD,
+							     .code = (uint32_t)~x };
 		}
 		for (uint32_t g = 0; g < w->gauges; g++)
 			show(w, g, n);
@@ -56,8 +77,7 @@ static void publish(struct writer *w, uint64_t count)
 		pen_cast_beat(w->cast);
 		w->next += n;
 		count -= n;
-		if (w->rest_us)
-			(void)usleep(w->rest_us);
+		rest(w->rest_us);
 	}
 	pen_cast_idle(w->cast);
 }
@@ -66,8 +86,12 @@ static bool start(struct writer *w, char **argv)
 {
 	struct pen_ring_names names = { .label = "torn?", .live = { "same", "not" } };
 	struct pen_failure why = { 0 };
-	struct pen_cast_options opt = { .name = argv[2], .event_slots = (uint32_t)strtoul(argv[4], NULL, 10),
-					.gauge_slots = w->gauges, .epoch = 1, .owner_uid = geteuid(), .hb_period_ms = 50,
+	struct pen_cast_options opt = { .name = argv[2],
+					.event_slots = (uint32_t)strtoul(argv[4], NULL, 10),
+					.gauge_slots = w->gauges,
+					.epoch = 1,
+					.owner_uid = geteuid(),
+					.hb_period_ms = 50,
 					.stages = { "read", "cut" } };
 
 	opt.dir = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);

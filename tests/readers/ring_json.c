@@ -13,13 +13,21 @@
 #define COUNTERS_MAX 4096
 #define AT_ONCE 256
 
-static const char *const batch_states[] = { NULL, "queued", "waiting", "running", "paused", "completed", "failed", "stopped",
-					    "interrupted", "cancelled" };
-static const char *const writer_states[] = { NULL, "init", "running", "draining", "closed", "failed", "superseded" };
+static const char *const batch_states[] = { NULL,	 "queued", "waiting", "running",     "paused",
+					    "completed", "failed", "stopped", "interrupted", "cancelled" };
+static const char *const writer_states[] = { NULL,     "init",	 "running",   "draining",
+					     "closed", "failed", "superseded" };
 static const char *const types[] = {
-	NULL, "queued", "started", "progress", "retry", "completed", "failed", "cancelled", "stall", "writer_state", "checkpoint",
-	"coalesced", NULL, "paused", "resumed", "stalled", "skipped", "deduplicated", "rate_limited", "dead_lettered",
-	"dependency_ready", "cleaned", "drained", "stopped", "interrupted", "error", "error_standard", "error_domain", "done",
+	NULL,		"queued",	 "started",
+	"progress",	"retry",	 "completed",
+	"failed",	"cancelled",	 "stall",
+	"writer_state", "checkpoint",	 "coalesced",
+	NULL,		"paused",	 "resumed",
+	"stalled",	"skipped",	 "deduplicated",
+	"rate_limited", "dead_lettered", "dependency_ready",
+	"cleaned",	"drained",	 "stopped",
+	"interrupted",	"error",	 "error_standard",
+	"error_domain", "done",
 };
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -50,7 +58,9 @@ static int sequence(const unsigned char *s, size_t left)
 
 static void put_char(unsigned char c)
 {
-	static const char shorts[][2] = { { '\n', 'n' }, { '\r', 'r' }, { '\t', 't' }, { '\b', 'b' }, { '\f', 'f' } };
+	static const char shorts[][2] = {
+		{ '\n', 'n' }, { '\r', 'r' }, { '\t', 't' }, { '\b', 'b' }, { '\f', 'f' }
+	};
 
 	for (size_t i = 0; i < COUNT(shorts); i++) {
 		if (c == (unsigned char)shorts[i][0]) {
@@ -243,7 +253,8 @@ static uint64_t items_done(const struct pen_ring_gauge *g)
 /* In hundredths of a percent, exactly. */
 static unsigned points(const struct pen_ring_gauge *g)
 {
-	uint64_t done = g->items_total ? g->committed : g->bytes_done, total = g->items_total ? g->items_total : g->bytes_total;
+	uint64_t done = g->items_total ? g->committed : g->bytes_done,
+		 total = g->items_total ? g->items_total : g->bytes_total;
 	unsigned __int128 share;
 
 	if (g->state == 5)
@@ -262,7 +273,8 @@ static void show_message(const struct pen_ring_gauge *g)
 		printf(".%02u", p % 100);
 	else if (p % 100)
 		printf(".%u", p % 100 / 10);
-	printf(",\"message\":\"Processing batch item %" PRIu64, !g->items_total || done < g->items_total ? done + 1 : g->items_total);
+	printf(",\"message\":\"Processing batch item %" PRIu64,
+	       !g->items_total || done < g->items_total ? done + 1 : g->items_total);
 	if (g->items_total)
 		printf(" of %" PRIu64, g->items_total);
 	putchar('"');
@@ -390,7 +402,8 @@ static int show_events(struct pen_ring *ring)
 		if (lost)
 			printf("{\"kind\":\"lost\",\"events\":%" PRIu64 "}\n", lost);
 		for (int i = 0; i < n; i++) {
-			if (check && pen_ring_crc32(0, &events[i], offsetof(struct pen_ring_event, crc)) != events[i].crc)
+			if (check && pen_ring_crc32(0, &events[i], offsetof(struct pen_ring_event, crc)) !=
+					     events[i].crc)
 				return -EBADMSG;
 			show_event(ring, &events[i]);
 		}

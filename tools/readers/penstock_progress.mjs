@@ -702,7 +702,7 @@ export function storeId(store) {
 	let fd
 	try {
 		fd = fs.openSync(path.join(store, 'data.mdb'), 'r')
-		for (let tries = 0; tries < TRIES; tries++) {
+		for (let tries = 0; tries < 8; tries++) {
 			// Nobody holds the pages for us; the id never changes, so any page that makes sense will do.
 			try {
 				return readStoreId(fd)

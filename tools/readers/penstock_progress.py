@@ -624,12 +624,12 @@ def store_id(store):
     """A store's id: the value "meta" of its database penstock.meta, found by LMDB's format 1 alone. None: not found."""
     try:
         with open(os.path.join(store, "data.mdb"), "rb") as f:
-            for _ in range(TRIES):
+            for _ in range(8):
                 # Nobody holds the pages for us; the id never changes, so any page that makes sense will do.
                 try:
                     return _store_id(f.fileno())
-                except (struct.error, IndexError, ValueError):
-                    time.sleep(0.01)
+                except (struct.error, IndexError, ValueError, OverflowError):
+                    time.sleep(0.002)
     except OSError:
         pass
     return None
