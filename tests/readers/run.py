@@ -342,7 +342,7 @@ def torn_reads_controls(where):
 @check
 def slow_writer_loses_nothing(where):
     """The control of the one above: a reader that keeps up sees every event."""
-    talker, path = writer(where, events=2000, slots=1024, gauges=1, burst=1, rest_us=50)
+    talker, path = writer(where, events=2000, slots=4096, gauges=1, burst=1, rest_us=50)
     crowd = [myself("soak", path), *([Talker(*PROBE, "soak", path)] if NODE else [])]
     for reader in crowd:
         assert reader.hear() == "ready"
@@ -424,20 +424,27 @@ def lives(where):
     for reader in crowd:
         assert reader.hear() == "ready"
 
-    def ask(wanted, seconds=0.0):
-        time.sleep(seconds)
+    def ask(wanted, before=None):
+        """All say so within 10 s, and nothing but `before` until then: heartbeats wait for a busy machine."""
         for reader in crowd:
-            reader.say()
-            assert reader.hear() == wanted, wanted
+            end = time.monotonic() + 10
+            while True:
+                reader.say()
+                said = reader.hear()
+                if said == wanted:
+                    break
+                assert said == before and time.monotonic() < end, "%s, not %s" % (said, wanted)
+                time.sleep(0.02)
 
-    ask("alive")
-    ask("alive", 0.4)
+    ask("alive", "stalled")
+    time.sleep(0.4)
+    ask("alive", "stalled")
     os.kill(talker.p.pid, signal.SIGSTOP)
-    ask("stalled", 0.4)
+    ask("stalled", "alive")
     os.kill(talker.p.pid, signal.SIGCONT)
-    ask("alive", 0.15)
+    ask("alive", "stalled")
     os.kill(talker.p.pid, signal.SIGKILL)
-    ask("dead", 0.4)  # a zombie still
+    ask("dead", "alive")  # a zombie still
     talker.p.wait()
     ask("dead")
     os.rename(path, path + ".away")

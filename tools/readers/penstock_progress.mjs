@@ -850,7 +850,17 @@ function line(view, asJson) {
 function put(view, asJson) {
 	const said = line(view, asJson)
 	// A name from a file may hold control characters; a terminal must not get them.
-	fs.writeSync(1, `${asJson ? said : said.replace(/\p{C}/gu, '?')}\n`)
+	let left = Buffer.from(`${asJson ? said : said.replace(/\p{C}/gu, '?')}\n`)
+	while (left.length) {
+		try {
+			left = left.subarray(fs.writeSync(1, left))
+		} catch (error) {
+			if (error.code !== 'EAGAIN')
+				throw error
+			// A pipe that its other end made non-blocking is full.
+			Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+		}
+	}
 }
 
 function complain(why) {
