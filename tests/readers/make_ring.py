@@ -222,6 +222,7 @@ def hostile_contents(good):
     yield "tail-behind", patched(good, hot, struct.pack("<QQ", 0, 5)), False
     yield "tail-far", patched(good, hot, struct.pack("<QQ", 2**63, 2**63)), False
     yield "tail-end", patched(good, hot, struct.pack("<QQ", 2**64 - 1, 2**64 - 1)), False
+    yield "tail-without-events", patched(Maker().bytes(), hot, struct.pack("<QQ", 0, 2**63)), False
     yield "claim-far", patched(good, hot, struct.pack("<QQ", 2**64 - 1, 31)), False
     for name, fill in (("zeros", b"\0"), ("ones", b"\xff"), ("fives", b"\x55")):
         yield "body-" + name, good[:PAGE] + fill * (len(good) - PAGE), False

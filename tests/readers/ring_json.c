@@ -378,11 +378,12 @@ static uint64_t oldest(const struct pen_ring *ring)
 {
 	const struct pen_ring_part *part = &ring->parts[PEN_RING_EVENTS];
 	struct pen_ring_hot hot;
-	uint64_t index;
+	uint64_t index, end;
 
 	pen_ring_hot(ring, &hot);
 	index = hot.claim > part->count ? hot.claim - part->count : 0;
-	while (index < hot.tail && !pen_ring_load(part->at + (index & (part->count - 1)) * part->stride))
+	end = hot.tail < index + part->count ? hot.tail : index + part->count;
+	while (index < end && !pen_ring_load(part->at + (index & (part->count - 1)) * part->stride))
 		index++;
 	return index;
 }

@@ -350,7 +350,8 @@ export class Ring {
 		const n = BigInt(this.#slots.count)
 		const [claim, tail] = [this.#load(this.#hot), this.tail]
 		let index = claim > n ? claim - n : 0n
-		while (index < tail && !this.#load(this.#slots.offset + Number(index & (n - 1n)) * this.#slots.size))
+		const end = tail < index + n ? tail : index + n
+		while (index < end && !this.#load(this.#slots.offset + Number(index & (n - 1n)) * this.#slots.size))
 			index++
 		return index
 	}

@@ -334,8 +334,9 @@ class Ring:
     def oldest(self):
         """The oldest event that can still be read."""
         section, words = self._events, self._words
-        index, tail = max(0, words[self._hot] - section.count), self.tail
-        while index < tail and not words[(section.offset + (index & (section.count - 1)) * section.size) // 8]:
+        index = max(0, words[self._hot] - section.count)
+        end = min(self.tail, index + section.count)
+        while index < end and not words[(section.offset + (index & (section.count - 1)) * section.size) // 8]:
             index += 1
         return index
 
