@@ -4,8 +4,9 @@
  *
  *	ring_cast DIR NAME EVENTS SLOTS GAUGES BURST REST_US
  *
- * Makes DIR/NAME, says "ready", and at each line of its input publishes EVENTS events, BURST at a time with REST_US between,
- * and says "done". Ends with the input: closes the ring and leaves the file. Beats while it waits.
+ * Makes DIR/NAME, says "ready", and at each line of its input publishes EVENTS events, BURST at a time with
+ * REST_US between, and says "done". Ends with the input: closes the ring and leaves the file. Beats while it
+ * waits.
  */
 #include <fcntl.h>
 #include <poll.h>

@@ -40,6 +40,7 @@ const EVENTS_AT_ONCE = 16384
 const COPY_BYTES = 256
 const TRIES = 64
 const MASK = (1n << 64n) - 1n
+const FAR = 1n << 63n // between two indexes of one moment: not possible
 
 export const STATES = ['', 'queued', 'waiting', 'running', 'paused', 'completed', 'failed', 'stopped', 'interrupted', 'cancelled']
 const WRITER_STATES = ['', 'init', 'running', 'draining', 'closed', 'failed', 'superseded']
@@ -362,14 +363,14 @@ export class Ring {
 		const tail = this.tail
 		if (tail === cursor)
 			return { events: new Events(this.#pieces, this.#slots.size, 0, cursor, 0), cursor, lost: 0n }
-		if (tail < cursor)
+		if (tail < cursor || tail - cursor >= FAR)
 			throw new RingError('corrupt', "the ring's tail went back")
 		const start = tail - cursor > n ? tail - n : cursor
 		const most = BigInt(Math.min(limit, EVENTS_AT_ONCE))
 		const count = Number(tail - start < most ? tail - start : most)
 		this.#copy(Number(start & (n - 1n)), count)
 		const claim = this.#load(this.#hot)
-		if (claim < tail)
+		if (claim < tail || claim - tail >= FAR)
 			throw new RingError('corrupt', "the ring's claim is behind its tail")
 		const first = claim - start > n ? claim - n : start
 		const drop = Number(first - start < BigInt(count) ? first - start : BigInt(count))

@@ -49,6 +49,7 @@ GAUGE_COPY, GAUGE_COPY_BYTES = (0x40, 0x140), 256
 NAME_BYTES, NAME_COUNT, NAME_LABEL, NAME_LIVE, NAME_STAGE = 256, 8, 56, 24, 32
 TRIES = 64
 UNKNOWN = MASK = (1 << 64) - 1
+FAR = 1 << 63  # between two indexes of one moment: not possible
 
 STATES = {1: "queued", 2: "waiting", 3: "running", 4: "paused", 5: "completed", 6: "failed", 7: "stopped",
           8: "interrupted", 9: "cancelled"}
@@ -347,13 +348,13 @@ class Ring:
         tail = words[hot + 1]
         if tail == cursor:
             return (), cursor, 0
-        if tail < cursor:
+        if not 0 < tail - cursor < FAR:
             raise RingError("corrupt", "the ring's tail went back")
         start = max(cursor, tail - n)
         end = min(tail, start + min(limit, EVENTS_AT_ONCE))
         raw = self._copy(start, end)
         claim = words[hot]
-        if claim < tail:
+        if not 0 <= claim - tail < FAR:
             raise RingError("corrupt", "the ring's claim is behind its tail")
         first = max(start, claim - n)
         end = max(first, end)
