@@ -502,6 +502,13 @@ def other_namespaces(where):
 
 
 # ---- the commands ------------------------------------------------------------------------------------------------
+def the_rest(p):
+    """Lines behind those that were read; communicate() would forget what is buffered."""
+    lines = p.stdout.read().splitlines()
+    p.wait(60)
+    return lines
+
+
 def scripts():
     return {"python": PYTHON_READER, **({"node": NODE_READER} if NODE else {})}
 
@@ -518,14 +525,55 @@ def follow(where):
         assert talker.hear() == "done"
         getattr(talker, how)()
         for language, p in crowd.items():
-            out = p.communicate(timeout=20)[0]
-            lines = [json.loads(line) for line in heads[language] + out.splitlines()]
+            lines = [json.loads(line) for line in heads[language] + the_rest(p)]
             assert [o["kind"] for o in lines[:3]] == ["ring", "batch", "batch"], lines[:3]
             assert [o["index"] for o in lines if o["kind"] == "event"] == list(range(100)), language
             assert lines[-1]["life"] == {"end": "ended", "kill": "dead"}[how], lines[-1]
             last = [o for o in lines if o["kind"] == "batch"][-1]
             assert last["bytes_done"] == 100 and p.returncode == code, (language, last, p.returncode)
         talker.kill()
+
+
+@check
+def engines(where):
+    """A real run from its store's directory: to its end, and to its death."""
+    penstock = os.path.join(BUILD, "penstock")
+    for how, code in (("end", 0), ("kill", 1)):
+        store, run = os.path.join(where, how), os.path.join(where, how + ".run")
+        os.mkdir(run, 0o700)
+        env = dict(os.environ, PENSTOCK_RUN=run)
+        engine = subprocess.Popen([penstock, "--store", store, "run", "-", "--key", "@seq", "--progress", "none"], env=env,
+                                  stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            engine.stdin.write(b'{"x":1}\n' * 1000)
+            engine.stdin.flush()
+            end = time.monotonic() + 10
+            while not (os.path.exists(os.path.join(store, "data.mdb")) and pp.find(run)):
+                assert engine.poll() is None and time.monotonic() < end, "no ring"
+                time.sleep(0.01)
+            crowd = {k: subprocess.Popen([*c, "--json", "--follow", store], stdout=subprocess.PIPE, text=True, env=env)
+                     for k, c in scripts().items()}
+            heads = {k: p.stdout.readline() for k, p in crowd.items()}
+            engine.stdin.write(b'{"x":2}\n' * 500)
+            engine.stdin.flush()
+            if how == "end":
+                engine.stdin.close()
+                assert engine.wait(30) == 0
+            else:
+                time.sleep(0.2)
+                engine.kill()
+                engine.wait()
+            for language, p in crowd.items():
+                lines = [json.loads(line) for line in [heads[language], *the_rest(p)]]
+                assert p.returncode == code and lines[-1]["life"] == {"end": "ended", "kill": "dead"}[how], (language, lines[-1])
+                last = [o for o in lines if o["kind"] == "batch"][-1]
+                if how == "end":
+                    assert (last["committed"], last["state"], last["percentage"]) == (1500, "completed", 100), last
+                    said = [o["type"] for o in lines if o["kind"] == "event"]
+                    assert said.count("completed") == 1, (language, said, lines)
+        finally:
+            engine.kill()
+            engine.wait()
 
 
 @check

@@ -878,9 +878,9 @@ function openNew(where, followers, known, asJson) {
 			continue
 		known.set(file, inode)
 		try {
-			const ring = new Ring(file)
-			put(ringView(ring), asJson)
-			followers.set(file, new Follower(ring))
+			// Before anything is said: who reads us may then count on the events that follow.
+			followers.set(file, new Follower(new Ring(file)))
+			put(ringView(followers.get(file).ring), asJson)
 		} catch (error) {
 			if (!(error instanceof RingError))
 				throw error

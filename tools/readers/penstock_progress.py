@@ -788,13 +788,12 @@ def open_new(where, followers, known, as_json):
             if known.get(path) == (st.st_dev, st.st_ino) or path in followers:
                 continue
             known[path] = (st.st_dev, st.st_ino)
-            ring = Ring(path)
+            # Before anything is said: who reads us may then count on the events that follow.
+            followers[path] = Follower(Ring(path))
+            put(ring_view(followers[path].ring), as_json)
         except (OSError, RingError) as error:
             print("penstock_progress: %s" % error, file=sys.stderr)
             bad = 1
-            continue
-        put(ring_view(ring), as_json)
-        followers[path] = Follower(ring)
     return bad
 
 
