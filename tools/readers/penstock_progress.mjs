@@ -404,7 +404,7 @@ export class Ring {
 	}
 
 	// ---- batches
-	/* The batch in gauge g, null if it is free. If the writer is always faster, what was read last. */
+	/* The batch in gauge g, null if it is free. If the writer is always faster: what was read last, or null. */
 	gauge(g) {
 		const { offset, size } = this.header.sections[GAUGES]
 		const at = offset + g * size

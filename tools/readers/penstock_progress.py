@@ -395,7 +395,7 @@ class Ring:
 
     # ---- batches -----------------------------------------------------------------------------------------------
     def gauge(self, g):
-        """The batch in gauge g, None if it is free. If the writer is always faster, what was read last."""
+        """The batch in gauge g, None if it is free. If the writer is always faster: what was read last, or None."""
         at = self._gauges.offset + g * self._gauges.size
         words, seq_at = self._words, at // 8
         for _ in range(TRIES):
