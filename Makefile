@@ -134,6 +134,9 @@ integration: $(BINARY) ## run the tests of the command alone (tests/cli)
 stress: $(STRESS) ## build and run the race programs (MODE=tsan for the race checker; PEN_SECS each)
 	@set -e; for t in $(STRESS); do echo "== $$t"; rc=0; $$t || rc=$$?; \
 	  case $$rc in 0) ;; 77) echo "skipped: $$t";; *) echo "FAIL $$rc $$t"; exit 1;; esac; done
+models: ## the lock-free protocols through every interleaving, and mutations that must be noticed (tests/models)
+	@tools/dev/deps.sh build
+	@CXX='$(CXX)' tests/models/run.sh || [ $$? -eq 77 ]
 torture: ## kill, cut, starve and refuse a real run, many times over (tests/torture)
 	@tools/dev/deps.sh build torture
 	@$(MAKE) --no-print-directory all torture-programs
@@ -196,7 +199,7 @@ cov-here: $(UNITS) $(BINARY)
 list-%:
 	@echo $($*)
 FORCE:
-.PHONY: all deps demo test unit unit-ring unit-store unit-engine unit-tools integration stress torture fuzz bench bench-smoke \
+.PHONY: all deps demo test unit unit-ring unit-store unit-engine unit-tools integration stress models torture fuzz bench bench-smoke \
 	tidy lint format cov arm64-check install uninstall clean help examples bench-programs torture-programs \
 	readers reader-programs fuzz-programs stress-programs test-programs fuzz-here cov-here FORCE
 

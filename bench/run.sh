@@ -3,7 +3,7 @@
 #
 #   bench/run.sh [--smoke] [--only NAME]...
 #
-# Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, json,
+# Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, cast, json,
 # split, csv, decode, io, readers, or a series of ingest.py (seq_vs_naive, seq_vs_bare, uring_vs_threads, random_vs_naive, resume,
 # foreign_seq, foreign_random, memory_1x, memory_8x, memory_record, memory_random). --smoke asks whether everything runs,
 # with the smallest inputs. Nothing here is a test: no figure makes it fail.
@@ -57,6 +57,11 @@ if wanted lane; then
 	[ -z "$smoke" ] || words=10000
 	"$B/bench/bench_lane" $words | stamp "bench_lane $words"
 fi
+if wanted cast; then
+	batches=200000
+	[ -z "$smoke" ] || batches=200
+	"$B/bench/bench_cast" $batches | stamp "bench_cast $batches"
+fi
 if wanted json; then
 	mib=64
 	[ -z "$smoke" ] || mib=1
@@ -87,7 +92,7 @@ if wanted readers; then
 fi
 series=()
 for name in ${only[@]+"${only[@]}"}; do
-	case $name in lane | json | split | csv | decode | io | readers) ;; *) series+=(--only "$name") ;; esac
+	case $name in lane | cast | json | split | csv | decode | io | readers) ;; *) series+=(--only "$name") ;; esac
 done
 if [ ${#only[@]} -eq 0 ] || [ ${#series[@]} -gt 0 ]; then
 	/usr/bin/python3 bench/ingest.py "$dir" $smoke ${series[@]+"${series[@]}"} | stamp ""

@@ -61,12 +61,10 @@ static void store_release(pen_ring_word *at, uint64_t value)
  * PAIR(cast.reuse), PAIR(cast.refill): each word after the claim, or the flip away from this copy. Without it
  * a reader keeps a mix of two events, or of two sets.
  */
-static void store_words(pen_ring_word *to, const void *from, size_t size)
+static inline void store_words(pen_ring_word *to, const void *from, size_t size)
 {
-	uint64_t words[32];
+	const pen_ring_word *words = from;
 
-	pen_assert(size <= sizeof(words));
-	memcpy(words, from, size);
 	for (size_t i = 0; i < size / 8; i++)
 		__atomic_store_n(&to[i], words[i], ORDER_STORE);
 }
@@ -109,8 +107,10 @@ static void wake(struct pen_cast *cast, uint64_t now, bool loud)
 
 void pen_cast_idle(struct pen_cast *cast)
 {
+#ifndef PEN_PLANT_CAST_OWED
 	if (cast->owed)
 		wake(cast, pen_mono_ns(cast->clock), true);
+#endif
 }
 
 uint64_t pen_cast_owes(const struct pen_cast *cast)
@@ -169,6 +169,9 @@ static void publish(struct pen_cast *cast, const struct pen_ring_event *events, 
 	 */
 	store_release(&cast->hot->claim, CLAIMED(cast->tail, n));
 	PEN_CAST_POINT(claimed);
+#ifdef PEN_PLANT_CAST_TAIL
+	store_release((pen_ring_word *)&cast->hot->tail, cast->tail + n);
+#endif
 	for (uint32_t i = 0; i < n; i++) {
 		store_event(cast, cast->tail + i, &events[i], now);
 		PEN_CAST_POINT(slot);

@@ -14,6 +14,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 
 #include "tests/lib/cast_lab.h"
@@ -172,7 +173,8 @@ static void publish_round(struct stress_random *random)
 		i += n;
 		if (stress_below(random, pace == 1 ? 1 : 4096) == 0)
 			sched_yield();
-		for (uint64_t until = pace >= 2 ? stress_now_ns() + n * 100 : 0; until && stress_now_ns() < until;)
+		for (uint64_t until = pace >= 2 ? stress_now_ns() + n * 100 : 0;
+		     until && stress_now_ns() < until;)
 			;
 	}
 }
@@ -239,6 +241,71 @@ static void round_of(struct stress_random *random)
 	pen_cast_close(cast, PEN_RING_CLOSED, 0, false);
 }
 
+/* ---- waking: one event at a time, told by a writer that goes idle after it ------------------------------ */
+
+#define TURNS 300u
+#define TIMEOUT_MS 2000u
+
+static _Atomic uint32_t answered;
+
+/* Sleeps until each event is there: a wake that does not come is found by the time it takes. */
+static void *sleeper(void *arg)
+{
+	struct reader *reader = arg;
+	struct pen_ring_event got;
+	uint64_t lost;
+
+	for (uint32_t turn = 0; turn < TURNS; turn++) {
+		uint64_t begun = stress_now_ns();
+
+		while (!pen_ring_wait(&reader->ring, TIMEOUT_MS))
+			;
+		STRESS_CHECK(stress_now_ns() - begun < (TIMEOUT_MS - 100) * 1000000ull,
+			     "turn %u: a wake was lost", turn);
+		STRESS_CHECK(pen_ring_poll(&reader->ring, &got, 1, &lost) == 1 && !lost, "turn %u: no event",
+			     turn);
+		atomic_fetch_add_explicit(&answered, 1, memory_order_relaxed);
+	}
+	return NULL;
+}
+
+static void wake_round(struct stress_random *random)
+{
+	struct pen_cast_options opt = cast_lab_options(&lab);
+	static struct reader readers[2];
+	pthread_t threads[2];
+
+	opt.clock = NULL;
+	first = 0;
+	STRESS_CHECK(!pen_cast_open(&cast, &opt, NULL), "open");
+	atomic_store_explicit(&answered, 0, memory_order_relaxed);
+	for (int i = 0; i < 2; i++) {
+		open_reader(&readers[i], 0);
+		STRESS_CHECK(!pthread_create(&threads[i], NULL, sleeper, &readers[i]), "thread");
+	}
+	for (uint32_t turn = 0; turn < TURNS; turn++) {
+		struct pen_ring_event event = { .type = PEN_RING_EV_PROGRESS };
+
+		pen_cast_events(cast, &event, 1);
+		for (uint64_t owed; (owed = pen_cast_owes(cast)) != UINT64_MAX; pen_cast_idle(cast)) {
+			if (stress_below(random, 2) == 0)
+				nanosleep(&(struct timespec){ .tv_nsec = (long)(owed % 1000000) }, NULL);
+			if (atomic_load_explicit(&answered, memory_order_relaxed) == 2 * (turn + 1))
+				break; /* they came by themselves; the wake is still owed, and given with the next event's */
+		}
+		while (atomic_load_explicit(&answered, memory_order_relaxed) < 2 * (turn + 1))
+			if (stress_below(random, 2) == 0)
+				sched_yield();
+		if (stress_below(random, 4) == 0)
+			nanosleep(&(struct timespec){ .tv_nsec = (long)stress_below(random, 100000) }, NULL);
+	}
+	for (int i = 0; i < 2; i++) {
+		pthread_join(threads[i], NULL);
+		pen_ring_close(&readers[i].ring);
+	}
+	pen_cast_close(cast, PEN_RING_CLOSED, 0, false);
+}
+
 int main(void)
 {
 	struct stress_random random = stress_random(stress_start("cast"));
@@ -249,6 +316,7 @@ int main(void)
 		return 77;
 	}
 	log_of = calloc(ROUND, sizeof(*log_of));
+	wake_round(&random);
 	while (want ? published < want : stress_time_left() || !published) {
 		round_of(&random);
 		published += ROUND;

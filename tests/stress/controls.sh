@@ -30,6 +30,7 @@ build()
 	$CC $flags $plant -c ring/park.c -o "$out/$1.park.o" &&
 	case $2 in
 	decode) more='ring/error.c engine/decode.c engine/belt.c engine/inflow.c engine/recode.c engine/unpack.c -lisal -lzstd' ;;
+	cast) more='ring/cast.c ring/cast_open.c ring/clock.c ring/error.c' ;;
 	*) more='' ;;
 	esac
 	$CC $flags $plant -fsanitize=thread tests/stress/$2.c $sources "$out/$1.park.o" $more -o "$out/$1" -lck
@@ -80,7 +81,13 @@ decode BELT_RING check
 gauge - pass
 gauge GAUGE_FLIP check
 gauge GAUGE_RECHECK check
-gauge GAUGE_ORDER race'
+gauge GAUGE_ORDER race
+cast - pass
+cast CAST_CLAIM check
+cast CAST_TAIL check
+cast CAST_FLIP check
+cast CAST_ORDER race
+cast CAST_OWED check'
 
 n=0
 jobs=''
