@@ -102,7 +102,7 @@ static int event_decode(const MDB_val *key, const MDB_val *value, struct pen_eve
 
 int pen_events_next(struct pen_cursor *cur, struct pen_event *ret)
 {
-	struct pen_event event;
+	struct pen_event event = { 0 };
 	MDB_val key, value;
 	uint8_t be[8];
 	int rc;
