@@ -81,6 +81,7 @@ STRESS_SRC  := $(call src,tests/stress)
 BENCH_SRC   := $(call src,bench)
 EXAMPLE_SRC := $(call src,docs/examples)
 TORTURE_SRC := $(call src,tests/torture)
+READERS_SRC := $(call src,tests/readers)
 FUZZ_SRC    := $(filter-out tests/fuzz/replay.c,$(call src,tests/fuzz))
 
 STRESS_MAIN  := $(call with_main,$(STRESS_SRC))
@@ -90,6 +91,8 @@ TORTURE_SO   := $(patsubst %.c,$(B)/%.so,$(filter %_preload.c,$(TORTURE_SRC)))
 STRESS   := $(call programs,$(STRESS_MAIN))
 BENCH    := $(call programs,$(BENCH_MAIN))
 TORTURE  := $(call programs,$(TORTURE_MAIN)) $(TORTURE_SO)
+READERS  := $(call programs,$(READERS_SRC))
+READER_FILES := tools/readers/penstock_progress.py tools/readers/penstock_progress.mjs
 EXAMPLES := $(call programs,$(EXAMPLE_SRC))
 FUZZERS  := $(call programs,$(FUZZ_SRC))
 # Files beside the programs that have no main of their own are linked into each of them.
@@ -126,6 +129,8 @@ unit: $(UNITS) ## build and run the unit tests of every room (also: unit-ring, u
 unit-ring unit-store unit-engine unit-tools: unit-%: $(B)/run-unit-%
 $(B)/run-unit-%: FORCE
 	@$(if $(filter $*,$(rooms_with_tests)),$(MAKE) --no-print-directory $(B)/unit-$* && $(B)/unit-$*,echo "tests/$*: no tests")
+readers: $(READERS) $(BINARY) ## test the readers of the progress ring: C, Python, and Node where there is one
+	@/usr/bin/python3 tests/readers/run.py $(B)
 integration: $(BINARY) ## run the tests of the command alone (tests/cli)
 	@set -e; for t in run formats plan trees ring; do /usr/bin/python3 tests/cli/$$t.py $(B)/penstock; done
 stress: $(STRESS) ## build and run the race programs (MODE=tsan for the race checker; PEN_SECS each)
@@ -162,18 +167,22 @@ cov: ## line coverage of the unit and command tests, a line a room
 arm64-check: ## do the C rooms compile for aarch64 (needs the cross compiler; headers only)
 	@tools/dev/arm64.sh
 
-install: all ## install under DESTDIR/PREFIX: command, libraries, headers, penstock.pc
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
+install: all ## install under DESTDIR/PREFIX: command, libraries, headers, penstock.pc, ring readers
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include \
+	  $(DESTDIR)$(PREFIX)/share/penstock/readers
 	install -m 755 $(B)/penstock $(DESTDIR)$(PREFIX)/bin/penstock
 	install -m 644 $(B)/libpenstock.a $(DESTDIR)$(PREFIX)/lib/libpenstock.a
 	install -m 755 $(B)/libpenstock.so.0 $(DESTDIR)$(PREFIX)/lib/libpenstock.so.0
 	ln -sf libpenstock.so.0 $(DESTDIR)$(PREFIX)/lib/libpenstock.so
-	install -m 644 include/penstock.h include/penstock_error.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 include/penstock.h include/penstock_error.h include/penstock_progress.h $(DESTDIR)$(PREFIX)/include
+	install -m 755 $(READER_FILES) $(DESTDIR)$(PREFIX)/share/penstock/readers
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' penstock.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/penstock.pc
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/penstock.pc
 uninstall: ## remove what install put there
 	cd $(DESTDIR)$(PREFIX) && rm -f bin/penstock lib/libpenstock.a lib/libpenstock.so.0 lib/libpenstock.so \
-	  lib/pkgconfig/penstock.pc include/penstock.h include/penstock_error.h
+	  lib/pkgconfig/penstock.pc include/penstock.h include/penstock_error.h include/penstock_progress.h \
+	  $(addprefix share/penstock/readers/,$(notdir $(READER_FILES)))
+	-rmdir $(DESTDIR)$(PREFIX)/share/penstock/readers $(DESTDIR)$(PREFIX)/share/penstock
 clean: ## remove build/
 	rm -rf build
 help: ## this list
@@ -181,10 +190,11 @@ help: ## this list
 
 examples: $(EXAMPLES)
 bench-programs: $(BENCH)
-torture-programs: $(TORTURE) $(B)/tests/stress/cast $(B)/tests/stress/cast_kill
+torture-programs: $(TORTURE) $(READERS) $(B)/tests/stress/cast $(B)/tests/stress/cast_kill
+reader-programs: $(READERS)
 fuzz-programs: $(FUZZERS)
 stress-programs: $(STRESS)
-test-programs: all $(UNITS) $(EXAMPLES) $(FUZZERS) $(TORTURE)
+test-programs: all $(UNITS) $(EXAMPLES) $(FUZZERS) $(TORTURE) $(READERS)
 fuzz-here: $(FUZZERS)
 	@tools/dev/fuzz.sh $(B) $(FUZZERS)
 cov-here: $(UNITS) $(BINARY)
@@ -194,7 +204,7 @@ list-%:
 FORCE:
 .PHONY: all deps demo test unit unit-ring unit-store unit-engine unit-tools integration stress models torture fuzz bench bench-smoke \
 	tidy lint format cov arm64-check install uninstall clean help examples bench-programs torture-programs \
-	fuzz-programs stress-programs test-programs fuzz-here cov-here FORCE
+	readers reader-programs fuzz-programs stress-programs test-programs fuzz-here cov-here FORCE
 
 # ---- rules ---------------------------------------------------------------------------------------
 # Rewritten only when the flags change; every object depends on it.
@@ -257,6 +267,9 @@ $(STRESS): %: %.o $(STRESS_OBJ) $(TESTLIB_OBJ) $(B)/libpenstock.a
 $(BENCH): %: %.o $(BENCH_OBJ) $(B)/libpenstock.a
 	$(call say,LINK)
 	$(Q)$(program) $(JEMALLOC_$(MODE)) $(LIBS)
+$(READERS): %: %.o $(B)/libpenstock.a
+	$(call say,LINK)
+	$(Q)$(program) $(LIBS)
 $(EXAMPLES): %: %.o $(B)/libpenstock.a
 	$(call say,LINK)
 	$(Q)$(program) $(LIBS)

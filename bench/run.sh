@@ -4,7 +4,7 @@
 #   bench/run.sh [--smoke] [--only NAME]...
 #
 # Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, cast, json,
-# split, csv, decode, io, or a series of ingest.py (seq_vs_naive, seq_vs_bare, uring_vs_threads, random_vs_naive, resume,
+# split, csv, decode, io, readers, or a series of ingest.py (seq_vs_naive, seq_vs_bare, uring_vs_threads, random_vs_naive, resume,
 # foreign_seq, foreign_random, memory_1x, memory_8x, memory_record, memory_random), of formats.py (csv_vs_ndjson, csv_raw,
 # json_vs_ndjson, lines, gzip, zstd, tree_tar, cores, memory_formats) or of rivals.py (rival_duckdb, rival_duckdb_ndjson,
 # rival_sqlite, rival_miller, rival_python). --smoke asks whether everything runs, with the smallest inputs. Nothing here
@@ -89,9 +89,12 @@ if wanted decode; then
 	[ -z "$smoke" ] || mib=4
 	"$B/bench/bench_decode" "$dir" $mib | stamp "bench_decode DIR $mib"
 fi
+if wanted readers; then
+	/usr/bin/python3 bench/readers.py $smoke | stamp "bench/readers.py"
+fi
 series=()
 for name in ${only[@]+"${only[@]}"}; do
-	case $name in lane | cast | json | split | csv | decode | io) ;; *) series+=(--only "$name") ;; esac
+	case $name in lane | cast | json | split | csv | decode | io | readers) ;; *) series+=(--only "$name") ;; esac
 done
 if [ ${#only[@]} -eq 0 ] || [ ${#series[@]} -gt 0 ]; then
 	export PYTHONDONTWRITEBYTECODE=1

@@ -8,6 +8,7 @@
 #   memory    each allocation fails, once, and with all behind it
 #   refused   the Nth call of each kind fails, with each of six errors
 #   disk      the disk fills up at random points (PEN_POINTS, 12) and has space again, or the run is stopped there
+#   readers   PEN_FUZZ (100000) corrupted progress rings and PEN_SOAK (20000000) events past three readers
 #   power     the power fails (PEN_CUTS, 60): the file system (PEN_FS, ext4 or xfs) is shut down under the run, mounted again,
 #             verified
 #   ring      the progress ring: PEN_EVENTS (100,000,000) events through tiny rings under readers that check each word, and its
@@ -468,7 +469,21 @@ def ring(suite):
         suite.point(name, soak, name, settings)
 
 
-SUITES = {"kills": kills, "calls": calls, "memory": memory, "refused": refused, "disk": disk, "power": power, "ring": ring}
+# ---- readers -------------------------------------------------------------------------------------
+
+
+def readers(suite):
+    env = dict({"PEN_FUZZ": "100000", "PEN_SOAK": "20000000", "PEN_SEED": str(SEED)}, **os.environ)
+    p = subprocess.run([sys.executable, os.path.join(HERE, "../readers/run.py"), os.path.dirname(PENSTOCK), "fuzz", "torn"],
+                       env=env, capture_output=True, text=True)
+    suite.points = len(re.findall(r"^(?:ok  |FAIL) ", p.stdout, re.M))
+    suite.bad += re.findall(r"^FAIL [^\0]*?(?=^ok  |^FAIL|\Z)", p.stdout, re.M)
+    if p.returncode and not suite.bad or not suite.points:
+        suite.bad.append("exit %d: %s" % (p.returncode, p.stderr[-2000:]))
+
+
+SUITES = {"kills": kills, "calls": calls, "memory": memory, "refused": refused, "disk": disk, "power": power, "ring": ring,
+          "readers": readers}
 
 
 def main():
