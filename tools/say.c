@@ -19,7 +19,7 @@
 
 static struct {
 	pthread_mutex_t lock; /* one message at a time */
-	bool color, quiet, utf8, live;
+	bool color, quiet, utf8, live, dumb;
 	atomic_bool drawn; /* a progress line stands on the terminal; read by signal handlers */
 } say = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -50,6 +50,7 @@ void pen_say_init(enum pen_color choice, bool quiet)
 	say.color = pen_say_colored(choice, tty, getenv("NO_COLOR"), getenv("CLICOLOR_FORCE"), term);
 	say.utf8 = pen_say_speaks_utf8(getenv("LC_ALL"), getenv("LC_CTYPE"), getenv("LANG"));
 	say.live = tty && term && *term && strcmp(term, "dumb") != 0;
+	say.dumb = tty && !say.live;
 	say.quiet = quiet;
 }
 
@@ -66,6 +67,11 @@ bool pen_say_quiet(void)
 bool pen_say_live(void)
 {
 	return say.live;
+}
+
+bool pen_say_dumb(void)
+{
+	return say.dumb;
 }
 
 static void put_all(const char *text, size_t len)
@@ -197,12 +203,20 @@ int pen_say_failure(int code, const struct pen_failure *why)
 	return pen_error_exit(code);
 }
 
+/* The terminal belongs to another job: drawing would go into its screen, or stop us (stty tostop). */
+static bool background(void)
+{
+	pid_t owner = tcgetpgrp(STDERR_FILENO);
+
+	return owner > 0 && owner != getpgrp();
+}
+
 void pen_say_progress(const char *text, size_t len)
 {
 	char line[2048];
 	int n = snprintf(line, sizeof line, "\r\033[?7l%.*s\033[K\033[?7h\r", (int)len, text);
 
-	if (n < 0 || (size_t)n >= sizeof line)
+	if (n < 0 || (size_t)n >= sizeof line || background())
 		return;
 	pthread_mutex_lock(&say.lock);
 	atomic_store_explicit(&say.drawn, true, memory_order_relaxed);
