@@ -11,6 +11,7 @@
 #define STALL_NS 3000000000ull
 #define ETA_MS_MAX (100ull * 86400 * 1000)
 #define SECOND_NS 1000000000ull
+#define NAME_COLUMNS 32
 #define SECONDS_MIN 3 /* that a range of speeds is taken from */
 
 void pen_bar_init(struct pen_bar *bar, const char *name)
@@ -26,7 +27,7 @@ static uint64_t place(const struct pen_progress *p)
 
 static bool resting(const struct pen_progress *p)
 {
-	return p->state == PEN_PAUSED || p->reason;
+	return p->state == PEN_PAUSED || (p->state == PEN_RUNNING && p->reason);
 }
 
 /* Input where its whole is known, else items: what the end is computed from. */
@@ -138,7 +139,10 @@ int64_t pen_bar_eta_ms(const struct pen_bar *bar)
 	uint64_t done, total;
 	double rate;
 
-	if (!whole(bar, &done, &total, &rate) || pen_bar_stalled_ms(bar) || resting(&bar->last))
+	if (bar->last.state == PEN_COMPLETED)
+		return 0;
+	if (!whole(bar, &done, &total, &rate) || pen_bar_stalled_ms(bar) || resting(&bar->last) ||
+	    bar->last.state > PEN_COMPLETED)
 		return -1;
 	return ms_at(total - done, rate);
 }
@@ -257,10 +261,11 @@ static void fill(const struct pen_bar *bar, bool utf8, char part[PARTS][200])
 	char a[PEN_TEXT_NUMBER], b[PEN_TEXT_NUMBER];
 
 	memset(part, 0, PARTS * sizeof part[0]);
-	snprintf(part[NAME], sizeof part[NAME], "%s ", bar->name);
-	if (!utf8 && pen_bar_columns(part[NAME]) != strlen(part[NAME]))
-		part[NAME][0] = '\0';
-	shorten(part[NAME], 32, utf8);
+	if (utf8 || pen_bar_columns(bar->name) == strlen(bar->name)) {
+		snprintf(part[NAME], sizeof part[NAME] - 8, "%s", bar->name);
+		shorten(part[NAME], NAME_COLUMNS, utf8);
+		memcpy(part[NAME] + strlen(part[NAME]), " ", 2);
+	}
 	if (permille >= 0) {
 		draw_bar(part[BAR], sizeof part[BAR], permille, 16, utf8);
 		snprintf(part[PERCENT], sizeof part[PERCENT], "%3d%%", permille / 10);

@@ -85,6 +85,25 @@ void pen_cmd_sources(const struct pen_args *args, char *out, size_t cap)
 		snprintf(out, cap, "%s", slash && slash[1] ? slash + 1 : first);
 }
 
+/* The store's row is what the batch ended with: the engine has let go of it, and its last numbers may be older. */
+static void feed_last(const struct pen_closing *end, struct pen_bar *bar)
+{
+	struct pen_progress last = end->measured ? end->progress : bar->last;
+	struct pen_batch_info info;
+
+	if (!end->batch || pen_batch_get(end->store, end->batch, &info) != 0)
+		return;
+	last.batch = info.id;
+	last.state = info.state;
+	last.reason = info.code;
+	last.counted = info.counted;
+	last.items_total = info.items_total;
+	last.bytes_total = info.bytes_total;
+	if (info.state == PEN_COMPLETED)
+		last.bytes_place = info.bytes_total;
+	pen_bar_feed(bar, &last, pen_ticker_now());
+}
+
 /* Waits for the completion and shows how it goes. 0, or the code the engine gave up with. */
 static int watch(const struct pen_cmd *cmd, struct pen_engine *engine, struct pen_closing *end)
 {
@@ -117,8 +136,7 @@ static int watch(const struct pen_cmd *cmd, struct pen_engine *engine, struct pe
 		if (end->res == -PEN_DISK_FAILED)
 			disk_failed(engine, end->batch);
 		end->measured = end->batch && pen_engine_progress(engine, end->batch, &end->progress) == 0;
-		if (end->measured)
-			pen_bar_feed(&ticker.bar, &end->progress, pen_ticker_now());
+		feed_last(end, &ticker.bar);
 		if (end->res < 0 && pen_engine_failure(engine, end->batch, &end->why) != 0)
 			end->why.text[0] = '\0';
 	}
