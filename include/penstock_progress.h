@@ -332,10 +332,13 @@ static inline uint64_t pen_ring_acquire(const void *at)
 	return __atomic_load_n((const uint64_t *)at, __ATOMIC_ACQUIRE);
 }
 
+/* Structs with members of every size are copied in words, which a compiler must not take for other objects. */
+typedef uint64_t __attribute__((may_alias)) pen_ring_word;
+
 /* Copies words that a writer may be changing; each load keeps what follows it below. */
 static inline void pen_ring_copy(void *to, const void *from, size_t size)
 {
-	uint64_t *out = (uint64_t *)to;
+	pen_ring_word *out = (pen_ring_word *)to;
 	const uint64_t *in = (const uint64_t *)from;
 
 	for (size_t i = 0; i < size / 8; i++) {
@@ -725,7 +728,7 @@ static inline uint64_t pen_ring_total(const struct pen_ring *ring, uint32_t id)
 static inline void pen_ring_hot(const struct pen_ring *ring, struct pen_ring_hot *ret)
 {
 	const uint64_t *at = (const uint64_t *)(const void *)pen_ring_hot_at(ring);
-	uint64_t *out = (uint64_t *)(void *)ret;
+	pen_ring_word *out = (pen_ring_word *)(void *)ret;
 
 	for (size_t i = 0; i < sizeof(*ret) / 8; i++)
 		out[i] = pen_ring_load(&at[i]);
