@@ -185,21 +185,23 @@ unsigned pen_bar_columns(const char *text)
 /* In the order of the line. */
 enum part { NAME, BAR, PERCENT, ITEMS, RATE, BYTES, REJECTED, END, HELD, PARTS };
 
-static void draw_bar(char *out, size_t cap, int permille, unsigned cells, bool utf8)
+size_t pen_bar_cells(char *out, size_t cap, int permille, unsigned cells, bool utf8)
 {
 	static const char *const eighths[8] = { "", "▏", "▎", "▍", "▌", "▋", "▊", "▉" };
 	unsigned filled = (unsigned)permille * cells * (utf8 ? 8 : 1) / 1000, used = 0;
-	size_t at = (size_t)snprintf(out, cap, "%s", utf8 ? "▕" : "[");
+	size_t at = 0;
 
+	if (cap < cells * 3 + 1)
+		cells = (unsigned)(cap - 1) / 3;
 	if (utf8) {
-		for (; used < filled / 8; used++)
+		for (; used < filled / 8 && used < cells; used++)
 			at += (size_t)snprintf(out + at, cap - at, "█");
-		if (filled % 8) {
+		if (filled % 8 && used < cells) {
 			at += (size_t)snprintf(out + at, cap - at, "%s", eighths[filled % 8]);
 			used++;
 		}
 	} else {
-		for (; used < filled; used++)
+		for (; used < filled && used < cells; used++)
 			out[at++] = '=';
 		if (used < cells) {
 			out[at++] = '>';
@@ -208,6 +210,15 @@ static void draw_bar(char *out, size_t cap, int permille, unsigned cells, bool u
 	}
 	for (; used < cells; used++)
 		out[at++] = ' ';
+	out[at] = '\0';
+	return at;
+}
+
+static void draw_bar(char *out, size_t cap, int permille, unsigned cells, bool utf8)
+{
+	size_t at = (size_t)snprintf(out, cap, "%s", utf8 ? "▕" : "[");
+
+	at += pen_bar_cells(out + at, cap - at - 4, permille, cells, utf8);
 	snprintf(out + at, cap - at, "%s", utf8 ? "▏" : "]");
 }
 

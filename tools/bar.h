@@ -59,6 +59,8 @@ void pen_bar_eta_range_ms(const struct pen_bar *bar, int64_t *ret_lo, int64_t *r
 uint64_t pen_bar_stalled_ms(const struct pen_bar *bar);
 /* One row, at most width - 1 columns, no newline. Returns its bytes. */
 size_t pen_bar_line(const struct pen_bar *bar, unsigned width, bool utf8, char out[PEN_BAR_BYTES]);
+/* So many columns, filled by permille; cap is at least 3 * cells + 1. Returns its bytes. */
+size_t pen_bar_cells(char *out, size_t cap, int permille, unsigned cells, bool utf8);
 /* The columns safe text takes. */
 unsigned pen_bar_columns(const char *text);
 /* One JSON object and a newline. */

@@ -2,6 +2,7 @@
 #include "tools/say.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -20,7 +21,8 @@
 static struct {
 	pthread_mutex_t lock; /* one message at a time */
 	bool color, quiet, utf8, live, dumb;
-	atomic_bool drawn; /* a progress line stands on the terminal; read by signal handlers */
+	atomic_bool drawn;	       /* a progress line stands on the terminal; read by signal handlers */
+	void (*_Atomic restore)(void); /* of a full screen; read by signal handlers */
 } say = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 bool pen_say_colored(enum pen_color choice, bool tty, const char *no_color, const char *clicolor_force,
@@ -246,10 +248,22 @@ unsigned pen_say_width(void)
 	return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
+void pen_say_on_restore(void (*restore)(void))
+{
+	atomic_store_explicit(&say.restore, restore, memory_order_relaxed);
+}
+
 void pen_say_restore(void)
 {
 	static const char right[] = "\033[?7h\033[?25h" ERASE;
+	struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
+	void (*restore)(void) = atomic_load_explicit(&say.restore, memory_order_relaxed);
 
+	if (restore)
+		restore();
+	/* A terminal that was stopped (Ctrl-S) must not keep the process from ending. */
+	if (poll(&out, 1, 0) != 1 || !(out.revents & POLLOUT))
+		return;
 	if (atomic_exchange_explicit(&say.drawn, false, memory_order_relaxed))
 		if (write(STDERR_FILENO, right, sizeof right - 1) < 0)
 			return;

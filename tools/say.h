@@ -61,6 +61,8 @@ void pen_say_progress_end(void);
 void pen_say_raw(const char *text, size_t len);
 /* Columns of the terminal on stderr, 0 when not known. */
 unsigned pen_say_width(void);
+/* What else the terminal needs at the end, async-signal-safe; NULL: nothing any more. */
+void pen_say_on_restore(void (*restore)(void));
 /* Async-signal-safe: takes a drawn progress line away and puts wrapping and cursor right. */
 void pen_say_restore(void);
 

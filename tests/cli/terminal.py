@@ -159,7 +159,7 @@ def json_lines(lab):
 
 @check
 def every_end_leaves_a_usable_terminal(lab):
-    f = numbers(lab, 60000)
+    f = numbers(lab, 300000)
     ends = [((signal.SIGINT, signal.SIGINT), 130), ((signal.SIGTERM, signal.SIGTERM), 143), ((signal.SIGINT, signal.SIGTERM), 143),
             ((signal.SIGTERM,), 143), ((signal.SIGHUP,), -1), ((signal.SIGABRT,), -6), ((signal.SIGQUIT,), -3), ((signal.SIGKILL,), -9)]
     if "ASAN_OPTIONS" not in os.environ:  # a sanitizer keeps these for itself
