@@ -7,14 +7,14 @@
  * always knows whether it missed something:
  *
  *	struct pen_ring ring;
- *	if (pen_ring_open(&ring, path, PEN_RING_OWNERS_OWN)) ...
- *	pen_ring_join(&ring);                                  the stream starts here ...
+ *	if (pen_ring_open(&ring, path, PEN_RING_OWNERS_OWN)) ...       the stream starts here ...
  *	for (slot = 0; pen_ring_next(&ring, &slot, &gauge) > 0; slot++)
- *		...                                            ... and this is what was so then
+ *		...                                                    ... and this is what was so then
  *	while ((n = pen_ring_poll(&ring, events, 64, &lost)) >= 0) {
- *		if (lost) ...                                  read all gauges again: they contain what was lost
- *		for (i = 0; i < n; i++) ...                    skip an event whose index (seq - 1) is below its gauge's as_of
- *		if (!n) { pen_ring_wait(&ring, 100); look at pen_ring_life(&ring) }
+ *		if (lost) ...          read all gauges again: they contain what was lost
+ *		for (i = 0; i < n; i++)
+ *			...            skip an event whose index (seq - 1) is below its gauge's as_of
+ *		if (!n) ...            pen_ring_wait(&ring, 100), and look at pen_ring_life(&ring)
  *	}
  *	pen_ring_close(&ring);
  *
@@ -71,22 +71,32 @@ PEN_RING_CHECK(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the file is little-en
 
 enum { PEN_RING_COMPAT_CRC = 1, PEN_RING_COMPAT_URING = 2 }; /* bits of compat_flags */
 enum { PEN_RING_HOT = 1, PEN_RING_COUNTERS, PEN_RING_GAUGES, PEN_RING_EVENTS, PEN_RING_NAMES };
-enum { PEN_RING_INIT = 1, PEN_RING_RUNNING, PEN_RING_DRAINING, PEN_RING_CLOSED, PEN_RING_FAILED, PEN_RING_SUPERSEDED };
-
-/* The types of events. Unknown ones: skip. All numbers in events are absolute, so applying one twice is harmless. */
 enum {
-	PEN_RING_EV_QUEUED = 1,		  /* a = bytes_total, b = items_total */
+	PEN_RING_INIT = 1,
+	PEN_RING_RUNNING,
+	PEN_RING_DRAINING,
+	PEN_RING_CLOSED,
+	PEN_RING_FAILED,
+	PEN_RING_SUPERSEDED
+};
+
+/*
+ * The types of events. Unknown ones: skip. All numbers in events are absolute, so applying one twice is
+ * harmless.
+ */
+enum {
+	PEN_RING_EV_QUEUED = 1, /* a = bytes_total, b = items_total */
 	PEN_RING_EV_STARTED = 2,
-	PEN_RING_EV_PROGRESS = 3,	  /* a = bytes_done, b = items committed */
-	PEN_RING_EV_RETRY = 4,		  /* a = attempt, b = not before (real ms), code */
-	PEN_RING_EV_COMPLETED = 5,	  /* a = bytes_done, b = items committed */
-	PEN_RING_EV_FAILED = 6,		  /* code */
+	PEN_RING_EV_PROGRESS = 3,  /* a = bytes_done, b = items committed */
+	PEN_RING_EV_RETRY = 4,	   /* a = attempt, b = not before (real ms), code */
+	PEN_RING_EV_COMPLETED = 5, /* a = bytes_done, b = items committed */
+	PEN_RING_EV_FAILED = 6,	   /* code */
 	PEN_RING_EV_CANCELLED = 7,
-	PEN_RING_EV_STALL = 8,		  /* stage, a = us */
-	PEN_RING_EV_WRITER_STATE = 9,	  /* a = PEN_RING_RUNNING .. */
-	PEN_RING_EV_CHECKPOINT = 10,	  /* a = lsn */
-	PEN_RING_EV_COALESCED = 11,	  /* a = n */
-	PEN_RING_EV_PAUSED = 13,	  /* 12 is not written */
+	PEN_RING_EV_STALL = 8,	      /* stage, a = us */
+	PEN_RING_EV_WRITER_STATE = 9, /* a = PEN_RING_RUNNING .. */
+	PEN_RING_EV_CHECKPOINT = 10,  /* a = lsn */
+	PEN_RING_EV_COALESCED = 11,   /* a = n */
+	PEN_RING_EV_PAUSED = 13,      /* 12 is not written */
 	PEN_RING_EV_RESUMED = 14,
 	PEN_RING_EV_STALLED = 15,
 	PEN_RING_EV_SKIPPED = 16,
@@ -98,10 +108,10 @@ enum {
 	PEN_RING_EV_DRAINED = 22,
 	PEN_RING_EV_STOPPED = 23,
 	PEN_RING_EV_INTERRUPTED = 24,
-	PEN_RING_EV_ERROR = 25,		  /* a program said so */
-	PEN_RING_EV_ERROR_STANDARD = 26,  /* code */
-	PEN_RING_EV_ERROR_DOMAIN = 27,	  /* a = the user's domain, code */
-	PEN_RING_EV_DONE = 28,		  /* a = count */
+	PEN_RING_EV_ERROR = 25,		 /* a program said so */
+	PEN_RING_EV_ERROR_STANDARD = 26, /* code */
+	PEN_RING_EV_ERROR_DOMAIN = 27,	 /* a = the user's domain, code */
+	PEN_RING_EV_DONE = 28,		 /* a = count */
 };
 
 struct pen_ring_section {
@@ -164,7 +174,7 @@ struct pen_ring_gauge_slot {
 };
 
 struct pen_ring_event {
-	uint64_t seq; /* index + 1 */
+	uint64_t seq;	/* index + 1 */
 	uint64_t ts_ns; /* CLOCK_MONOTONIC of the writer */
 	uint64_t batch_id;
 	uint16_t type;
@@ -175,7 +185,10 @@ struct pen_ring_event {
 	uint32_t crc;
 };
 
-/* Element 1 + g of NAMES, for gauge slot g. Element 0 is char[8][32]: the stages. Names end at a NUL or at their size. */
+/*
+ * Element 1 + g of NAMES, for gauge slot g. Element 0 is char[8][32]: the stages. Names end at a NUL or at
+ * their size.
+ */
 struct pen_ring_names {
 	uint64_t batch_id;
 	char label[56];
@@ -191,11 +204,19 @@ struct pen_ring_counter {
 };
 
 enum { PEN_RING_COUNT = 1, PEN_RING_LEVEL }; /* only grows; goes up and down */
-enum { PEN_RING_UNIT_NONE, PEN_RING_UNIT_ITEMS, PEN_RING_UNIT_BYTES, PEN_RING_UNIT_NS, PEN_RING_UNIT_US, PEN_RING_UNIT_BATCHES };
+enum {
+	PEN_RING_UNIT_NONE,
+	PEN_RING_UNIT_ITEMS,
+	PEN_RING_UNIT_BYTES,
+	PEN_RING_UNIT_NS,
+	PEN_RING_UNIT_US,
+	PEN_RING_UNIT_BATCHES
+};
 
 /*
- * Counter ids. A stage's are PEN_RING_ID(stage, what); several threads may have the same id: add them up. some_us grows
- * while at least one of the stage's threads waits for another stage, full_us while all of them do.
+ * Counter ids. A stage's are PEN_RING_ID(stage, what); several threads may have the same id: add them up.
+ * some_us grows while at least one of the stage's threads waits for another stage, full_us while all of them
+ * do.
  */
 #define PEN_RING_ID(stage, what) ((uint32_t)(stage) << 8 | (uint32_t)(what))
 enum {
@@ -205,8 +226,8 @@ enum {
 	PEN_RING_SOJOURN_NS, /* time of items in the stage, summed */
 	PEN_RING_SOME_US,
 	PEN_RING_FULL_US,
-	PEN_RING_QUEUED,     /* level: chunks waiting before the stage */
-	PEN_RING_CAPACITY,   /* level: how many could */
+	PEN_RING_QUEUED,   /* level: chunks waiting before the stage */
+	PEN_RING_CAPACITY, /* level: how many could */
 	PEN_RING_IO_SHORT = 0x1001,
 	PEN_RING_IO_ERRORS,
 	PEN_RING_IO_RETRIES,
@@ -273,8 +294,8 @@ struct pen_ring {
 
 enum pen_ring_life {
 	PEN_RING_ALIVE = 1,
-	PEN_RING_STALLED,  /* no heartbeat, and its process may still be there */
-	PEN_RING_DEAD,	   /* no heartbeat, and its process is gone: what it ran is interrupted, and resumes from the store */
+	PEN_RING_STALLED, /* no heartbeat, and its process may still be there */
+	PEN_RING_DEAD, /* no heartbeat, and its process is gone: what it ran can be resumed from the store */
 	PEN_RING_REPLACED, /* another file has its name, or it was removed: open again */
 	PEN_RING_ENDED,	   /* closed in good order, or failed: the hot state says which */
 };
@@ -287,33 +308,47 @@ static inline void pen_ring_close(struct pen_ring *ring);
 
 /* The stream goes on at the present tail. Read all gauges after it. */
 static inline void pen_ring_join(struct pen_ring *ring);
+/* The stream goes on at the oldest event that is still there: for who shows a history. */
+static inline void pen_ring_rewind(struct pen_ring *ring);
 /*
- * Copies up to cap events, advances, and returns how many; -EBADMSG if the file is no longer a ring. *lost is the exact
- * number of events that were overwritten before the first of them: read all gauges after that. 0 and no loss: nothing new.
+ * Copies up to cap events, advances, and returns how many; -EBADMSG if the file is no longer a ring. *lost is
+ * the exact number of events that were overwritten before the first of them: read all gauges after that. 0
+ * and no loss: nothing new.
  */
-static inline int pen_ring_poll(struct pen_ring *ring, struct pen_ring_event *ret, uint32_t cap, uint64_t *lost);
+static inline int pen_ring_poll(struct pen_ring *ring, struct pen_ring_event *ret, uint32_t cap,
+				uint64_t *lost);
 /* Sleeps until there are events to poll or timeout_ms is over. True: there are. */
 static inline bool pen_ring_wait(const struct pen_ring *ring, uint32_t timeout_ms);
 
-/* The gauge in a slot: 1 read, 0 the slot is free (or does not exist), -EAGAIN the writer was always faster. */
+/*
+ * The gauge in a slot: 1 read, 0 the slot is free (or does not exist), -EAGAIN the writer was always faster.
+ */
 static inline int pen_ring_gauge(const struct pen_ring *ring, uint32_t slot, struct pen_ring_gauge *ret);
 /* The first one in use at or after *slot, which is set to it. Returns as above; 0: there are no more. */
 static inline int pen_ring_next(const struct pen_ring *ring, uint32_t *slot, struct pen_ring_gauge *ret);
-/* The names that belong to a gauge that was read. False, and all empty: there are none, or they are being written. */
-static inline bool pen_ring_names(const struct pen_ring *ring, uint32_t slot, uint64_t batch_id, struct pen_ring_names *ret);
+/*
+ * The names that belong to a gauge that was read. False, and all empty: there are none, or they are being
+ * written.
+ */
+static inline bool pen_ring_names(const struct pen_ring *ring, uint32_t slot, uint64_t batch_id,
+				  struct pen_ring_names *ret);
 
 /* Counter number i. False: there are no more. Names end in NUL. */
-static inline bool pen_ring_counter(const struct pen_ring *ring, uint32_t i, struct pen_ring_counter *ret, uint64_t *value);
+static inline bool pen_ring_counter(const struct pen_ring *ring, uint32_t i, struct pen_ring_counter *ret,
+				    uint64_t *value);
 /* The sum over all threads of one id. */
 static inline uint64_t pen_ring_total(const struct pen_ring *ring, uint32_t id);
 /* The hot words, each by itself. */
 static inline void pen_ring_hot(const struct pen_ring *ring, struct pen_ring_hot *ret);
-/* Looks at the heartbeat and, when that is stale, at the process. Call it a few times a second at most: system calls. */
+/*
+ * Looks at the heartbeat and, when that is stale, at the process. Call it a few times a second at most:
+ * system calls.
+ */
 static inline enum pen_ring_life pen_ring_life(struct pen_ring *ring);
 
 /*
- * The directories in which rings may be, in order; "" where one does not apply here. False: i is past the last. Below it are
- * STORE/OWNER.SLOT.ring, STORE being 16 hex digits.
+ * The directories in which rings may be, in order; "" where one does not apply here. False: i is past the
+ * last. Below it are STORE/OWNER.SLOT.ring, STORE being 16 hex digits.
  */
 static inline bool pen_ring_rundir(unsigned i, char *ret, size_t cap);
 /* Calls each with the path of every ring of a store, until it returns other than 0; returns that. */
@@ -321,30 +356,34 @@ static inline int pen_ring_scan(uint64_t store_id, int (*each)(void *arg, const 
 
 /* ---- how it is done ------------------------------------------------------------------------ */
 
-/* Orders are on the words they are about: the same instructions as fences on x86-64, and a race checker sees them. */
+/* The file as words, whatever struct lies over them. */
+typedef uint64_t __attribute__((may_alias)) pen_ring_word;
+
+/*
+ * Orders are on the words they are about: the same instructions as fences on x86-64, and a race checker sees
+ * them.
+ */
 static inline uint64_t pen_ring_load(const void *at)
 {
-	return __atomic_load_n((const uint64_t *)at, __ATOMIC_RELAXED);
+	return __atomic_load_n((const pen_ring_word *)at, __ATOMIC_RELAXED);
 }
 
 static inline uint64_t pen_ring_acquire(const void *at)
 {
-	return __atomic_load_n((const uint64_t *)at, __ATOMIC_ACQUIRE);
+	return __atomic_load_n((const pen_ring_word *)at, __ATOMIC_ACQUIRE);
 }
-
-/* Structs with members of every size are copied in words, which a compiler must not take for other objects. */
-typedef uint64_t __attribute__((may_alias)) pen_ring_word;
 
 /* Copies words that a writer may be changing; each load keeps what follows it below. */
 static inline void pen_ring_copy(void *to, const void *from, size_t size)
 {
 	pen_ring_word *out = (pen_ring_word *)to;
-	const uint64_t *in = (const uint64_t *)from;
+	const pen_ring_word *in = (const pen_ring_word *)from;
 
 	for (size_t i = 0; i < size / 8; i++) {
 		/*
-		 * PAIR(cast.reuse), PAIR(cast.refill): who sees a word of a later write sees, in the load after the copy,
-		 * the number that was raised before that write. Without it a mix of two writes is accepted.
+		 * PAIR(cast.reuse), PAIR(cast.refill): who sees a word of a later write sees, in the load
+		 * after the copy, the number that was raised before that write. Without it a mix of two
+		 * writes is accepted.
 		 */
 		out[i] = pen_ring_acquire(&in[i]);
 	}
@@ -354,8 +393,9 @@ static inline void pen_ring_copy(void *to, const void *from, size_t size)
 static inline uint32_t pen_ring_crc32(uint32_t state, const void *data, size_t len)
 {
 	static const uint32_t table[16] = {
-		0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-		0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
+		0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
+		0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
+		0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
 	};
 	const uint8_t *at = (const uint8_t *)data;
 
@@ -397,14 +437,17 @@ static inline void pen_ring_boot_id(uint8_t ret[16])
 
 			if (c == '-')
 				continue;
-			ret[digits / 2] = (uint8_t)(ret[digits / 2] << 4 | (c <= '9' ? c - '0' : (c | 32) - 'a' + 10));
+			ret[digits / 2] =
+				(uint8_t)(ret[digits / 2] << 4 | (c <= '9' ? c - '0' : (c | 32) - 'a' + 10));
 			digits++;
 		}
 	}
 	(void)close(fd);
 }
 
-/* When a process started, in ticks; 0 if there is none (a zombie is none); UINT64_MAX if it cannot be known. */
+/*
+ * When a process started, in ticks; 0 if there is none (a zombie is none); UINT64_MAX if it cannot be known.
+ */
 static inline uint64_t pen_ring_start_ticks(uint32_t pid)
 {
 	char path[32], text[1024];
@@ -441,15 +484,23 @@ static inline uint64_t pen_ring_pidns(void)
 	return stat("/proc/self/ns/pid", &st) ? 0 : (uint64_t)st.st_ino;
 }
 
-/* Element sizes come from the file, as newer writers may have longer ones; these are what this reader needs of each. */
+/*
+ * Element sizes come from the file, as newer writers may have longer ones; these are what this reader needs
+ * of each.
+ */
 static inline bool pen_ring_section_ok(const struct pen_ring_header *h, const struct pen_ring_section *s)
 {
 	static const uint32_t least[PEN_RING_NAMES + 1] = {
-		0, 0, sizeof(struct pen_ring_counter), sizeof(struct pen_ring_gauge_slot), sizeof(struct pen_ring_event),
+		0,
+		0,
+		sizeof(struct pen_ring_counter),
+		sizeof(struct pen_ring_gauge_slot),
+		sizeof(struct pen_ring_event),
 		sizeof(struct pen_ring_names),
 	};
 
-	if (s->offset < PEN_RING_PAGE || s->offset % 64 || s->offset > h->total_size || s->length > h->total_size - s->offset)
+	if (s->offset < PEN_RING_PAGE || s->offset % 64 || s->offset > h->total_size ||
+	    s->length > h->total_size - s->offset)
 		return false;
 	if (s->type == PEN_RING_HOT)
 		return s->length >= sizeof(struct pen_ring_hot);
@@ -460,8 +511,8 @@ static inline bool pen_ring_section_ok(const struct pen_ring_header *h, const st
 	if (s->type == PEN_RING_GAUGES)
 		return s->elem_size == h->gauge_slot_size && s->elem_count == h->gauge_slots;
 	if (s->type == PEN_RING_EVENTS)
-		return s->elem_size == h->event_slot_size && s->elem_count == h->event_slots && s->elem_count >= 4 &&
-			!(s->elem_count & (s->elem_count - 1));
+		return s->elem_size == h->event_slot_size && s->elem_count == h->event_slots &&
+		       s->elem_count >= 4 && !(s->elem_count & (s->elem_count - 1));
 	return true;
 }
 
@@ -481,10 +532,11 @@ static inline int pen_ring_take(struct pen_ring *ring, const uint8_t *page, uint
 		return -EPROTONOSUPPORT;
 	if (crc != pen_ring_crc32(0, page, PEN_RING_PAGE - 4))
 		return -EBADMSG;
-	if (h->header_len < 0x100 || h->header_len > PEN_RING_PAGE - 4 || h->total_size < 2 * PEN_RING_PAGE || h->total_size > size ||
-	    h->total_size > 1u << 30)
+	if (h->header_len < 0x100 || h->header_len > PEN_RING_PAGE - 4 || h->total_size < 2 * PEN_RING_PAGE ||
+	    h->total_size > size || h->total_size > 1u << 30)
 		return -EBADMSG;
-	if (h->section_entry_size < sizeof(struct pen_ring_section) || h->section_entry_size > PEN_RING_PAGE || h->section_count > 1024 ||
+	if (h->section_entry_size < sizeof(struct pen_ring_section) ||
+	    h->section_entry_size > PEN_RING_PAGE || h->section_count > 1024 ||
 	    0x100 + (uint64_t)h->section_count * h->section_entry_size > h->header_len)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < h->section_count; i++) {
@@ -502,7 +554,8 @@ static inline int pen_ring_take(struct pen_ring *ring, const uint8_t *page, uint
 		part->stride = s.elem_size;
 		part->count = s.elem_count;
 	}
-	if (!ring->parts[PEN_RING_HOT].length || !ring->parts[PEN_RING_GAUGES].length || !ring->parts[PEN_RING_EVENTS].length)
+	if (!ring->parts[PEN_RING_HOT].length || !ring->parts[PEN_RING_GAUGES].length ||
+	    !ring->parts[PEN_RING_EVENTS].length)
 		return -EBADMSG;
 	return 0;
 }
@@ -518,7 +571,8 @@ static inline int pen_ring_map(struct pen_ring *ring, int fd, uint32_t other_uid
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -EBADMSG;
-	if (st.st_uid && st.st_uid != geteuid() && (other_uid == PEN_RING_OWNERS_OWN || st.st_uid != other_uid))
+	if (st.st_uid && st.st_uid != geteuid() &&
+	    (other_uid == PEN_RING_OWNERS_OWN || st.st_uid != other_uid))
 		return -EPERM;
 	if (pread(fd, page, sizeof(page), 0) != (ssize_t)sizeof(page))
 		return -EBADMSG;
@@ -535,8 +589,8 @@ static inline int pen_ring_map(struct pen_ring *ring, int fd, uint32_t other_uid
 	for (unsigned i = PEN_RING_HOT; i <= PEN_RING_NAMES; i++)
 		ring->parts[i].at = ring->map + ring->parts[i].offset;
 	/*
-	 * PAIR(cast.magic): who sees the magic sees a file that was filled. Without it a reader might find gauges of a file
-	 * that is just being made.
+	 * PAIR(cast.magic): who sees the magic sees a file that was filled. Without it a reader might find
+	 * gauges of a file that is just being made.
 	 */
 	return pen_ring_acquire(ring->map) == PEN_RING_MAGIC ? 0 : -EAGAIN;
 }
@@ -580,7 +634,10 @@ static inline void pen_ring_close(struct pen_ring *ring)
 
 static inline uint64_t pen_ring_tail(const struct pen_ring *ring)
 {
-	/* PAIR(cast.publish): who sees tail sees the events below it. Without it an event is copied before it was written. */
+	/*
+	 * PAIR(cast.publish): who sees tail sees the events below it. Without it an event is copied before it
+	 * was written.
+	 */
 	return pen_ring_acquire(&pen_ring_hot_at(ring)->tail);
 }
 
@@ -589,10 +646,19 @@ static inline void pen_ring_join(struct pen_ring *ring)
 	ring->cursor = pen_ring_tail(ring);
 }
 
-static inline int pen_ring_poll(struct pen_ring *ring, struct pen_ring_event *ret, uint32_t cap, uint64_t *lost)
+static inline void pen_ring_rewind(struct pen_ring *ring)
+{
+	uint64_t slots = ring->parts[PEN_RING_EVENTS].count, tail = pen_ring_tail(ring);
+
+	ring->cursor = tail > slots ? tail - slots : 0;
+}
+
+static inline int pen_ring_poll(struct pen_ring *ring, struct pen_ring_event *ret, uint32_t cap,
+				uint64_t *lost)
 {
 	const struct pen_ring_part *events = &ring->parts[PEN_RING_EVENTS];
-	uint64_t slots = events->count, begun = ring->cursor, from = begun, tail = pen_ring_tail(ring), claim, ready;
+	uint64_t slots = events->count, begun = ring->cursor, from = begun, tail = pen_ring_tail(ring), claim,
+		 ready;
 	uint32_t n, drop = 0;
 
 	*lost = 0;
@@ -606,10 +672,11 @@ static inline int pen_ring_poll(struct pen_ring *ring, struct pen_ring_event *re
 	n = ready < cap ? (uint32_t)ready : cap;
 	n = n < INT32_MAX ? n : INT32_MAX;
 	for (uint32_t i = 0; i < n; i++)
-		pen_ring_copy(&ret[i], events->at + ((from + i) & (slots - 1)) * events->stride, sizeof(*ret));
+		pen_ring_copy(&ret[i], events->at + ((from + i) & (slots - 1)) * events->stride,
+			      sizeof(*ret));
 	/*
-	 * PAIR(cast.claim): whoever counts an event as lost sees the gauges that the writer set before it claimed the slot.
-	 * Without it gauges read after a loss may lack what was lost.
+	 * PAIR(cast.claim): whoever counts an event as lost sees the gauges that the writer set before it
+	 * claimed the slot. Without it gauges read after a loss may lack what was lost.
 	 */
 	claim = pen_ring_acquire(&pen_ring_hot_at(ring)->claim);
 	if (claim - tail > INT64_MAX)
@@ -637,14 +704,16 @@ static inline bool pen_ring_wait(const struct pen_ring *ring, uint32_t timeout_m
 	const uint32_t *word = &pen_ring_hot_at(ring)->wake_seq;
 	struct timespec timeout = { (time_t)(timeout_ms / 1000), (long)(timeout_ms % 1000) * 1000000 };
 	/*
-	 * PAIR(cast.wake): who sees this number sees the tail that was set before it, so the look below finds those events; a
-	 * later number ends the sleep. Without it a reader sleeps beside events until the timeout.
+	 * PAIR(cast.wake): who sees this number sees the tail that was set before it, so the look below finds
+	 * those events; a later number ends the sleep. Without it a reader sleeps beside events until the
+	 * timeout.
 	 */
 	uint32_t seen = __atomic_load_n(word, __ATOMIC_ACQUIRE);
 
 	if (pen_ring_tail(ring) != ring->cursor)
 		return true;
-	(void)syscall(SYS_futex, word, FUTEX_WAIT, seen, &timeout, NULL, 0); /* not PRIVATE: other processes */
+	/* Not FUTEX_PRIVATE: the writer is another process. */
+	(void)syscall(SYS_futex, word, FUTEX_WAIT, seen, &timeout, NULL, 0);
 	return pen_ring_tail(ring) != ring->cursor;
 }
 
@@ -657,7 +726,10 @@ static inline int pen_ring_gauge(const struct pen_ring *ring, uint32_t slot, str
 		return 0;
 	at = (const struct pen_ring_gauge_slot *)(const void *)(gauges->at + (size_t)slot * gauges->stride);
 	for (int tries = 0; tries < 256; tries++) {
-		/* PAIR(cast.flip): who sees the number sees the words of that write. Without it they may be older. */
+		/*
+		 * PAIR(cast.flip): who sees the number sees the words of that write. Without it they may be
+		 * older.
+		 */
 		uint64_t seq = pen_ring_acquire(&at->seq);
 
 		pen_ring_copy(ret, &at->copies[seq & 1], sizeof(*ret));
@@ -680,13 +752,16 @@ static inline int pen_ring_next(const struct pen_ring *ring, uint32_t *slot, str
 	return 0;
 }
 
-static inline bool pen_ring_names(const struct pen_ring *ring, uint32_t slot, uint64_t batch_id, struct pen_ring_names *ret)
+static inline bool pen_ring_names(const struct pen_ring *ring, uint32_t slot, uint64_t batch_id,
+				  struct pen_ring_names *ret)
 {
 	const struct pen_ring_part *names = &ring->parts[PEN_RING_NAMES];
 	const uint8_t *at = names->at + ((size_t)slot + 1) * names->stride;
 
 	if (names->length && slot < names->count && slot + 1 < names->count) {
-		/* PAIR(cast.names): who sees the batch sees its names. Without it they may be another batch's. */
+		/*
+		 * PAIR(cast.names): who sees the batch sees its names. Without it they may be another batch's.
+		 */
 		uint64_t before = pen_ring_acquire(at);
 
 		pen_ring_copy(ret, at, sizeof(*ret));
@@ -701,13 +776,15 @@ static inline bool pen_ring_names(const struct pen_ring *ring, uint32_t slot, ui
 	return false;
 }
 
-static inline bool pen_ring_counter(const struct pen_ring *ring, uint32_t i, struct pen_ring_counter *ret, uint64_t *value)
+static inline bool pen_ring_counter(const struct pen_ring *ring, uint32_t i, struct pen_ring_counter *ret,
+				    uint64_t *value)
 {
 	const struct pen_ring_part *counters = &ring->parts[PEN_RING_COUNTERS];
 
 	if (i >= counters->count)
 		return false;
-	memcpy(ret, counters->at + (size_t)i * counters->stride, sizeof(*ret)); /* never changed after the start */
+	/* Never changed after the start. */
+	memcpy(ret, counters->at + (size_t)i * counters->stride, sizeof(*ret));
 	ret->name[sizeof(ret->name) - 1] = 0;
 	*value = 0;
 	if (ret->value_off % 8 == 0 && counters->length >= 8 && ret->value_off <= counters->length - 8)
@@ -727,7 +804,7 @@ static inline uint64_t pen_ring_total(const struct pen_ring *ring, uint32_t id)
 
 static inline void pen_ring_hot(const struct pen_ring *ring, struct pen_ring_hot *ret)
 {
-	const uint64_t *at = (const uint64_t *)(const void *)pen_ring_hot_at(ring);
+	const pen_ring_word *at = (const pen_ring_word *)(const void *)pen_ring_hot_at(ring);
 	pen_ring_word *out = (pen_ring_word *)(void *)ret;
 
 	for (size_t i = 0; i < sizeof(*ret) / 8; i++)
@@ -768,7 +845,8 @@ static inline enum pen_ring_life pen_ring_life(struct pen_ring *ring)
 	}
 	/* Its clock reads like ours unless time namespaces differ, and then only what we saw counts. */
 	if (now - ring->hb_seen_ns <= 4 * period)
-		if (ring->header.pidns_ino != pen_ring_pidns() || now - hot.hb_mono_ns <= 4 * period || hot.hb_mono_ns > now)
+		if (ring->header.pidns_ino != pen_ring_pidns() || now - hot.hb_mono_ns <= 4 * period ||
+		    hot.hb_mono_ns > now)
 			return PEN_RING_ALIVE;
 	return pen_ring_process_gone(ring) ? PEN_RING_DEAD : PEN_RING_STALLED;
 }
@@ -807,7 +885,8 @@ static inline int pen_ring_scan(uint64_t store_id, int (*each)(void *arg, const 
 		struct dirent *entry;
 		DIR *dir;
 
-		if (!base[0] || snprintf(path, sizeof(path), "%s/%016llx", base, (unsigned long long)store_id) >= (int)sizeof(path))
+		if (!base[0] || snprintf(path, sizeof(path), "%s/%016llx", base,
+					 (unsigned long long)store_id) >= (int)sizeof(path))
 			continue;
 		dir = opendir(path);
 		if (!dir)
@@ -817,8 +896,8 @@ static inline int pen_ring_scan(uint64_t store_id, int (*each)(void *arg, const 
 
 			if (len < 6 || entry->d_name[0] == '.' || strcmp(entry->d_name + len - 5, ".ring"))
 				continue;
-			if (snprintf(path, sizeof(path), "%s/%016llx/%s", base, (unsigned long long)store_id, entry->d_name) <
-			    (int)sizeof(path))
+			if (snprintf(path, sizeof(path), "%s/%016llx/%s", base, (unsigned long long)store_id,
+				     entry->d_name) < (int)sizeof(path))
 				rc = each(arg, path);
 		}
 		(void)closedir(dir);

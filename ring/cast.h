@@ -2,9 +2,10 @@
 /*
  * cast - writes a progress ring: a shared file that any process may map and none can disturb
  *
- * include/penstock_progress.h is the readers' side and has the bytes; docs/RING.md explains them. Events go into
- * a ring that is overwritten when it is full, gauges hold each batch's numbers, counters what threads add up.
- * Say what is so in a gauge first and then tell it as an event: a reader that missed events reads the gauges.
+ * include/penstock_progress.h is the readers' side and has the bytes; docs/RING.md explains them. Events go
+ * into a ring that is overwritten when it is full, gauges hold each batch's numbers, counters what threads
+ * add up. Say what is so in a gauge first and then tell it as an event: a reader that missed events reads the
+ * gauges.
  *
  *	pen_cast_gauge(cast, slot, &gauge, n);      numbers that contain the next n events
  *	pen_cast_events(cast, events, n);
@@ -15,7 +16,7 @@
  *   Progress   everything but open, close and the wakes inside is wait-free and reads nothing that a reader can
  *              write: what it needs it has privately. A wake is one system call that blocks on nobody; at most
  *              one a millisecond, and never more than 2 % of one CPU's time.
- *   Threads    open, close and all verbs: one thread at a time, the publisher. Each thread's counter block: that
+ *   Threads    open, close and all verbs: one thread at a time, the publisher. A thread's counter block: that
  *              thread alone.
  *   Memory     the file, 2 MiB by default, all of it present from the start; 8 bytes a gauge slot beside it.
  *   Limits     one ring a file; files only on tmpfs or ramfs, so that a store into the map never waits for a
@@ -61,36 +62,46 @@ struct pen_cast_options {
 	uint32_t counter_count;
 	const struct pen_cast_counter *counters;
 	const char *stages[PEN_RING_STAGES]; /* shorter than 32 bytes; NULL: none */
-	uint64_t epoch;		 /* this start's number, larger than the last one's */
-	uint32_t mode;		 /* 0600 or 0640; 0: 0600 */
-	uint32_t owner_uid;	 /* whose work it is. If not us: may read, by ACL */
-	uint32_t hb_period_ms;	 /* 0: 250 */
-	uint32_t wake_period_us; /* 0: 1000, which is also the least */
-	bool crc;		 /* each event carries one: for readers that cannot order their loads. ~50 ns an event */
-	bool uring;		 /* said in the header: reads go through io_uring */
+	uint64_t epoch;			     /* this start's number, larger than the last one's */
+	uint32_t mode;			     /* 0600 or 0640; 0: 0600 */
+	uint32_t owner_uid;		     /* whose work it is. If not us: may read, by ACL */
+	uint32_t hb_period_ms;		     /* 0: 250 */
+	uint32_t wake_period_us;	     /* 0: 1000, which is also the least */
+	bool crc;   /* each event carries one: for readers that cannot order their loads. ~50 ns an event */
+	bool uring; /* said in the header: reads go through io_uring */
 	const struct pen_clock *clock; /* NULL: the real one */
-	uint64_t first_index;	 /* of the first event; other than 0 only in tests of the wrap */
+	uint64_t first_index;	       /* of the first event; other than 0 only in tests of the wrap */
 };
 
 /*
- * Opens RUNDIR/STORE for rings, made if needed: the first that works of $PENSTOCK_RUN (if set, only that), /run/penstock,
- * $XDG_RUNTIME_DIR/penstock, /dev/shm/penstock-UID. Returns a descriptor or a negative code; ret_path gets the path.
+ * Opens RUNDIR/STORE for rings, made if needed: the first that works of $PENSTOCK_RUN (if set, only that),
+ * /run/penstock, $XDG_RUNTIME_DIR/penstock, /dev/shm/penstock-UID. Returns a descriptor or a negative code;
+ * ret_path gets the path.
  */
 int pen_cast_place(uint64_t store_id, char *ret_path, size_t cap, struct pen_failure *why);
-/* 0 if rings may be made in the directory: its owner is us or root, nobody else can rename in it, and it is in memory. */
+/*
+ * 0 if rings may be made in the directory: its owner is us or root, nobody else can rename in it, and it is
+ * in memory.
+ */
 int pen_cast_place_check(int dir, struct pen_failure *why);
-/* The part of a file name that stands for an owner: letters, digits, - _ . kept, others as %XX, cut at 64 bytes; no dot first. */
+/*
+ * The part of a file name that stands for an owner: letters, digits, - _ . kept, others as %XX, no dot first;
+ * one that gets longer than 64 bytes is cut, and ends in ~ and eight digits of its checksum.
+ */
 void pen_cast_owner(const char *owner, char ret[65]);
 
 /* A new file, complete before it gets its name; a file that had the name is told that it is superseded. */
 int pen_cast_open(struct pen_cast **ret, const struct pen_cast_options *opt, struct pen_failure *why);
-/* PEN_RING_CLOSED or PEN_RING_FAILED with a positive code; wakes everyone. keep: the file stays, for readers to come. NULL is
- * allowed. */
+/*
+ * PEN_RING_CLOSED or PEN_RING_FAILED with a positive code; wakes everyone. keep: the file stays, for readers to
+ * come. NULL is allowed.
+ */
 void pen_cast_close(struct pen_cast *cast, uint32_t state, uint32_t reason, bool keep);
 
 /*
- * A gauge slot for a batch, with its names (NULL: none; batch_id is filled in). The slot that was put longest ago, and
- * not in the last 60 s if there is a choice. PEN_RING_NONE: all are in use. Shows nothing before the first pen_cast_gauge.
+ * A gauge slot for a batch (its id is not 0), with its names (NULL: none; batch_id is filled in). A slot that
+ * was never used, else the one put longest ago: at least 60 s ago, unless more batches than slots end in a
+ * minute. PEN_RING_NONE: all are in use. Shows nothing before the first pen_cast_gauge.
  */
 uint32_t pen_cast_get(struct pen_cast *cast, uint64_t batch_id, const struct pen_ring_names *names);
 /* The batch is over and its last numbers are written; they stay readable until the slot is needed. */
@@ -100,8 +111,8 @@ void pen_cast_gauge(struct pen_cast *cast, uint32_t slot, const struct pen_ring_
 /* Replaces the names of a slot's batch: a live counter has got a name. */
 void pen_cast_names(struct pen_cast *cast, uint32_t slot, const struct pen_ring_names *names);
 /*
- * Publishes n events, n of any size. The caller fills all but seq, rec_ver and crc; ts_ns 0 is now. Wakes readers if the last
- * wake was long enough ago; otherwise one is owed.
+ * Publishes n events, n of any size. The caller fills all but seq, rec_ver and crc; ts_ns 0 is now. Wakes
+ * readers if the last wake was long enough ago; otherwise one is owed.
  */
 void pen_cast_events(struct pen_cast *cast, const struct pen_ring_event *events, uint32_t n);
 
@@ -109,7 +120,10 @@ void pen_cast_events(struct pen_cast *cast, const struct pen_ring_event *events,
 void pen_cast_beat(struct pen_cast *cast);
 /* RUNNING, DRAINING; the ring is RUNNING after open. */
 void pen_cast_state(struct pen_cast *cast, uint32_t state, uint32_t reason);
-/* The hot words of the work: last_batch_id .. queued_batches and coalesced_total are taken, the rest is ignored. */
+/*
+ * The hot words of the work: last_batch_id .. queued_batches and coalesced_total are taken, the rest is
+ * ignored.
+ */
 void pen_cast_hot(struct pen_cast *cast, const struct pen_ring_hot *hot);
 /* The 32 words of a thread's counters. */
 uint64_t *pen_cast_block(struct pen_cast *cast, uint32_t thread);
