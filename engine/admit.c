@@ -85,12 +85,13 @@ static void running(struct admission *a, struct pen_standing *st, bool resumed)
 	st->fixed.counted = st->fixed.applied;
 }
 
-static void take_over(struct admission *a, uint64_t id, uint64_t seq_base, const struct pen_standing *st)
+static void take_over(struct admission *a, const struct pen_fmt_batch *facts, const struct pen_standing *st)
 {
 	struct pen_batch *batch = a->batch;
 
-	batch->id = id;
-	batch->seq_base = seq_base;
+	batch->id = facts->id;
+	batch->seq_base = facts->seq_base;
+	batch->created_ms = facts->created_ms;
 	batch->standing = *st;
 	batch->from_items = st->fixed.applied.items;
 	batch->passed = batch->passed_counted = pen_min(st->fixed.applied.bytes, a->plan->bytes_total);
@@ -186,7 +187,7 @@ static int create(struct admission *a)
 		rc = pen_dataset_save(a->ds);
 	if (!rc) {
 		a->batch->dataset_id = facts.fixed.dataset_id;
-		take_over(a, id, facts.fixed.seq_base, st);
+		take_over(a, &facts.fixed, st);
 	}
 	free(sources);
 	free(st);
@@ -213,7 +214,7 @@ static int resume(struct admission *a, const struct pen_facts *facts, struct pen
 		return rc;
 	a->batch->resumed = true;
 	a->batch->dataset_id = facts->fixed.dataset_id;
-	take_over(a, id, facts->fixed.seq_base, st);
+	take_over(a, &facts->fixed, st);
 	return 0;
 }
 
@@ -293,7 +294,7 @@ static int meet(struct admission *a, const struct pen_facts *facts, struct pen_s
 	case PEN_FATE_DONE:
 		a->batch->already = true;
 		a->batch->dataset_id = facts->fixed.dataset_id;
-		take_over(a, facts->fixed.id, facts->fixed.seq_base, st);
+		take_over(a, &facts->fixed, st);
 		return 0;
 	case PEN_FATE_REPLACE:
 		rc = cancel_old(a, facts, st);
@@ -337,7 +338,8 @@ static int decide(struct admission *a)
 	return rc;
 }
 
-int pen_admit(struct pen_engine *engine, struct pen_batch *batch, struct pen_failure *why)
+int pen_admit(struct pen_engine *engine, struct pen_batch *batch, struct pen_minutes *minutes,
+	      struct pen_failure *why)
 {
 	struct admission a = {
 		.engine = engine,
@@ -351,6 +353,7 @@ int pen_admit(struct pen_engine *engine, struct pen_batch *batch, struct pen_fai
 
 	if (rc)
 		return rc;
+	pen_journal_minute(a.txn, minutes);
 	rc = decide(&a);
 	if (rc || batch->already)
 		pen_txn_abort(a.txn);
@@ -413,7 +416,7 @@ static int look_met(struct admission *a, const struct pen_facts *facts, struct p
 	look->batch = look->fate == PEN_FATE_NEW ? 0 : id;
 	if (look->fate == PEN_FATE_DONE) {
 		a->batch->already = true;
-		take_over(a, id, facts->fixed.seq_base, st);
+		take_over(a, &facts->fixed, st);
 		return 0;
 	}
 	if (look->fate == PEN_FATE_ANEW)
@@ -430,7 +433,7 @@ static int look_met(struct admission *a, const struct pen_facts *facts, struct p
 		return pen_fail(a->why, -PEN_NO_DATASET, 0, "dataset %s was dropped", a->plan->into);
 	running(a, st, true);
 	a->batch->resumed = true;
-	take_over(a, id, facts->fixed.seq_base, st);
+	take_over(a, &facts->fixed, st);
 	return 0;
 }
 

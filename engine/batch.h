@@ -62,6 +62,7 @@ struct pen_batch {
 	 * through the lane that brings BEGIN back. */
 	uint64_t id;
 	uint64_t seq_base;
+	uint64_t created_ms;
 	uint64_t dataset_id;
 	bool resumed;
 	bool unchanged;	       /* the sources are those that it began with */

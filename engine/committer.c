@@ -26,6 +26,7 @@
 
 #include "engine/admit.h"
 #include "engine/group.h"
+#include "engine/tell.h"
 #include "ring/assert.h"
 #include "ring/error.h"
 #include "store/journal.h"
@@ -56,6 +57,8 @@ struct committer {
 	struct pen_batch *from;
 	uint32_t next_batch; /* to look at first, for fairness */
 	bool dead;	     /* the disk failed */
+	struct pen_tell *tell;
+	struct pen_minutes minutes; /* of the last transaction */
 
 	uint64_t bytes_target, items_target;
 	bool ordered; /* the last group appended */
@@ -68,8 +71,11 @@ struct committer {
 static void hand_back(struct committer *c, struct pen_chunk *chunk)
 {
 	uint64_t word = (uint64_t)(uintptr_t)chunk;
-	uint32_t pushed = pen_lane_push(&c->engine->returned, &word, 1);
+	uint32_t pushed;
 
+	if (chunk->kind <= PEN_CHUNK_PUTS)
+		pen_meter_pass(&c->engine->commit_meter, chunk->items, chunk->bytes);
+	pushed = pen_lane_push(&c->engine->returned, &word, 1);
 	pen_assert(pushed == 1);
 }
 
@@ -105,6 +111,7 @@ static void finish(struct committer *c, struct pen_batch *batch, int code)
 {
 	if (batch->why.code)
 		pen_engine_record(c->engine, batch->id, &batch->why);
+	pen_tell_end(c->tell, batch, code);
 	if (batch->lock_fd >= 0)
 		pen_lock_release(c->engine->store, batch->id, batch->lock_fd);
 	batch->lock_fd = -1;
@@ -135,16 +142,26 @@ static void drop(struct committer *c, struct pen_chunk *chunk)
 
 static void nap(struct committer *c, uint64_t ns)
 {
-	/* In slices, so that a drain is seen soon. */
+	/* In slices, so that a drain is seen soon, and readers of the ring see us breathe. */
 	while (ns) {
 		uint64_t slice = pen_min(ns, 50 * PEN_NS_PER_MS);
 		struct timespec t = { .tv_nsec = (long)slice };
 
 		if (atomic_load_explicit(&c->engine->drain, memory_order_relaxed)) /* only shortens the nap */
 			return;
+		pen_tell_turn(c->tell);
+		(void)pen_tell_rest(c->tell);
 		nanosleep(&t, NULL);
 		ns -= slice;
 	}
+}
+
+/* While there is work, and no space for it. */
+static void stalled_nap(struct committer *c, uint64_t ns)
+{
+	pen_meter_enter(&c->engine->commit_meter, pen_mono_ns(c->engine->clock), true);
+	nap(c, ns);
+	pen_meter_leave(&c->engine->commit_meter, pen_mono_ns(c->engine->clock));
 }
 
 static bool is_full(int rc)
@@ -156,6 +173,7 @@ static void die(struct committer *c, int rc, const struct pen_failure *why)
 {
 	c->dead = true;
 	pen_engine_record(c->engine, 0, why);
+	pen_tell_failed(c->tell, rc);
 	pen_engine_notice(c->engine, rc, "%s", why->text);
 	/* Relaxed: a flag that rises once; the failure's text has its own lock. */
 	atomic_store_explicit(&c->engine->fatal, rc, memory_order_relaxed);
@@ -198,13 +216,17 @@ static int try_group(struct committer *c, struct pen_outcome *ret, struct pen_fa
 	struct pen_batch *batch = c->from;
 	bool end = holds_end(c);
 	enum pen_durability level = end ? PEN_DURABLE_COMMIT : batch->plan->durability;
-	uint64_t began, now_ms = pen_real_ms(engine->clock);
+	uint64_t began = pen_mono_ns(engine->clock), now_ms = pen_real_ms(engine->clock);
 	struct pen_txn *txn;
-	int rc = pen_txn_begin(engine->store, level, &txn, NULL, why);
+	int rc;
 
+	pen_meter_enter(&engine->commit_meter, began, true); /* for the write lock */
+	rc = pen_txn_begin(engine->store, level, &txn, NULL, why);
+	began = pen_mono_ns(engine->clock);
+	pen_meter_leave(&engine->commit_meter, began);
 	if (rc)
 		return rc;
-	began = pen_mono_ns(engine->clock);
+	pen_journal_minute(txn, &c->minutes);
 	rc = pen_group_apply(c->group, txn, batch, c->ready, c->ready_count, now_ms,
 			     (began - batch->began_ns) / PEN_NS_PER_MS, ret, why);
 	if (!rc) {
@@ -223,6 +245,7 @@ static int try_group(struct committer *c, struct pen_outcome *ret, struct pen_fa
 	}
 	rc = pen_txn_commit(txn, why);
 	c->inner_ns = pen_mono_ns(engine->clock) - began;
+	pen_meter_add(&engine->commit_meter.busy_ns, c->inner_ns);
 	if (!rc)
 		ret->standing->fixed.hold_last_ms = (uint32_t)(c->inner_ns / PEN_NS_PER_MS);
 	return rc;
@@ -277,6 +300,7 @@ static int sync_if_due(struct committer *c, bool now)
 		b->last_ns = c->synced_ns;
 		pen_batch_publish(b, 0);
 	}
+	pen_tell_synced(c->tell, c->batches);
 	return 0;
 }
 
@@ -321,6 +345,7 @@ static void settle_group(struct committer *c, const struct pen_outcome *out)
 	if (holds_puts(c))
 		(void)sync_if_due(c, true); /* a put completes when it counts */
 	pen_batch_publish(batch, 0);
+	pen_tell_group(c->tell, batch, &c->minutes);
 	for (uint32_t i = 0; i < c->ready_count; i++) {
 		struct pen_chunk *chunk = c->ready[i];
 
@@ -375,7 +400,8 @@ static void commit_group(struct committer *c)
 					  why.text);
 		said = true;
 		pen_batch_publish(c->from, rc);
-		nap(c, RETRY_NS);
+		pen_tell_stall(c->tell, c->from, rc);
+		stalled_nap(c, RETRY_NS);
 	}
 	if (said)
 		pen_engine_notice(c->engine, 0, "there is space again: the run goes on");
@@ -397,7 +423,7 @@ static void begin(struct committer *c, struct pen_chunk *chunk)
 	for (;;) {
 		struct pen_failure why = { 0 };
 
-		rc = c->dead ? -PEN_DISK_FAILED : pen_admit(c->engine, batch, &why);
+		rc = c->dead ? -PEN_DISK_FAILED : pen_admit(c->engine, batch, &c->minutes, &why);
 		batch->why = why;
 		if (!is_full(rc) || atomic_load_explicit(&c->engine->drain, memory_order_relaxed))
 			break;
@@ -417,6 +443,9 @@ static void begin(struct committer *c, struct pen_chunk *chunk)
 		c->batches[batch->index] = batch;
 		batch->level_ticket = pen_turn_level_enter(c->engine->store, batch->plan->durability);
 		pen_batch_publish(batch, 0);
+		pen_tell_begin(c->tell, batch, &c->minutes);
+	} else if (rc) {
+		pen_tell_refused(c->tell, batch, rc);
 	}
 	chunk->res = rc;
 	hand_back(c, chunk);
@@ -512,6 +541,20 @@ static bool due(struct committer *c, bool more, uint64_t *ret_wait)
 	return age >= AGE_NS;
 }
 
+/* Sleeps until chunks come or something is due. */
+static uint32_t sleep_in(struct committer *c, uint64_t *words, uint64_t wait_ns)
+{
+	struct pen_meter *meter = &c->engine->commit_meter;
+	uint32_t n;
+
+	/* Relaxed: it only says whether this wait is counted. */
+	if (!c->ready_count && atomic_load_explicit(&c->engine->live, memory_order_relaxed))
+		pen_meter_enter(meter, pen_mono_ns(c->engine->clock), true);
+	n = pen_fanin_pop_wait(&c->engine->commit_in, words, TAKE, wait_ns);
+	pen_meter_leave(meter, pen_mono_ns(c->engine->clock));
+	return n;
+}
+
 static void run(struct committer *c)
 {
 	struct pen_fanin *in = &c->engine->commit_in;
@@ -525,6 +568,7 @@ static void run(struct committer *c)
 		advance_all(c);
 		if (c->dead)
 			pen_io_wake(c->engine->io);
+		pen_tell_turn(c->tell);
 		if (due(c, n == TAKE, &wait)) {
 			c->next_batch = c->from->index + 1;
 			commit_group(c);
@@ -535,7 +579,7 @@ static void run(struct committer *c)
 		if (pen_fanin_ended(in) && !c->ready_count)
 			return;
 		(void)sync_if_due(c, false);
-		n = pen_fanin_pop_wait(in, words, TAKE, wait);
+		n = sleep_in(c, words, pen_min(wait, pen_tell_rest(c->tell)));
 		for (uint32_t i = 0; i < n; i++)
 			take(c, (struct pen_chunk *)(uintptr_t)words[i]);
 	}
@@ -555,6 +599,10 @@ void *pen_committer_main(void *arg)
 		.journal_ns = pen_mono_ns(engine->clock),
 	};
 
+	while (sem_wait(&engine->told) && errno == EINTR)
+		;
+	c.tell = engine->tell;
 	run(&c);
+	pen_tell_drained(c.tell);
 	return NULL;
 }

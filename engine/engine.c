@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "engine/group.h"
+#include "engine/tell.h"
 #include "ring/assert.h"
 #include "ring/error.h"
 #include "store/item.h"
@@ -153,6 +154,7 @@ static void free_engine(struct pen_engine *e)
 	pthread_mutex_destroy(&e->failures_lock);
 	pthread_mutex_destroy(&e->gauges_lock);
 	sem_destroy(&e->started);
+	sem_destroy(&e->told);
 	sem_destroy(&e->quiet);
 	free(e->processors);
 	free(e->chunks);
@@ -230,6 +232,7 @@ static int make(struct pen_engine *e, const struct sizes *z)
 static void stop_workers(struct pen_engine *e, uint32_t processors)
 {
 	/* The reader never ran: close in its place. */
+	sem_post(&e->told);
 	for (uint32_t i = 0; i < processors; i++) {
 		pen_fanin_close(&e->processors[i].in, 0);
 		pthread_join(e->processors[i].thread, NULL);
@@ -258,8 +261,12 @@ static int start_threads(struct pen_engine *e, struct pen_failure *why)
 	}
 	while (sem_wait(&e->started) && errno == EINTR)
 		;
-	if (!e->start_res)
+	if (!e->start_res) {
+		/* How it reads is known now, and the ring says it. */
+		e->tell = pen_tell_open(e);
+		sem_post(&e->told);
 		return 0;
+	}
 	pthread_join(e->reader, NULL);
 	stop_workers(e, n);
 	pthread_join(e->committer, NULL);
@@ -294,6 +301,7 @@ int pen_engine_start(struct pen_store *store, const struct pen_engine_options *o
 	pthread_mutex_init(&e->failures_lock, NULL);
 	pthread_mutex_init(&e->gauges_lock, NULL);
 	sem_init(&e->started, 0, 0);
+	sem_init(&e->told, 0, 0);
 	sem_init(&e->quiet, 0, 0);
 	rc = make(e, &z);
 	if (rc)
@@ -328,6 +336,7 @@ void pen_engine_stop(struct pen_engine *engine)
 	pthread_join(engine->committer, NULL);
 	sem_post(&engine->quiet);
 	pthread_join(engine->reader, NULL);
+	pen_tell_close(engine->tell);
 	for (uint32_t i = 0; i < engine->entries; i++)
 		pen_plan_close(engine->sqes[i].plan);
 	if (engine->jumbo.base)

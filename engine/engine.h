@@ -22,6 +22,7 @@
 #include <stdatomic.h>
 
 #include "engine/batch.h"
+#include "engine/meter.h"
 #include "ring/arena.h"
 #include "ring/clock.h"
 #include "ring/fanin.h"
@@ -72,6 +73,7 @@ struct pen_processor {
 	uint64_t sent;	       /* chunks given to it; the reader's */
 	_Alignas(PEN_LINE_PAIR) _Atomic uint64_t
 		done; /* chunks it passed on; written by the processor, read by the reader */
+	struct pen_meter meter; /* the processor's */
 };
 
 /* The lanes into the completion queue and into the pool of put tags. */
@@ -116,10 +118,16 @@ struct pen_engine {
 	struct pen_jumbo jumbo;
 	struct pen_batch *batches[PEN_BATCHES_MAX];
 	struct pen_sqe *waiting, **waiting_end; /* runs that wait for a free place, oldest first */
+	bool starved;				/* in this turn, a feed found no free tag */
+	struct pen_meter reader_meter;
+	_Atomic uint32_t live;	 /* batches under way; read by whoever waits for chunks */
+	_Atomic uint32_t queued; /* runs in `waiting`; read by the committer */
 
 	/* The committer's; made before it starts. */
 	struct pen_group *group;
 	struct pen_chunk **ready; /* room for half of the tags */
+	struct pen_tell *tell;	  /* NULL: nobody is told (a rehearsal) */
+	struct pen_meter commit_meter;
 	pthread_t committer;
 
 	/* The submitting thread's. */
@@ -137,6 +145,7 @@ struct pen_engine {
 	_Atomic bool closing; /* the stopping thread -> reader */
 	_Atomic int fatal;    /* committer -> everyone: the disk failed */
 	sem_t started;	      /* reader -> starting thread: io is open, or start_res says why not */
+	sem_t told;	      /* starting thread -> committer: tell is there, or will never be */
 	sem_t quiet;	      /* stopping thread -> reader: nobody is left who might wake io */
 	int start_res;
 	struct pen_failure start_why;

@@ -106,6 +106,11 @@ bool pen_feed_ended(const struct pen_feed *feed)
 	return feed->state == FEED_ENDED;
 }
 
+bool pen_feed_reads(const struct pen_feed *feed)
+{
+	return feed->busy || feed->fetches_out;
+}
+
 bool pen_feed_blocked(const struct pen_feed *feed)
 {
 	return feed->busy && feed->stream;
@@ -158,8 +163,10 @@ struct pen_chunk *pen_feed_get_chunk(struct pen_feed *feed)
 	uint32_t tag = pen_tags_get(&engine->tags, feed->user);
 	struct pen_chunk *chunk;
 
-	if (tag == PEN_TAG_NONE)
+	if (tag == PEN_TAG_NONE) {
+		engine->starved = true;
 		return NULL;
+	}
 	chunk = &engine->chunks[tag];
 	pen_chunk_reset(chunk);
 	chunk->batch = feed->batch;
@@ -230,6 +237,7 @@ void pen_feed_send(struct pen_engine *engine, struct pen_chunk *chunk)
 		pen_assert(pushed == 1);
 		return;
 	}
+	pen_meter_pass(&engine->reader_meter, chunk->items, chunk->bytes);
 	for (uint32_t i = 0; i < engine->processor_count; i++) {
 		struct pen_processor *p = &engine->processors[i];
 		/* Relaxed: a stale count only sends the chunk to the second least busy one. */

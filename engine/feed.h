@@ -42,6 +42,8 @@ bool pen_feed_stopping(const struct pen_feed *feed);
 void pen_feed_pause(struct pen_feed *feed, bool pause);
 /* A control chunk that takes effect in its place among the data. */
 void pen_feed_note(struct pen_feed *feed, struct pen_chunk *note, enum pen_chunk_kind kind, uint32_t sqe);
+/* A read of its own is in flight. */
+bool pen_feed_reads(const struct pen_feed *feed);
 /* A read of a pipe or terminal is in flight, which only cancelling brings back. */
 bool pen_feed_blocked(const struct pen_feed *feed);
 /* The END chunk is on its way; the feed has nothing in flight. */

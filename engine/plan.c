@@ -61,6 +61,16 @@ static char *owner_name(const char *given)
 	return strdup(number);
 }
 
+static int copy_live(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
+{
+	if (run->live_count > PEN_LIVE_MAX)
+		return pen_fail(why, -PEN_USAGE, 0, "%zu live counters; a batch has up to %u", run->live_count,
+				PEN_LIVE_MAX);
+	for (size_t i = 0; i < run->live_count; i++)
+		(void)snprintf(plan->live[i], sizeof plan->live[i], "%s", run->live[i]);
+	return 0;
+}
+
 static int check_key(struct pen_plan *plan, struct pen_failure *why)
 {
 	static const struct {
@@ -227,6 +237,8 @@ int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret,
 	rc = -ENOMEM;
 	if (plan->into && plan->key && plan->owner && plan->correlation_id && plan->idempotency_key)
 		rc = join_labels(plan, run, why);
+	if (!rc)
+		rc = copy_live(plan, run, why);
 	if (!rc)
 		rc = pen_plan_copy_tree(plan, run, why);
 	if (!rc && puts && !run->key)

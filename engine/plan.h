@@ -53,6 +53,7 @@ struct pen_plan {
 	char terminator;	      /* of lines */
 	enum pen_on_success on_success;
 	char *move_to; /* absolute; "" */
+	char live[PEN_LIVE_MAX][24]; /* names of the program's counters */
 	char **wanted; /* sources as given, before they are looked at */
 	size_t wanted_count;
 

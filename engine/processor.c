@@ -288,22 +288,45 @@ static void process(struct pen_json *json, struct pen_chunk *chunk)
 	sort(chunk);
 }
 
+/* The next chunks, 0 when there may be no more; with the time it took counted. began: when the last ones were done. */
+static uint32_t next_chunks(struct pen_processor *self, uint64_t *words, uint32_t cap, uint64_t *began)
+{
+	struct pen_engine *engine = self->engine;
+	uint32_t n = pen_fanin_pop(&self->in, words, cap);
+
+	if (n)
+		return n;
+	if (atomic_load_explicit(&engine->live, memory_order_relaxed)) /* only says what is counted */
+		pen_meter_enter(&self->meter, *began, true);
+	n = pen_fanin_pop_wait(&self->in, words, cap, UINT64_MAX);
+	*began = pen_mono_ns(engine->clock);
+	pen_meter_leave(&self->meter, *began);
+	return n;
+}
+
 void *pen_processor_main(void *arg)
 {
 	struct pen_processor *self = arg;
 	struct pen_engine *engine = self->engine;
 	struct pen_json *json = self->json;
-	uint64_t words[16], done = 0;
+	uint64_t words[16], done = 0, began = pen_mono_ns(engine->clock), ended;
 	uint32_t n, pushed;
 
-	while ((n = pen_fanin_pop_wait(&self->in, words, PEN_COUNT(words), UINT64_MAX)) ||
-	       !pen_fanin_ended(&self->in)) {
+	while ((n = next_chunks(self, words, PEN_COUNT(words), &began)) || !pen_fanin_ended(&self->in)) {
 		for (uint32_t i = 0; i < n; i++) {
-			process(json, (struct pen_chunk *)(uintptr_t)words[i]);
+			struct pen_chunk *chunk = (struct pen_chunk *)(uintptr_t)words[i];
+
+			process(json, chunk);
+			pen_meter_pass(&self->meter, chunk->items, chunk->bytes);
 			/* Relaxed: the reader only compares loads of work by it. */
 			atomic_store_explicit(&self->done, ++done, memory_order_relaxed);
 			pushed = pen_fanin_push(&engine->commit_in, self->index, &words[i], 1);
 			pen_assert(pushed == 1);
+		}
+		if (n) {
+			ended = pen_mono_ns(engine->clock);
+			pen_meter_add(&self->meter.busy_ns, ended - began);
+			began = ended;
 		}
 	}
 	pen_fanin_close(&engine->commit_in, self->index);

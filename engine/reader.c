@@ -373,6 +373,46 @@ static uint64_t feed_all(struct pen_engine *engine, bool *ret_any)
 	return patience;
 }
 
+/* Counts what is under way. True: nothing of it is being read. */
+static bool count_live(struct pen_engine *engine)
+{
+	uint32_t live = 0, queued = 0;
+	bool reads = false;
+
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
+		const struct pen_batch *b = engine->batches[i];
+
+		live += b != NULL;
+		reads |= b && b->feed && pen_feed_reads(b->feed);
+	}
+	for (const struct pen_sqe *s = engine->waiting; s; s = s->next)
+		queued++;
+	/* Relaxed: numbers that are shown. */
+	atomic_store_explicit(&engine->live, live, memory_order_relaxed);
+	atomic_store_explicit(&engine->queued, queued, memory_order_relaxed);
+	return !reads;
+}
+
+/* Parks until there is something to do. A wait for a tag is a stall; one for the disk is work. */
+static uint32_t wait_io(struct pen_engine *engine, struct pen_io_req **done, uint64_t timeout_ns, uint64_t *woke_ns)
+{
+	struct pen_meter *meter = &engine->reader_meter;
+	bool alone = count_live(engine);
+	uint64_t now;
+	uint32_t n;
+
+	if (!timeout_ns)
+		return pen_io_wait(engine->io, done, REAP, 0);
+	now = pen_mono_ns(engine->clock);
+	pen_meter_add(&meter->busy_ns, now - *woke_ns);
+	if (engine->starved)
+		pen_meter_enter(meter, now, alone);
+	n = pen_io_wait(engine->io, done, REAP, timeout_ns);
+	*woke_ns = pen_mono_ns(engine->clock);
+	pen_meter_leave(meter, *woke_ns);
+	return n;
+}
+
 static bool idle(const struct pen_engine *engine)
 {
 	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++)
@@ -384,6 +424,7 @@ static bool idle(const struct pen_engine *engine)
 static void run(struct pen_engine *engine)
 {
 	struct pen_io_req *done[REAP];
+	uint64_t woke = pen_mono_ns(engine->clock);
 	bool cancelled = false;
 
 	for (;;) {
@@ -399,10 +440,11 @@ static void run(struct pen_engine *engine)
 		else
 			unblock(engine);
 		admit_waiting(engine);
+		engine->starved = false;
 		patience = feed_all(engine, &any);
 		if (!any && idle(engine) && atomic_load_explicit(&engine->closing, memory_order_relaxed))
 			return;
-		n = pen_io_wait(engine->io, done, REAP, any ? 0 : patience);
+		n = wait_io(engine, done, any ? 0 : patience, &woke);
 		for (uint32_t i = 0; i < n; i++)
 			pen_feed_done(pen_feed_of(done[i]), done[i]);
 	}

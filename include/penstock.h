@@ -250,7 +250,12 @@ struct pen_run {
 	bool items_nul;		     /* its items end with NUL */
 	enum pen_on_success on_success;
 	const char *move_to;	     /* PEN_SUCCESS_MOVE: a directory on the same file system */
+
+	const char *const *live;     /* names of live counters (pen_emit_progress), each cut at 23 bytes */
+	size_t live_count;	     /* up to PEN_LIVE_MAX */
 };
+
+#define PEN_LIVE_MAX 8u
 
 #define PEN_SOURCES_MAX 65536u
 #define PEN_LABELS_MAX 64u
@@ -449,6 +454,31 @@ struct pen_progress {
 };
 /* -PEN_NOT_FOUND when this engine does not run the batch. batch 0: the oldest running one. Any thread. */
 int pen_engine_progress(struct pen_engine *engine, uint64_t batch, struct pen_progress *ret);
+
+/*
+ * What a program says about a batch that runs in this engine, to those who watch it (penstock_progress.h): any thread, at
+ * any time; bounded, never waits. 0, also when nobody can watch or the batch has ended; -EINVAL; -EAGAIN when 256 notes
+ * wait already: this one is counted and not shown, and the next one says as much.
+ *
+ * Progress: shown as it is when it is looked at, told as an event at most 20 times a second. How much is done is what is
+ * committed; a program adds of how much (percentage and "item i of n" follow from that), where it stands, and counters
+ * of its own, named in pen_run.live.
+ */
+struct pen_emit {
+	size_t size;		     /* sizeof(struct pen_emit) */
+	uint64_t items_total;	     /* 0: as it was */
+	uint64_t bytes_total;	     /* 0: as it was */
+	uint64_t user_tag;	     /* the program's own */
+	uint32_t stage;		     /* 0 .. 7: read, cut, process, commit, decode, then the program's own */
+	uint64_t live[PEN_LIVE_MAX]; /* absolute */
+};
+int pen_emit_progress(struct pen_engine *engine, uint64_t batch, const struct pen_emit *emit);
+/* An error by the program's own number; one of pen_error_text()'s, negative; one of a domain the program defines. */
+int pen_emit_error(struct pen_engine *engine, uint64_t batch, uint32_t code);
+int pen_emit_standard_error(struct pen_engine *engine, uint64_t batch, int code);
+int pen_emit_domain_error(struct pen_engine *engine, uint64_t batch, uint64_t domain, uint32_t code);
+/* The program is done with its first `count` items: told once all of them are durable. */
+int pen_emit_complete(struct pen_engine *engine, uint64_t batch, uint64_t count);
 
 /* The memory bill at these options: lines "bytes<TAB>what", added up in the last one. Returns the text's
  * length, which may exceed cap. Any thread. */

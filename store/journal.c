@@ -6,6 +6,25 @@
 #include "ring/base.h"
 #include "store/store_private.h"
 
+static void note(struct pen_minutes *minutes, uint64_t seq, const struct pen_fmt_event *event)
+{
+	if (!minutes)
+		return;
+	if (minutes->count == PEN_MINUTES) {
+		minutes->lost++;
+		return;
+	}
+	minutes->events[minutes->count++] = (struct pen_event){
+		.seq = seq,
+		.time_ms = event->time_ms,
+		.batch = event->batch,
+		.type = event->type,
+		.code = event->code,
+		.a = event->a,
+		.b = event->b,
+	};
+}
+
 int pen_journal_add(struct pen_txn *txn, uint64_t batch, enum pen_event_type type, int code, uint64_t a,
 		    uint64_t b)
 {
@@ -31,7 +50,15 @@ int pen_journal_add(struct pen_txn *txn, uint64_t batch, enum pen_event_type typ
 		return rc;
 	txn->meta.last_event = seq;
 	txn->meta_changed = true;
+	note(txn->minutes, seq, &event);
 	return 0;
+}
+
+void pen_journal_minute(struct pen_txn *txn, struct pen_minutes *minutes)
+{
+	minutes->txn = mdb_txn_id(txn->mdb);
+	minutes->count = minutes->lost = 0;
+	txn->minutes = minutes;
 }
 
 const char *pen_event_name(unsigned type)

@@ -32,6 +32,7 @@
 
 struct pen_turn;
 struct pen_dataset;
+struct pen_minutes;
 
 /* The system databases, opened with the store; names in pen_db_names. */
 enum pen_db {
@@ -114,6 +115,7 @@ struct pen_txn {
 		meta; /* as read at begin; changed fields are written at commit when meta_changed */
 	bool meta_changed;
 	struct pen_dataset *datasets; /* freed with the transaction */
+	struct pen_minutes *minutes;  /* who is told of events (journal.h); may be NULL */
 	struct pen_txn *self;	      /* guards against use after the end */
 };
 

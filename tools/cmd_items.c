@@ -10,6 +10,7 @@
 #include "tools/cmd.h"
 #include "tools/home.h"
 #include "tools/json.h"
+#include "tools/live.h"
 #include "tools/say.h"
 #include "tools/text.h"
 
@@ -128,35 +129,125 @@ static void show_event(struct pen_out *out, const struct pen_event *e)
 		       e->code ? pen_error_name(e->code) : "");
 }
 
-int pen_cmd_events(const struct pen_cmd *cmd)
-{
-	uint64_t limit = pen_cmd_set(cmd, PEN_O_LIMIT) ? pen_cmd_value(cmd, PEN_O_LIMIT)->n : UINT64_MAX;
-	struct pen_cursor *cur = NULL;
+/* ---- events --------------------------------------------------------------------------------- */
+
+#define FOLLOW_MS 200u /* the store is looked at again after that, if no ring says something sooner */
+
+struct listing {
+	const struct pen_cmd *cmd;
 	struct pen_store *store;
-	struct pen_event event;
+	uint64_t batch, next, left;
+	bool ended; /* the batch will not say anything more */
 	struct pen_out out;
 	struct pen_jw jw;
-	uint64_t id = 0;
-	int status = pen_home_open(cmd->args, false, &store), rc = 0;
+	struct pen_ring ring; /* woken by it */
+	bool rings;
+};
+
+static bool is_last(unsigned type)
+{
+	return type == PEN_EVENT_COMPLETED || type == PEN_EVENT_FAILED || type == PEN_EVENT_CANCELLED;
+}
+
+/* Lists what there is from `next` on, and moves it on. 0 or a code. */
+static int list_events(struct listing *l)
+{
+	struct pen_cursor *cur;
+	struct pen_event event;
+	int rc = pen_events_open(l->store, l->batch, l->next, &cur);
+
+	if (rc)
+		return rc;
+	while (l->left && !pen_out_failed(&l->out) && (rc = pen_events_next(cur, &event)) > 0) {
+		if (pen_cmd_set(l->cmd, PEN_O_JSON))
+			put_event(&l->jw, &event);
+		else
+			show_event(&l->out, &event);
+		l->next = event.seq + 1;
+		l->left--;
+		l->ended = l->batch && is_last(event.type);
+	}
+	pen_cursor_close(cur);
+	return rc < 0 ? rc : 0;
+}
+
+/* Until there may be more: the ring of an engine wakes us, if there is one. */
+static void wait_more(struct listing *l, uint64_t store_id)
+{
+	struct pen_ring_event seen[64];
+	uint64_t lost;
+	int n;
+
+	if (l->rings && pen_ring_life(&l->ring) != PEN_RING_ALIVE) {
+		pen_ring_close(&l->ring);
+		l->rings = false;
+	}
+	if (!l->rings)
+		l->rings = pen_live_ring(store_id, &l->ring);
+	if (!l->rings) {
+		(void)usleep(FOLLOW_MS * 1000);
+		return;
+	}
+	/* Only that something happened counts: the store says what. */
+	do
+		n = pen_ring_poll(&l->ring, seen, 64, &lost);
+	while (n > 0);
+	(void)pen_ring_wait(&l->ring, FOLLOW_MS);
+}
+
+/* A batch that had its last event before we began. */
+static bool over(const struct listing *l)
+{
+	struct pen_batch_info b;
+
+	return l->ended || (l->batch && !pen_batch_get(l->store, l->batch, &b) &&
+			    (b.state == PEN_COMPLETED || b.state == PEN_FAILED || b.state == PEN_CANCELLED));
+}
+
+static int follow_events(struct listing *l)
+{
+	struct pen_store_info info;
+	bool ending;
+	int rc = 0;
+
+	for (;;) {
+		ending = over(l);
+		rc = pen_store_info(l->store, &info);
+		/* Looked at before the list: what comes in between is seen the next time round. */
+		if (!rc && l->next <= info.last_event)
+			rc = list_events(l);
+		/* Nothing of this batch may be among them; others are not looked at twice. */
+		if (!rc && l->next <= info.last_event && l->left)
+			l->next = info.last_event + 1;
+		pen_out_flush(&l->out);
+		if (rc || !l->left || ending || l->ended || pen_out_failed(&l->out))
+			break;
+		wait_more(l, info.store_id);
+	}
+	if (l->rings)
+		pen_ring_close(&l->ring);
+	return rc;
+}
+
+int pen_cmd_events(const struct pen_cmd *cmd)
+{
+	struct listing l = {
+		.cmd = cmd,
+		.next = pen_cmd_set(cmd, PEN_O_FROM_SEQ) ? pen_cmd_value(cmd, PEN_O_FROM_SEQ)->n : 1,
+		.left = pen_cmd_set(cmd, PEN_O_LIMIT) ? pen_cmd_value(cmd, PEN_O_LIMIT)->n : UINT64_MAX,
+	};
+	int status = pen_home_open(cmd->args, false, &l.store), rc;
 
 	if (status)
 		return status;
 	if (cmd->args->word_count)
-		status = pen_cmd_batch(store, cmd->args->words[0], &id);
-	if (!status && (rc = pen_events_open(store, id, pen_cmd_value(cmd, PEN_O_FROM_SEQ)->n, &cur)))
-		status = pen_say_failure(rc, NULL);
+		status = pen_cmd_batch(l.store, cmd->args->words[0], &l.batch);
 	if (!status) {
-		pen_out_init(&out, STDOUT_FILENO);
-		pen_jw_init(&jw, &out);
-		while (limit-- && !pen_out_failed(&out) && (rc = pen_events_next(cur, &event)) > 0) {
-			if (pen_cmd_set(cmd, PEN_O_JSON))
-				put_event(&jw, &event);
-			else
-				show_event(&out, &event);
-		}
-		pen_cursor_close(cur);
-		status = pen_out_end(&out, rc < 0 ? pen_say_failure(rc, NULL) : 0);
+		pen_out_init(&l.out, STDOUT_FILENO);
+		pen_jw_init(&l.jw, &l.out);
+		rc = pen_cmd_set(cmd, PEN_O_FOLLOW) ? follow_events(&l) : list_events(&l);
+		status = pen_out_end(&l.out, rc ? pen_say_failure(rc, NULL) : 0);
 	}
-	pen_store_close(store);
+	pen_store_close(l.store);
 	return status;
 }

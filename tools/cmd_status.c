@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * status: the store as a whole, or one batch. Nothing is counted here: every number is a row that the store
- * keeps.
+ * keeps, and of batches that run now, what their engine shows in its progress ring.
  */
 #include <errno.h>
 #include <string.h>
@@ -11,6 +11,7 @@
 #include "tools/cmd.h"
 #include "tools/home.h"
 #include "tools/json.h"
+#include "tools/live.h"
 #include "tools/say.h"
 #include "tools/text.h"
 
@@ -62,7 +63,18 @@ static void put_counters(struct pen_jw *jw, const struct pen_counters *n)
 	pen_jw_u64(jw, "bytes", n->bytes);
 }
 
-static void put_batch(struct pen_jw *jw, const struct pen_batch_info *b)
+/* Asks the ring of a batch that runs; NULL: it does not, or has none. */
+static const struct pen_live *ask_ring(struct pen_store *store, struct pen_batch_info *b, struct pen_live *live)
+{
+	struct pen_store_info s;
+
+	if (!b->runner_pid || pen_store_info(store, &s) || !pen_live_find(s.store_id, b->id, live))
+		return NULL;
+	pen_live_merge(live, b);
+	return live;
+}
+
+static void put_batch(struct pen_jw *jw, const struct pen_batch_info *b, const struct pen_live *live)
 {
 	pen_jw_object(jw, NULL);
 	pen_jw_id(jw, "batch", b->id);
@@ -98,10 +110,11 @@ static void put_batch(struct pen_jw *jw, const struct pen_batch_info *b)
 	pen_jw_u64(jw, "offset", b->place_offset);
 	pen_jw_u64(jw, "line", b->place_line);
 	pen_jw_object_end(jw);
+	pen_live_put(jw, live);
 	pen_jw_object_end(jw);
 }
 
-static void show_batch(struct pen_out *out, const struct pen_batch_info *b)
+static void show_batch(struct pen_out *out, const struct pen_batch_info *b, const struct pen_live *live)
 {
 	const struct pen_counters *n = &b->counted;
 	char id[PEN_TEXT_NUMBER], items[PEN_TEXT_NUMBER], committed[PEN_TEXT_NUMBER], bytes[PEN_TEXT_NUMBER];
@@ -139,11 +152,15 @@ static void show_batch(struct pen_out *out, const struct pen_batch_info *b)
 		pen_out_format(out, "ended       %s\n", pen_text_time(when, b->ended_ms));
 	pen_out_format(out, "commits     %llu, the last held the write lock %u ms of its budget of %u ms\n",
 		       (unsigned long long)b->groups, b->hold_last_ms, b->hold_budget_ms);
+	if (live)
+		pen_live_show(out, live);
 }
 
 static int one_batch(const struct pen_cmd *cmd, struct pen_store *store)
 {
+	const struct pen_live *live;
 	struct pen_batch_info info;
+	struct pen_live found;
 	struct pen_out out;
 	struct pen_jw jw;
 	uint64_t id;
@@ -154,13 +171,14 @@ static int one_batch(const struct pen_cmd *cmd, struct pen_store *store)
 	rc = pen_batch_get(store, id, &info);
 	if (rc)
 		return pen_say_failure(rc, NULL);
+	live = ask_ring(store, &info, &found);
 	pen_out_init(&out, STDOUT_FILENO);
 	if (pen_cmd_set(cmd, PEN_O_JSON)) {
 		pen_jw_init(&jw, &out);
-		put_batch(&jw, &info);
+		put_batch(&jw, &info, live);
 		pen_jw_line(&jw);
 	} else {
-		show_batch(&out, &info);
+		show_batch(&out, &info, live);
 	}
 	return pen_out_end(&out, 0);
 }
@@ -177,6 +195,7 @@ static uint64_t next_live(struct pen_store *store, uint64_t id, int *looked, str
 static void put_store(struct pen_jw *jw, struct pen_store *store, const struct pen_store_info *s)
 {
 	struct pen_batch_info info;
+	struct pen_live found;
 	uint64_t id = UINT64_MAX;
 	int looked = 0;
 
@@ -196,14 +215,20 @@ static void put_store(struct pen_jw *jw, struct pen_store *store, const struct p
 	pen_jw_text(jw, "durability", durabilities[s->durability % 3]);
 	pen_jw_u64(jw, "batches_total", s->batches);
 	pen_jw_array(jw, "live");
-	while ((id = next_live(store, id, &looked, &info)))
-		put_batch(jw, &info);
+	while ((id = next_live(store, id, &looked, &info))) {
+		const struct pen_live *live = ask_ring(store, &info, &found);
+
+		put_batch(jw, &info, live);
+	}
 	pen_jw_array_end(jw);
 	id = UINT64_MAX;
 	pen_jw_array(jw, "batches");
 	for (int i = 0; i < NEWEST && (id = pen_batch_before(store, id)); i++)
-		if (!pen_batch_get(store, id, &info))
-			put_batch(jw, &info);
+		if (!pen_batch_get(store, id, &info)) {
+			const struct pen_live *live = ask_ring(store, &info, &found);
+
+			put_batch(jw, &info, live);
+		}
 	pen_jw_array_end(jw);
 	pen_jw_object_end(jw);
 }
@@ -211,7 +236,9 @@ static void put_store(struct pen_jw *jw, struct pen_store *store, const struct p
 static void show_store(struct pen_out *out, struct pen_store *store, const struct pen_store_info *s)
 {
 	char used[PEN_TEXT_NUMBER], disk[PEN_TEXT_NUMBER], name[PEN_TEXT_NUMBER], items[PEN_TEXT_NUMBER];
+	const struct pen_live *live;
 	struct pen_batch_info b;
+	struct pen_live found;
 	uint64_t id = UINT64_MAX;
 	int looked = 0;
 
@@ -223,14 +250,19 @@ static void show_store(struct pen_out *out, struct pen_store *store, const struc
 		       s->waiting_writers);
 	pen_out_format(out, "batches     %llu, %llu events\n", (unsigned long long)s->batches,
 		       (unsigned long long)s->last_event);
-	while ((id = next_live(store, id, &looked, &b)))
+	while ((id = next_live(store, id, &looked, &b))) {
+		live = ask_ring(store, &b, &found);
 		pen_out_format(out,
 			       "live        %s, process %u, write lock held %u ms of a budget of %u ms\n",
 			       pen_text_id(name, b.id), b.runner_pid, b.hold_last_ms, b.hold_budget_ms);
+		if (live)
+			pen_live_show(out, live);
+	}
 	id = UINT64_MAX;
 	for (int i = 0; i < NEWEST && (id = pen_batch_before(store, id)); i++) {
 		if (pen_batch_get(store, id, &b))
 			continue;
+		(void)ask_ring(store, &b, &found);
 		pen_out_format(out, "  %s  %-11s %15s items  %6llu rejected  ", pen_text_id(name, b.id),
 			       pen_state_name(b.state), pen_text_count(items, b.counted.items),
 			       (unsigned long long)b.counted.rejected);

@@ -15,6 +15,7 @@
 #include "tools/cmd.h"
 #include "tools/home.h"
 #include "tools/json.h"
+#include "tools/live.h"
 #include "tools/say.h"
 #include "tools/text.h"
 
@@ -39,6 +40,57 @@ static void finding(void *arg, int invariant, const char *text)
 	pen_jw_data(&f->jw, "finding", text, strlen(text));
 	pen_jw_object_end(&f->jw);
 	pen_jw_line(&f->jw);
+}
+
+/* ---- rings that nobody writes any more ------------------------------------------------------ */
+
+static void note_stale(void *arg, const char *path, uint32_t pid)
+{
+	(void)arg;
+	pen_say_note("the progress ring '%s' was left behind by process %u, which is gone; a next run removes it", path, pid);
+}
+
+static void note_rings(const char *home)
+{
+	struct pen_store_options opt = { .size = sizeof opt, .read_only = true };
+	struct pen_store_info s;
+	struct pen_store *store;
+
+	if (pen_store_open(home, &opt, &store, NULL))
+		return;
+	if (!pen_store_info(store, &s))
+		(void)pen_live_stale(s.store_id, note_stale, NULL);
+	pen_store_close(store);
+}
+
+struct stale_list {
+	struct pen_jw *jw;
+	struct pen_out *out;
+	bool json;
+};
+
+static void list_stale(void *arg, const char *path, uint32_t pid)
+{
+	struct stale_list *l = arg;
+
+	if (l->json) {
+		pen_jw_data(l->jw, NULL, path, strlen(path));
+		return;
+	}
+	pen_out_text(l->out, "            ");
+	pen_out_safe(l->out, path, strlen(path), false);
+	pen_out_format(l->out, ": left behind by process %u; a next run removes it\n", pid);
+}
+
+static void doctor_rings(uint64_t store_id, struct pen_jw *jw, struct pen_out *out, bool json)
+{
+	struct stale_list l = { .jw = jw, .out = out, .json = json };
+
+	if (json)
+		pen_jw_array(jw, "stale_rings");
+	(void)pen_live_stale(store_id, list_stale, &l);
+	if (json)
+		pen_jw_array_end(jw);
 }
 
 int pen_cmd_verify(const struct pen_cmd *cmd)
@@ -66,6 +118,7 @@ int pen_cmd_verify(const struct pen_cmd *cmd)
 		return rc;
 	}
 	pen_say_note("the store '%s' is whole", home.path);
+	note_rings(home.path);
 	return pen_out_end(&f.out, 0);
 }
 
@@ -151,6 +204,7 @@ static void doctor_store(const struct pen_cmd *cmd, struct pen_jw *jw, struct pe
 				s.format, pen_text_bytes(used, s.used_bytes),
 				pen_text_bytes(disk, s.free_disk_bytes), s.readers, s.readers_max);
 		}
+		doctor_rings(s.store_id, jw, out, json);
 	}
 	pen_store_close(store);
 }

@@ -103,6 +103,7 @@ enum pen_option_id {
 	PEN_O_LIMIT,
 	PEN_O_AFTER,
 	PEN_O_FROM_SEQ,
+	PEN_O_FOLLOW,
 	PEN_O_YES,
 	PEN_O_HEX,
 	PEN_O_PREFIX,
