@@ -252,7 +252,9 @@ static void from_gauge(struct pen_board *board, struct pen_board_row *row, int e
 	row->started_ms = g->t_started_ms ? g->t_started_ms : row->started_ms;
 	row->updated_ms = g->t_updated_ms;
 	row->pid = ring->header.writer_pid;
-	if (pen_ring_names(ring, slot, g->batch_id, &names) && names.label[0])
+	/* Without a label of its own a batch is called by its source there. */
+	if (!row->label[0] && pen_ring_names(ring, slot, g->batch_id, &names) && names.label[0] &&
+	    strcmp(names.label, row->source) != 0)
 		pen_text_escape(row->label, sizeof row->label, names.label, strlen(names.label), NULL);
 }
 
@@ -341,10 +343,16 @@ int pen_board_cancel(struct pen_board *board, uint64_t batch, struct pen_failure
 
 unsigned pen_board_engine_count(const struct pen_board *board)
 {
+	const struct pen_board_engine *e = board->engines;
 	unsigned count = 0;
 
-	for (unsigned i = 0; i < PEN_BOARD_ENGINES; i++)
-		count += board->engines[i].open;
+	for (unsigned i = 0; i < PEN_BOARD_ENGINES; i++) {
+		bool first = e[i].open && e[i].life == PEN_RING_ALIVE;
+
+		for (unsigned j = 0; j < i && first; j++)
+			first = !e[j].open || e[j].ring.header.writer_pid != e[i].ring.header.writer_pid;
+		count += first;
+	}
 	return count;
 }
 

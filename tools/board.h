@@ -101,7 +101,7 @@ void pen_board_count_errors(struct pen_board *board, uint64_t batch);
  * cannot be opened at all any more, board->store is NULL, and nothing may be called but close.
  */
 int pen_board_cancel(struct pen_board *board, uint64_t batch, struct pen_failure *why);
-/* Engines whose rings are mapped. */
+/* Processes whose engines are alive; one has a ring for each owner. */
 unsigned pen_board_engine_count(const struct pen_board *board);
 /* The row of a batch, or NULL. */
 const struct pen_board_row *pen_board_find(const struct pen_board *board, uint64_t batch);

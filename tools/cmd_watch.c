@@ -349,14 +349,18 @@ static uint64_t lost_and_found(const struct pen_board *board)
 static void rest(const struct pen_board *board)
 {
 	const struct timespec turn = { 0, TURNS_MS * 1000000L };
+	const struct pen_ring *one = NULL;
+	unsigned rings = 0;
 
-	if (pen_board_engine_count(board) == 1)
-		for (unsigned i = 0; i < PEN_BOARD_ENGINES; i++)
-			if (board->engines[i].open) {
-				(void)pen_ring_wait(&board->engines[i].ring, TURN_MS);
-				return;
-			}
-	nanosleep(&turn, NULL);
+	for (unsigned i = 0; i < PEN_BOARD_ENGINES; i++)
+		if (board->engines[i].open && board->engines[i].life == PEN_RING_ALIVE) {
+			rings++;
+			one = &board->engines[i].ring;
+		}
+	if (rings == 1)
+		(void)pen_ring_wait(one, TURN_MS);
+	else
+		nanosleep(&turn, NULL);
 }
 
 static void say_waiting(struct watch *w)

@@ -199,6 +199,9 @@ static void draw_batch(unsigned row, const struct pen_screen *screen, const stru
 	draw_numbers(row, &at, screen, r, board->now_ms);
 	cell(row, &at, l->owner, false, PEN_LOOK_PLAIN, r->owner);
 	snprintf(what, sizeof what, "%s%s%s", r->source, r->label[0] ? "  " : "", r->label);
+	if (r->code)
+		snprintf(what + strlen(what), sizeof what - strlen(what), "  %s %s", pen_error_name(r->code),
+			 pen_error_text(r->code));
 	cell(row, &at, l->source, false, PEN_LOOK_PLAIN, what);
 }
 
@@ -224,7 +227,7 @@ static void draw_stages(unsigned row, const struct pen_board_engine *e)
 	char text[128], a[PEN_TEXT_NUMBER];
 
 	pen_view_put(row, 1, PEN_LOOK_BOLD, "STAGES");
-	for (int i = 0; e && i < (int)PEN_RING_STAGES; i++) {
+	for (int i = 0; e && e->stages.moved && i < (int)PEN_RING_STAGES; i++) {
 		const struct pen_stage *s = &e->stages.at[i];
 		bool held = e->stages.bottleneck && e->stages.busiest == i;
 
@@ -247,7 +250,7 @@ static void draw_stages(unsigned row, const struct pen_board_engine *e)
 		pen_view_put(row, at, PEN_LOOK_DIM, dash());
 }
 
-static void draw_ring(unsigned row, const struct pen_board_engine *e)
+static void draw_ring(unsigned row, unsigned columns, const struct pen_board_engine *e)
 {
 	unsigned at = 10;
 	char text[256], a[PEN_TEXT_NUMBER], b[PEN_TEXT_NUMBER], c[PEN_TEXT_NUMBER];
@@ -268,9 +271,11 @@ static void draw_ring(unsigned row, const struct pen_board_engine *e)
 			 (unsigned long long)s->capacity);
 		more(row, &at, PEN_LOOK_PLAIN, text);
 	}
-	snprintf(text, sizeof text, "%llu in flight %s  %s events/s  ",
-		 (unsigned long long)e->hot.inflight_chunks, pen_text_bytes(a, e->hot.inflight_bytes),
-		 pen_text_short(b, e->events_per_s));
+	if (columns >= 80) {
+		snprintf(text, sizeof text, "%s in flight  ", pen_text_bytes(a, e->hot.inflight_bytes));
+		more(row, &at, PEN_LOOK_PLAIN, text);
+	}
+	snprintf(text, sizeof text, "%s events/s  ", pen_text_short(b, e->events_per_s));
 	more(row, &at, PEN_LOOK_PLAIN, text);
 	snprintf(text, sizeof text, "%s lost", pen_text_short(c, e->lost));
 	more(row, &at, e->lost ? PEN_LOOK_WARN : PEN_LOOK_PLAIN, text);
@@ -297,6 +302,18 @@ static void draw_errors(unsigned row, const struct pen_board *board)
 		pen_view_put(row, at, PEN_LOOK_DIM, "none");
 }
 
+/* An engine has a ring for each owner: the first one found speaks for its process. */
+static bool first_ring(const struct pen_board *board, unsigned engine)
+{
+	const struct pen_board_engine *e = board->engines;
+
+	for (unsigned i = 0; i < engine; i++)
+		if (e[i].open && e[i].life == e[engine].life &&
+		    e[i].ring.header.writer_pid == e[engine].ring.header.writer_pid)
+			return false;
+	return e[engine].open;
+}
+
 static void draw_engines(unsigned row, const struct pen_board *board)
 {
 	unsigned at = 10;
@@ -305,19 +322,20 @@ static void draw_engines(unsigned row, const struct pen_board *board)
 	pen_view_put(row, 1, PEN_LOOK_BOLD, "ENGINES");
 	for (unsigned i = 0; i < PEN_BOARD_ENGINES; i++) {
 		const struct pen_board_engine *e = &board->engines[i];
-		bool bad = e->life != PEN_RING_ALIVE;
+		enum pen_view_look look = e->life == PEN_RING_ALIVE ? PEN_LOOK_PLAIN : PEN_LOOK_BAD;
 
-		if (!e->open)
+		if (!first_ring(board, i))
 			continue;
-		snprintf(text, sizeof text, "%s process %u %s", e->name, e->ring.header.writer_pid,
+		snprintf(text, sizeof text, "process %u %s", e->ring.header.writer_pid,
 			 pen_board_life_name(e->life));
-		more(row, &at, bad ? PEN_LOOK_BAD : PEN_LOOK_PLAIN, text);
+		more(row, &at, look, text);
 		if (e->silent_ns && board->now_ns > e->silent_ns) {
 			snprintf(text, sizeof text, " %s ago",
 				 pen_text_clock(a, (board->now_ns - e->silent_ns) / 1000000000));
-			more(row, &at, PEN_LOOK_BAD, text);
+			more(row, &at, look, text);
 		}
-		more(row, &at, PEN_LOOK_PLAIN, "  ");
+		snprintf(text, sizeof text, " (%s)  ", e->name);
+		more(row, &at, PEN_LOOK_PLAIN, text);
 	}
 	if (at == 10)
 		pen_view_put(row, at, PEN_LOOK_DIM, "none runs on this store: waiting for one");
@@ -353,17 +371,17 @@ static void draw_title(const struct pen_board *board, unsigned columns)
 static void draw_help(void)
 {
 	static const char *const lines[] = {
-		"up, down, k, j   choose a batch (also PgUp, PgDn, Home, End)",
-		"enter            its items that were not simply committed; esc goes back",
-		"/                show only batches that contain a text (id, state, owner, source, label)",
-		"t                rates of now, or averages since the batch began",
-		"c                cancel a batch that no process runs (asks)",
-		"p                says how the batch can be paused",
-		"q                leave; batches go on",
+		"up k, down j  choose a batch; also PgUp, PgDn, Home, End",
+		"enter         items that were not simply committed",
+		"/             only batches that contain a text",
+		"t             rates: now, or since the batch began",
+		"c             cancel a batch that no process runs",
+		"p             how the batch can be paused",
+		"q             leave; batches go on",
 		"",
-		"STAGES   how much of the last second each stage worked instead of waiting for others",
-		"RINGS    chunks that wait before each stage; events seen and lost by this view",
-		"ENGINES  processes that run batches: alive, stalled (no heartbeat), died",
+		"STAGES   working, not waiting, in the last second",
+		"RINGS    chunks before each stage; this view's events",
+		"ENGINES  alive, stalled (no heartbeat) or died",
 		"",
 		"Any key goes back.",
 	};
@@ -455,7 +473,7 @@ void pen_screen_draw(struct pen_screen *screen, struct pen_board *board)
 			pen_view_put(2, 1, PEN_LOOK_DIM,
 				     screen->filter[0] ? "no batch contains that" : "there is no batch yet");
 		draw_stages(rows - 6, e);
-		draw_ring(rows - 5, e);
+		draw_ring(rows - 5, columns, e);
 		draw_errors(rows - 4, board);
 		draw_engines(rows - 3, board);
 		draw_bottom(screen, rows, columns);

@@ -8,7 +8,7 @@
  *	 STAGES   read 12%  process 74% <- bottleneck  commit 22%
  *	 RINGS    process 12/256  commit 3/64  2 chunks in flight, 512 kB  1.20k events/s, 0 lost
  *	 ERRORS   10x PEN1042 JSON is malformed (papers.ndjson:81220)
- *	 ENGINES  alice.00 process 4242 alive
+ *	 ENGINES  process 4242 alive (alice.0)
  *
  * It fits 60 columns and 12 rows and grows with the window; narrow ones go without bar, owner and source. What people
  * or files are called is safe text by then.

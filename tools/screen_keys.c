@@ -69,23 +69,28 @@ __attribute__((format(printf, 2, 3))) static void tell(struct pen_screen *screen
 	va_end(args);
 }
 
+static bool final(const struct pen_board_row *row)
+{
+	return row->state == PEN_COMPLETED || row->state == PEN_FAILED || row->state == PEN_CANCELLED;
+}
+
 static void pause_key(struct pen_screen *screen, const struct pen_board_row *row)
 {
-	if (pen_board_over(row->state))
-		tell(screen, "it does not run: the command that began it goes on with it");
+	if (final(row))
+		tell(screen, "it is %s", pen_state_name(row->state));
 	else if (row->pid)
 		tell(screen,
 		     "only its own process pauses it: kill -INT %u drains it, and the same command goes on later",
 		     row->pid);
 	else
-		tell(screen, "no process runs it");
+		tell(screen, "it does not run: the command that began it goes on with it");
 }
 
 static void cancel_key(struct pen_screen *screen, const struct pen_board_row *row)
 {
 	char id[PEN_TEXT_NUMBER];
 
-	if (row->state == PEN_COMPLETED || row->state == PEN_FAILED || row->state == PEN_CANCELLED) {
+	if (final(row)) {
 		tell(screen, "it is %s", pen_state_name(row->state));
 	} else if (row->pid) {
 		tell(screen, "process %u runs it: stop that first (kill -INT %u), then cancel", row->pid,

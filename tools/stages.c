@@ -59,7 +59,9 @@ void pen_stages_judge(struct pen_stages *stages, const struct pen_stage totals[P
 		s->full_us = now->full_us;
 		s->bytes = now->bytes;
 		s->items = now->items;
-		if (!s->known || !s->name || !*s->name || (!now->items && !now->bytes && !now->some_us))
+		/* A stage that other threads do the work of counts nothing. */
+		s->known &= s->name && *s->name && (now->items || now->bytes || now->some_us);
+		if (!s->known)
 			continue;
 		moved |= s->items_per_s || s->bytes_per_s;
 		if (stages->busiest < 0 || s->busy_permille > best) {
@@ -72,6 +74,7 @@ void pen_stages_judge(struct pen_stages *stages, const struct pen_stage totals[P
 	}
 	/* An engine in which nothing moves waits for nobody. */
 	stages->bottleneck = stages->busiest >= 0 && moved && best >= BUSY_MIN && best >= second + AHEAD_MIN;
+	stages->moved = moved;
 	if (!moved)
 		stages->busiest = -1;
 	stages->looked_ns = now_ns;

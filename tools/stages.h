@@ -28,6 +28,7 @@ struct pen_stages {
 	uint64_t looked_ns; /* 0: never */
 	int busiest;	    /* -1: not known */
 	bool bottleneck;    /* it is one */
+	bool moved;	    /* something went through a stage between the last two looks */
 };
 
 void pen_stages_init(struct pen_stages *stages);
