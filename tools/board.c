@@ -10,6 +10,7 @@
 #include "tools/text.h"
 
 #define SECOND_NS 1000000000ull
+#define SCAN_NS (SECOND_NS / 5)
 #define STORE_ROWS 100		/* newest batches that are shown */
 #define ERROR_ROWS 5000		/* rows read at a time */
 #define EVENTS 256		/* copied at a time */
@@ -26,6 +27,7 @@ struct pen_board *pen_board_open(struct pen_store *store, uint64_t only)
 		return NULL;
 	board->store = store;
 	board->only = only;
+	board->begun_ns = pen_ring_mono_ns();
 	/* Whose store we trust, we trust his ring. */
 	board->store_uid = stat(pen_store_path(store), &st) == 0 ? st.st_uid : PEN_RING_OWNERS_OWN;
 	return board;
@@ -119,6 +121,10 @@ static int take_ring(void *arg, const char *path)
 	}
 	e->open = true;
 	e->life = (enum pen_ring_life)0;
+	/* Of an engine that began after us nothing is missed. */
+	if (board->begun_ns && e->ring.header.created_mono_ns > board->begun_ns &&
+	    e->ring.header.pidns_ino == pen_ring_pidns())
+		pen_ring_rewind(&e->ring);
 	name = name ? name + 1 : path;
 	pen_text_escape(e->name, sizeof e->name, name, strlen(name) - strlen(".ring"), NULL);
 	pen_stages_init(&e->stages);
@@ -305,8 +311,11 @@ void pen_board_look(struct pen_board *board, uint64_t now_ns)
 	board->now_ms = (uint64_t)real.tv_sec * 1000 + (uint64_t)real.tv_nsec / 1000000;
 	if (whole) {
 		look_at_store(board);
-		(void)pen_ring_scan(board->info.store_id, take_ring, board);
 		board->store_ns = now_ns;
+	}
+	if (now_ns >= board->scan_ns + SCAN_NS) {
+		(void)pen_ring_scan(board->info.store_id, take_ring, board);
+		board->scan_ns = now_ns;
 	}
 	board->left_out = 0;
 	for (int i = 0; i < PEN_BOARD_ENGINES; i++) {

@@ -390,7 +390,7 @@ static int follow(struct watch *w, bool json)
 		/* It is over in the store first; what its engine says last is still to come. */
 		if (end && end_ns == 0)
 			end_ns = now;
-		if (end && now < end_ns + LAST_WORDS_NS)
+		if (end && now < end_ns + LAST_WORDS_NS && pen_board_engine_count(w->board))
 			end = NULL;
 		if (json && (first || lost_and_found(w->board) != sum))
 			json_snapshot(w);
@@ -404,7 +404,8 @@ static int follow(struct watch *w, bool json)
 		pen_out_flush(&w->out);
 		if (end)
 			break;
-		say_waiting(w);
+		if (end_ns == 0)
+			say_waiting(w);
 		first = false;
 		rest(w->board);
 	}

@@ -352,7 +352,7 @@ static void draw_title(const struct pen_board *board, unsigned columns)
 		if (board->engines[i].open)
 			io = board->engines[i].ring.header.compat_flags & PEN_RING_COMPAT_URING ? "io_uring, "
 												: "threads, ";
-	pen_text_escape(name, columns < 100 ? 28 : 80, path, strlen(path), NULL);
+	pen_text_escape(name, columns < 100 ? 21 : 60, path, strlen(path), NULL);
 	snprintf(text, sizeof text, "penstock " PEN_VERSION "  %s  %s", name,
 		 pen_text_bytes(used, board->info.used_bytes));
 	if (columns >= 80)
