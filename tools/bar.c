@@ -363,7 +363,7 @@ void pen_bar_json(const struct pen_bar *bar, struct pen_out *out)
 	json_seconds(&jw, "eta_lo", lo);
 	json_seconds(&jw, "eta_hi", hi);
 	pen_jw_text(&jw, "stage", bar->stage);
-	pen_jw_text(&jw, "bottleneck", bar->held);
+	pen_jw_text(&jw, "bottleneck", bar->held ? bar->stage : NULL);
 	pen_jw_text(&jw, "reason", bar->last.reason ? pen_error_name(bar->last.reason) : NULL);
 	pen_jw_object_end(&jw);
 	pen_jw_line(&jw);

@@ -6,7 +6,7 @@
  * before the batch completed; the rate and the ETA come from the last five seconds or so (exponential
  * weights), and a line that does not move is called stalled instead of promising an end.
  *
- *   width   >= 100   papers.ndjson [=====>   ] 61%  1.83M/3.00M items  412k/s  118 MB/s  rejected 12  ETA 0:02  wait:store
+ *   width   >= 100   papers.ndjson [=====>  ] 61%  1.83M/3.00M items  412k/s  118 MB/s  rejected 12  ETA 0:02  wait:cpu
  *            >= 60   without bytes, and without name or bar where they do not fit
  *            <  60   61%  412k/s  ETA 0:02
  *                0   not known: 80

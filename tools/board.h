@@ -3,8 +3,8 @@
  * board - all there is to see of a store: its batches, and the engines that run them
  *
  * Engines are seen through their progress rings, which come and go; a batch through the ring of the engine that runs
- * it, else through the store. Looking at rings is cheap and may be done many times a second; for new rings is looked five
- * times a second, at the store once.
+ * it, else through the store. Looking at rings is cheap and may be done many times a second; new rings are looked for
+ * five times a second, and the store is looked at once.
  *
  *   Threads    one.
  *   Memory     about 300 KiB, fixed: what exceeds the limits is left out and counted.
@@ -77,8 +77,8 @@ struct pen_board {
 	struct pen_board_engine engines[PEN_BOARD_ENGINES];
 	struct pen_board_row rows[PEN_BOARD_ROWS]; /* those that run first, then newest first */
 	unsigned row_count;
-	uint64_t left_out;	 /* gauges without room */
-	uint64_t now_ns, now_ms; /* of the last look */
+	uint64_t left_out;		      /* gauges without room */
+	uint64_t now_ns, now_ms;	      /* of the last look */
 	uint64_t begun_ns, store_ns, scan_ns; /* opened; looked at the store, and for rings */
 	struct pen_board_errors errors;
 

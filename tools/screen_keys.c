@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the keys do. What this version cannot do from outside the process that runs a batch is said, with what can be done
+ * What the keys do. What cannot be done from outside the process that runs a batch is said, with what can be done
  * instead.
  */
 #include "tools/screen.h"

@@ -176,7 +176,8 @@ def every_end_leaves_a_usable_terminal(lab):
             t.p.send_signal(s)
             t.pump(0.1)
         got = t.end(60)
-        assert got == status, (sigs, got)
+        # One that had drained by then ends with the first signal.
+        assert got in (status, 128 + sigs[0] if len(sigs) > 1 else status), (sigs, got)
         assert t.before == t.after, sigs
         screen = t.screen()
         assert screen.usable(), (sigs, t.raw[-300:])
