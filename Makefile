@@ -127,7 +127,7 @@ unit-ring unit-store unit-engine unit-tools: unit-%: $(B)/run-unit-%
 $(B)/run-unit-%: FORCE
 	@$(if $(filter $*,$(rooms_with_tests)),$(MAKE) --no-print-directory $(B)/unit-$* && $(B)/unit-$*,echo "tests/$*: no tests")
 integration: $(BINARY) ## run the tests of the command alone (tests/cli)
-	@set -e; for t in run formats plan trees terminal watch; do /usr/bin/python3 tests/cli/$$t.py $(B)/penstock; done
+	@set -e; for t in run formats plan trees ring terminal watch; do /usr/bin/python3 tests/cli/$$t.py $(B)/penstock; done
 stress: $(STRESS) ## build and run the race programs (MODE=tsan for the race checker; PEN_SECS each)
 	@set -e; for t in $(STRESS); do echo "== $$t"; rc=0; $$t || rc=$$?; \
 	  case $$rc in 0) ;; 77) echo "skipped: $$t";; *) echo "FAIL $$rc $$t"; exit 1;; esac; done

@@ -22,8 +22,8 @@
 #include "store/probe.h"
 
 /*
- * Fills the batch's id, place and standing and takes its lock, or says why not; the events of it are in the minutes. 0, a code about the batch
- * (nothing was changed), or a store's code (-PEN_DISK_FULL and the like; try again).
+ * Fills the batch's id, place and standing and takes its lock, or says why not; the minutes have its events. 0, a
+ * code about the batch (nothing was changed), or a store's code (-PEN_DISK_FULL and the like; try again).
  */
 int pen_admit(struct pen_engine *engine, struct pen_batch *batch, struct pen_minutes *minutes,
 	      struct pen_failure *why);

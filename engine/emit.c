@@ -12,7 +12,17 @@
 enum note { NOTE_PROGRESS = 1, NOTE_ERROR, NOTE_STANDARD, NOTE_DOMAIN, NOTE_COMPLETE };
 
 /* Words of a note; behind the two common ones, each kind has its own. */
-enum { WORD_NOTE, WORD_BATCH, WORD_A, WORD_B, WORD_ITEMS = WORD_A, WORD_BYTES, WORD_TAG, WORD_STAGE, WORD_LIVE };
+enum {
+	WORD_NOTE,
+	WORD_BATCH,
+	WORD_A,
+	WORD_B,
+	WORD_ITEMS = WORD_A,
+	WORD_BYTES,
+	WORD_TAG,
+	WORD_STAGE,
+	WORD_LIVE
+};
 _Static_assert(WORD_LIVE + PEN_LIVE_MAX <= PEN_POST_WORDS, "a note holds every live counter");
 
 /* ---- any thread ---------------------------------------------------------------------------- */
@@ -55,7 +65,7 @@ int pen_emit_error(struct pen_engine *engine, uint64_t batch, uint32_t code)
 
 int pen_emit_standard_error(struct pen_engine *engine, uint64_t batch, int code)
 {
-	uint64_t words[] = { NOTE_STANDARD, batch, (uint64_t)-(int64_t)code };
+	uint64_t words[] = { NOTE_STANDARD, batch, (uint64_t) - (int64_t)code };
 
 	if (code >= 0 || !*pen_error_text(code))
 		return -EINVAL;

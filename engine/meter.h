@@ -68,7 +68,8 @@ static inline void pen_meter_leave(struct pen_meter *meter, uint64_t now)
 }
 
 /* A sum with what the stall in progress adds to it. */
-static inline uint64_t pen_meter_stall(const _Atomic uint64_t *sum, const _Atomic uint64_t *since, uint64_t now)
+static inline uint64_t pen_meter_stall(const _Atomic uint64_t *sum, const _Atomic uint64_t *since,
+				       uint64_t now)
 {
 	uint64_t began = pen_meter_read(since);
 

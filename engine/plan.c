@@ -64,8 +64,8 @@ static char *owner_name(const char *given)
 static int copy_live(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
 {
 	if (run->live_count > PEN_LIVE_MAX)
-		return pen_fail(why, -PEN_USAGE, 0, "%zu live counters; a batch has up to %u", run->live_count,
-				PEN_LIVE_MAX);
+		return pen_fail(why, -PEN_USAGE, 0, "%zu live counters; a batch has up to %u",
+				run->live_count, PEN_LIVE_MAX);
 	for (size_t i = 0; i < run->live_count; i++)
 		(void)snprintf(plan->live[i], sizeof plan->live[i], "%s", run->live[i]);
 	return 0;

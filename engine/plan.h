@@ -52,9 +52,9 @@ struct pen_plan {
 	bool items;		      /* the one source is a list of items */
 	char terminator;	      /* of lines */
 	enum pen_on_success on_success;
-	char *move_to; /* absolute; "" */
+	char *move_to;		     /* absolute; "" */
 	char live[PEN_LIVE_MAX][24]; /* names of the program's counters */
-	char **wanted; /* sources as given, before they are looked at */
+	char **wanted;		     /* sources as given, before they are looked at */
 	size_t wanted_count;
 
 	bool has_identity;

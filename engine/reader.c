@@ -394,7 +394,8 @@ static bool count_live(struct pen_engine *engine)
 }
 
 /* Parks until there is something to do. A wait for a tag is a stall; one for the disk is work. */
-static uint32_t wait_io(struct pen_engine *engine, struct pen_io_req **done, uint64_t timeout_ns, uint64_t *woke_ns)
+static uint32_t wait_io(struct pen_engine *engine, struct pen_io_req **done, uint64_t timeout_ns,
+			uint64_t *woke_ns)
 {
 	struct pen_meter *meter = &engine->reader_meter;
 	bool alone = count_live(engine);

@@ -2,8 +2,8 @@
 /*
  * tell - rings: where they lie, who they belong to, and what is in them that is about no single batch
  *
- * The engine's number (store/lock.h) makes the names of its files its own: whatever lies under them is left over from an
- * engine that died, and is removed at the start. The count of those who had the number is the ring's epoch.
+ * The engine's number (store/lock.h) makes the names of its files its own: whatever lies under them is left over
+ * from an engine that died, and is removed at the start. The count of those who had the number is the ring's epoch.
  */
 #include "engine/tell_private.h"
 
@@ -23,11 +23,21 @@
 #define TURN_NS (250 * PEN_NS_PER_MS) /* the committer sleeps no longer: half of a heartbeat */
 #define COUNT_NS (50 * PEN_NS_PER_MS)
 #define COLLECT_NS (5 * PEN_NS_PER_MS)
+#define PLACES 8
 #define ID_BUSY 0x20 /* ns at work */
-#define ID_LOCK 0x21
 
 /* Words of a thread's block, in the order of the descriptors. */
-enum { WORD_ITEMS, WORD_BYTES, WORD_CHUNKS, WORD_BUSY, WORD_SOME, WORD_FULL, WORD_QUEUED, WORD_CAPACITY, WORD_COUNT };
+enum {
+	WORD_ITEMS,
+	WORD_BYTES,
+	WORD_CHUNKS,
+	WORD_BUSY,
+	WORD_SOME,
+	WORD_FULL,
+	WORD_QUEUED,
+	WORD_CAPACITY,
+	WORD_COUNT
+};
 
 /* ---- files --------------------------------------------------------------------------------- */
 
@@ -74,10 +84,10 @@ static uint32_t uid_of(const char *owner)
 	return geteuid();
 }
 
-static int open_ring(struct pen_tell *tell, struct pen_tell_ring *ring, const char *owner)
+static int open_ring(struct pen_tell *tell, struct pen_tell_ring *ring, const char *owner,
+		     struct pen_failure *why)
 {
 	char safe[65], name[96];
-	struct pen_failure why = { 0 };
 	struct pen_cast_options opt = {
 		.dir = tell->dir,
 		.name = name,
@@ -93,17 +103,16 @@ static int open_ring(struct pen_tell *tell, struct pen_tell_ring *ring, const ch
 		.uring = tell->engine->uring,
 		.clock = tell->engine->clock,
 	};
-	struct pen_ring_event begin = {
-		.type = PEN_RING_EV_WRITER_STATE, .gauge_idx = PEN_RING_NONE, .a = PEN_RING_RUNNING
-	};
+	struct pen_ring_event begin = { .type = PEN_RING_EV_WRITER_STATE,
+					.gauge_idx = PEN_RING_NONE,
+					.a = PEN_RING_RUNNING };
 	int rc;
 
 	pen_cast_owner(owner, safe);
 	snprintf(name, sizeof name, "%s.%u.ring", safe, tell->slot);
-	rc = pen_cast_open(&ring->cast, &opt, &why);
+	rc = pen_cast_open(&ring->cast, &opt, why);
 	if (rc) {
 		ring->cast = NULL;
-		say_none(tell, owner, &why);
 		return rc;
 	}
 	snprintf(ring->owner, sizeof ring->owner, "%s", owner);
@@ -115,6 +124,7 @@ static int open_ring(struct pen_tell *tell, struct pen_tell_ring *ring, const ch
 struct pen_tell_ring *pen_tell_ring_of(struct pen_tell *tell, const char *owner)
 {
 	struct pen_tell_ring *free_one = NULL;
+	struct pen_failure why = { 0 };
 
 	if (tell->dir < 0 || tell->failed)
 		return NULL;
@@ -124,14 +134,18 @@ struct pen_tell_ring *pen_tell_ring_of(struct pen_tell *tell, const char *owner)
 		if (r->cast && !strncmp(r->owner, owner, sizeof r->owner - 1))
 			return r;
 		/* The first is this user's own and stays. Of the others, the one that rests longest gives way. */
-		if (i && !r->batches && (!free_one || (free_one->cast && (!r->cast || r->used_ns < free_one->used_ns))))
+		if (i && !r->batches &&
+		    (!free_one || (free_one->cast && (!r->cast || r->used_ns < free_one->used_ns))))
 			free_one = r;
 	}
 	if (!free_one)
 		return NULL;
 	pen_cast_close(free_one->cast, PEN_RING_CLOSED, 0, false);
 	*free_one = (struct pen_tell_ring){ .cast = NULL };
-	return open_ring(tell, free_one, owner) ? NULL : free_one;
+	if (!open_ring(tell, free_one, owner, &why))
+		return free_one;
+	say_none(tell, owner, &why);
+	return NULL;
 }
 
 /* ---- counters ------------------------------------------------------------------------------ */
@@ -166,11 +180,12 @@ static void describe(struct pen_tell *tell, uint32_t stage, uint32_t thread, uin
 static int describe_all(struct pen_tell *tell)
 {
 	static const char *const names[3][WORD_COUNT] = {
-		{ "read.items", "read.bytes", "read.chunks", "read.busy_ns", "read.some_us", "read.full_us", NULL, NULL },
+		{ "read.items", "read.bytes", "read.chunks", "read.busy_ns", "read.some_us", "read.full_us",
+		  NULL, NULL },
 		{ "process.items", "process.bytes", "process.chunks", "process.busy_ns", "process.some_us",
 		  "process.full_us", "process.queued", "process.capacity" },
-		{ "commit.items", "commit.bytes", "commit.chunks", "commit.busy_ns", "commit.some_us", "commit.full_us",
-		  "commit.queued", "commit.capacity" },
+		{ "commit.items", "commit.bytes", "commit.chunks", "commit.busy_ns", "commit.some_us",
+		  "commit.full_us", "commit.queued", "commit.capacity" },
 	};
 	uint32_t processors = tell->engine->processor_count, committer = processors + 1;
 
@@ -281,9 +296,12 @@ void pen_tell_hot(struct pen_tell *tell, struct pen_tell_ring *ring)
 		.last_batch_id = ring->last_batch,
 		.commit_lsn = tell->commit_lsn,
 		.durable_lsn = tell->durable_lsn,
-		.inflight_chunks = between(pen_meter_read(&e->reader_meter.chunks), pen_meter_read(&e->commit_meter.chunks)),
-		.inflight_bytes = between(pen_meter_read(&e->reader_meter.bytes), pen_meter_read(&e->commit_meter.bytes)),
-		.queued_batches = atomic_load_explicit(&e->queued, memory_order_relaxed), /* a number to be shown */
+		.inflight_chunks = between(pen_meter_read(&e->reader_meter.chunks),
+					   pen_meter_read(&e->commit_meter.chunks)),
+		.inflight_bytes = between(pen_meter_read(&e->reader_meter.bytes),
+					  pen_meter_read(&e->commit_meter.bytes)),
+		.queued_batches =
+			atomic_load_explicit(&e->queued, memory_order_relaxed), /* a number to be shown */
 	};
 
 	pen_cast_hot(ring->cast, &hot);
@@ -300,7 +318,8 @@ void pen_tell_everyone(struct pen_tell *tell, uint16_t type, uint64_t a, uint32_
 
 static void notice_drain(struct pen_tell *tell)
 {
-	if (tell->draining || !atomic_load_explicit(&tell->engine->drain, memory_order_relaxed)) /* rises once */
+	if (tell->draining ||
+	    !atomic_load_explicit(&tell->engine->drain, memory_order_relaxed)) /* rises once */
 		return;
 	tell->draining = true;
 	for (uint32_t i = 0; i < PEN_TELL_RINGS; i++)
@@ -363,29 +382,53 @@ uint64_t pen_tell_rest(struct pen_tell *tell)
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
+/* As a plan names its owner when none is given. */
+static void own_name(char *ret, size_t cap)
+{
+	struct passwd pw, *found = NULL;
+	char buf[2048];
+
+	if (!getpwuid_r(geteuid(), &pw, buf, sizeof buf, &found) && found)
+		(void)snprintf(ret, cap, "%s", pw.pw_name);
+	else
+		(void)snprintf(ret, cap, "%u", (unsigned)geteuid());
+}
+
+/* Finds the directory and opens the first ring. An engine that ends may remove the directory as we come: then again. */
 static void place(struct pen_tell *tell)
 {
 	struct pen_failure why = { 0 };
-	char path[4096];
+	char owner[256];
 	int rc = pen_lock_engine(tell->engine->store, &tell->slot, &tell->epoch, &tell->slot_fd);
 
-	if (rc)
+	if (rc) {
 		pen_fail(&why, rc, -rc, "no engine number is to be had");
-	else
-		tell->dir = pen_cast_place(pen_store_id(tell->engine->store), path, sizeof path, &why);
-	if (tell->dir < 0) {
 		say_none(tell, "", &why);
 		return;
 	}
-	sweep(tell);
+	own_name(owner, sizeof owner);
+	for (int try = 0; try < PLACES; try++) {
+		why = (struct pen_failure){ 0 };
+		tell->dir = pen_cast_place(pen_store_id(tell->engine->store), tell->path, sizeof tell->path,
+					   &why);
+		if (tell->dir < 0)
+			continue;
+		sweep(tell);
+		rc = open_ring(tell, &tell->rings[0], owner, &why);
+		if (!rc)
+			return;
+		close(tell->dir);
+		tell->dir = -1;
+		if (rc != -ENOENT)
+			break;
+	}
+	say_none(tell, "", &why);
 }
 
 struct pen_tell *pen_tell_open(struct pen_engine *engine)
 {
 	size_t bytes = pen_round_up(sizeof(struct pen_tell), PEN_LINE_PAIR);
 	struct pen_tell *tell = engine->rehearse ? NULL : aligned_alloc(PEN_LINE_PAIR, bytes);
-	struct passwd pw, *found = NULL;
-	char buf[2048], name[32];
 
 	if (!tell)
 		return NULL;
@@ -395,14 +438,6 @@ struct pen_tell *pen_tell_open(struct pen_engine *engine)
 	pen_post_init(&tell->post);
 	if (!describe_all(tell))
 		place(tell);
-	if (tell->dir < 0)
-		return tell;
-	/* As a plan names its owner when none is given. */
-	snprintf(name, sizeof name, "%u", (unsigned)geteuid());
-	if (!getpwuid_r(geteuid(), &pw, buf, sizeof buf, &found) && found)
-		(void)open_ring(tell, &tell->rings[0], pw.pw_name);
-	else
-		(void)open_ring(tell, &tell->rings[0], name);
 	return tell;
 }
 
@@ -434,8 +469,10 @@ void pen_tell_close(struct pen_tell *tell)
 		return;
 	for (uint32_t i = 0; i < PEN_TELL_RINGS; i++)
 		pen_cast_close(tell->rings[i].cast, PEN_RING_CLOSED, 0, false);
-	if (tell->dir >= 0)
+	if (tell->dir >= 0) {
 		close(tell->dir);
+		(void)rmdir(tell->path); /* if it is empty */
+	}
 	pen_lock_engine_release(tell->slot_fd);
 	free(tell->counters);
 	free(tell);

@@ -60,7 +60,7 @@ void pen_tell_publish(struct pen_tell *tell, struct pen_told *told, struct pen_r
 	struct pen_ring_gauge *g = &told->gauge;
 
 	g->rate_milli = rests(g->state) ? 0 : pen_pace_rate_milli(&told->pace);
-	g->eta_ms = rests(g->state)	       ? 0
+	g->eta_ms = rests(g->state) ? 0
 		    : g->state != PEN_RUNNING || told->stalled_ns
 			    ? PEN_RING_UNKNOWN
 			    : pen_pace_left_ms(&told->pace, g->items_total, g->bytes_total);
@@ -110,7 +110,8 @@ static void say_durable(struct saying *s, const struct pen_event *event)
 	e->batch_id = event->batch;
 	e->c = event->seq;
 	e->code = (uint32_t)-event->code;
-	if (event->batch != g->batch_id || event->type == PEN_EVENT_QUEUED || event->type == PEN_EVENT_STARTED)
+	if (event->batch != g->batch_id || event->type == PEN_EVENT_QUEUED ||
+	    event->type == PEN_EVENT_STARTED)
 		return;
 	e->a = g->bytes_done;
 	e->b = g->committed;
@@ -141,9 +142,11 @@ static void say_progress(struct pen_tell *tell, struct saying *s, bool durable)
 }
 
 /* A program is done with so many items, once all of them count. */
-static void say_done(struct saying *s, uint64_t items)
+static void say_done(struct saying *s)
 {
 	struct pen_told *told = s->told;
+	const struct pen_ring_gauge *g = &told->gauge;
+	uint64_t items = g->committed + g->rejected + g->failed + g->skipped;
 
 	if (!told->done_wanted || (items < told->done && told->gauge.state != PEN_COMPLETED))
 		return;
@@ -151,15 +154,14 @@ static void say_done(struct saying *s, uint64_t items)
 	say(s, PEN_RING_EV_DONE, told->done, 0);
 }
 
-static void say_all(struct pen_tell *tell, const struct pen_batch *batch, struct saying *s,
-		    const struct pen_minutes *minutes)
+static void say_all(struct pen_tell *tell, struct saying *s, const struct pen_minutes *minutes)
 {
 	bool durable = false, last = rests(s->told->gauge.state);
 
 	for (uint32_t i = 0; i < minutes->count; i++)
 		durable |= minutes->events[i].type == PEN_EVENT_PROGRESS;
 	say_progress(tell, s, durable || last);
-	say_done(s, batch->standing.fixed.counted.items);
+	say_done(s);
 	for (uint32_t i = 0; i < minutes->count; i++)
 		say_durable(s, &minutes->events[i]);
 	if ((durable || last) && tell->durable_lsn == tell->commit_lsn)
@@ -269,7 +271,7 @@ void pen_tell_group(struct pen_tell *tell, struct pen_batch *batch, const struct
 		e->stage = PEN_RING_COMMIT;
 		told->stalled_ns = 0;
 	}
-	say_all(tell, batch, &s, minutes);
+	say_all(tell, &s, minutes);
 	pen_tell_publish(tell, told, s.events, s.count);
 }
 
@@ -286,7 +288,7 @@ void pen_tell_synced(struct pen_tell *tell, struct pen_batch *const *batches)
 			continue;
 		fill(tell, batches[i], told);
 		say_progress(tell, &s, false);
-		say_done(&s, batches[i]->standing.fixed.counted.items);
+		say_done(&s);
 		say(&s, PEN_RING_EV_CHECKPOINT, tell->durable_lsn, 0);
 		pen_tell_publish(tell, told, s.events, s.count);
 	}
@@ -354,6 +356,7 @@ void pen_tell_refresh(struct pen_tell *tell, uint64_t now)
 			continue;
 		if (told->owed && now - told->told_ns >= PROGRESS_NS)
 			say_progress(tell, &s, false);
+		say_done(&s);
 		if (!s.count && now - told->shown_ns < PEN_TELL_SHOW_NS)
 			continue;
 		pen_pace_add(&told->pace, now, told->pace.last.items, told->pace.last.bytes);

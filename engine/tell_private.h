@@ -24,11 +24,11 @@ struct pen_tell_ring {
 struct pen_told {
 	struct pen_tell_ring *ring; /* NULL: it is not shown */
 	uint32_t slot;
-	bool owed;	       /* progress was held back */
-	bool done_wanted;      /* a program says it is done with `done` items, and not all count yet */
-	uint64_t told_ns;      /* of the last PROGRESS */
-	uint64_t shown_ns;     /* of the last gauge */
-	uint64_t stalled_ns;   /* since when it rests; 0: it does not */
+	bool owed;	     /* progress was held back */
+	bool done_wanted;    /* a program says it is done with `done` items, and not all count yet */
+	uint64_t told_ns;    /* of the last PROGRESS */
+	uint64_t shown_ns;   /* of the last gauge */
+	uint64_t stalled_ns; /* since when it rests; 0: it does not */
 	uint64_t done;
 	uint64_t skipped, duplicates; /* told as events */
 	struct pen_ring_gauge gauge;
@@ -38,6 +38,7 @@ struct pen_told {
 struct pen_tell {
 	struct pen_engine *engine;
 	int dir; /* RUNDIR/STORE, -1: none */
+	char path[4096];
 	int slot_fd;
 	uint32_t slot;
 	uint64_t epoch;
@@ -73,7 +74,8 @@ uint32_t pen_tell_bottleneck(const struct pen_tell *tell);
 /* Shows batches whose numbers are old, and progress that was held back and may be told now. */
 void pen_tell_refresh(struct pen_tell *tell, uint64_t now);
 /* Publishes the gauge, then the events. */
-void pen_tell_publish(struct pen_tell *tell, struct pen_told *told, struct pen_ring_event *events, uint32_t n);
+void pen_tell_publish(struct pen_tell *tell, struct pen_told *told, struct pen_ring_event *events,
+		      uint32_t n);
 void pen_tell_leave_all(struct pen_tell *tell, int code);
 struct pen_told *pen_tell_find(struct pen_tell *tell, uint64_t batch);
 

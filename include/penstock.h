@@ -456,13 +456,13 @@ struct pen_progress {
 int pen_engine_progress(struct pen_engine *engine, uint64_t batch, struct pen_progress *ret);
 
 /*
- * What a program says about a batch that runs in this engine, to those who watch it (penstock_progress.h): any thread, at
- * any time; bounded, never waits. 0, also when nobody can watch or the batch has ended; -EINVAL; -EAGAIN when 256 notes
- * wait already: this one is counted and not shown, and the next one says as much.
+ * What a program says about a batch that runs in this engine, to those who watch it (penstock_progress.h): any
+ * thread, at any time; bounded, never waits. 0, also when nobody can watch or the batch has ended; -EINVAL;
+ * -EAGAIN when 256 notes wait already: this one is counted and not shown, and the next one says as much.
  *
- * Progress: shown as it is when it is looked at, told as an event at most 20 times a second. How much is done is what is
- * committed; a program adds of how much (percentage and "item i of n" follow from that), where it stands, and counters
- * of its own, named in pen_run.live.
+ * Progress: shown as it is when it is looked at, told as an event at most 20 times a second. How much is done is
+ * what is committed; a program adds of how much (percentage and "item i of n" follow from that), where it
+ * stands, and counters of its own, named in pen_run.live.
  */
 struct pen_emit {
 	size_t size;		     /* sizeof(struct pen_emit) */

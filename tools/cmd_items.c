@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "include/penstock.h"
@@ -185,7 +186,7 @@ static void wait_more(struct listing *l, uint64_t store_id)
 	if (!l->rings)
 		l->rings = pen_live_ring(store_id, &l->ring);
 	if (!l->rings) {
-		(void)usleep(FOLLOW_MS * 1000);
+		(void)nanosleep(&(struct timespec){ .tv_nsec = FOLLOW_MS * 1000000l }, NULL);
 		return;
 	}
 	/* Only that something happened counts: the store says what. */

@@ -64,7 +64,8 @@ static void put_counters(struct pen_jw *jw, const struct pen_counters *n)
 }
 
 /* Asks the ring of a batch that runs; NULL: it does not, or has none. */
-static const struct pen_live *ask_ring(struct pen_store *store, struct pen_batch_info *b, struct pen_live *live)
+static const struct pen_live *ask_ring(struct pen_store *store, struct pen_batch_info *b,
+				       struct pen_live *live)
 {
 	struct pen_store_info s;
 

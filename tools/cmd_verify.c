@@ -47,7 +47,9 @@ static void finding(void *arg, int invariant, const char *text)
 static void note_stale(void *arg, const char *path, uint32_t pid)
 {
 	(void)arg;
-	pen_say_note("the progress ring '%s' was left behind by process %u, which is gone; a next run removes it", path, pid);
+	pen_say_note(
+		"the progress ring '%s' was left behind by process %u, which is gone; a next run removes it",
+		path, pid);
 }
 
 static void note_rings(const char *home)

@@ -54,7 +54,8 @@ static int look(void *arg, const char *path)
 	if (pen_ring_open(&ring, path, PEN_RING_OWNERS_OWN))
 		return 0;
 	for (uint32_t slot = 0; pen_ring_next(&ring, &slot, &gauge) > 0; slot++) {
-		if (gauge.batch_id != s->batch || (s->found && ring.header.created_mono_ns < s->ret->created_ns))
+		if (gauge.batch_id != s->batch ||
+		    (s->found && ring.header.created_mono_ns < s->ret->created_ns))
 			continue;
 		s->found = true;
 		s->ret->created_ns = ring.header.created_mono_ns;
@@ -102,12 +103,13 @@ void pen_live_merge(const struct pen_live *live, struct pen_batch_info *info)
 
 void pen_live_put(struct pen_jw *jw, const struct pen_live *live)
 {
-	const struct pen_ring_gauge *g = &live->gauge;
+	const struct pen_ring_gauge *g;
 
 	if (!live) {
 		pen_jw_null(jw, "ring");
 		return;
 	}
+	g = &live->gauge;
 	pen_jw_object(jw, "ring");
 	pen_jw_data(jw, "path", live->path, strlen(live->path));
 	pen_jw_text(jw, "writer", pen_live_life(live->life));
@@ -142,7 +144,8 @@ void pen_live_show(struct pen_out *out, const struct pen_live *live)
 		pen_out_format(out, ", %s left", pen_text_clock(left, (g->eta_ms + MORE_MS) / 1000));
 	pen_out_format(out, ", held up by: %s\n", live->bottleneck);
 	if (g->err)
-		pen_out_format(out, "rests on    %s: %s\n", pen_error_name(-(int)g->err), pen_error_text(-(int)g->err));
+		pen_out_format(out, "rests on    %s: %s\n", pen_error_name(-(int)g->err),
+			       pen_error_text(-(int)g->err));
 	for (unsigned i = 0; i < PEN_RING_LIVE; i++) {
 		if (!live->names.live[i][0])
 			continue;

@@ -163,3 +163,34 @@ Test(journal, every_type_has_a_name)
 	}
 	cr_expect_str_eq(pen_event_name(PEN_EVENT_CHECKPOINT), "checkpoint");
 }
+
+Test(journal, minutes_hold_what_a_transaction_added_and_count_what_they_cannot_hold)
+{
+	struct pen_minutes minutes = { .count = 5, .lost = 5 };
+	struct pen_store_info before, after;
+	struct pen_txn *txn;
+
+	cr_assert_eq(pen_store_info(shop.store, &before), 0);
+	cr_assert_eq(pen_txn_begin(shop.store, PEN_DURABLE_COMMIT, &txn, NULL, NULL), 0);
+	cr_assert_eq(pen_journal_add(txn, 1, PEN_EVENT_QUEUED, 0, 0, 0), 0);
+	pen_journal_minute(txn, &minutes);
+	cr_expect_eq(minutes.count, 0, "from now on");
+	cr_expect_eq(minutes.lost, 0);
+	for (unsigned i = 0; i < PEN_MINUTES + 3; i++)
+		cr_assert_eq(pen_journal_add(txn, 1 + i, PEN_EVENT_PROGRESS, -(int)i, 10 + i, 20 + i), 0);
+	cr_assert_eq(pen_txn_commit(txn, NULL), 0);
+	cr_assert_eq(pen_store_info(shop.store, &after), 0);
+	cr_expect_eq(minutes.count, PEN_MINUTES);
+	cr_expect_eq(minutes.lost, 3);
+	cr_expect_eq(minutes.txn, after.last_txn);
+	for (unsigned i = 0; i < PEN_MINUTES; i++) {
+		const struct pen_event *e = &minutes.events[i];
+
+		cr_expect_eq(e->seq, before.last_event + 2 + i);
+		cr_expect(e->batch == 1 + i && e->type == PEN_EVENT_PROGRESS && e->code == -(int)i &&
+			  e->a == 10 + i && e->b == 20 + i && e->time_ms);
+	}
+	/* Another transaction has its own, or none. */
+	add(2, true);
+	cr_expect_eq(minutes.count, PEN_MINUTES);
+}

@@ -102,3 +102,82 @@ Test(lock, contended_by_processes_lets_one_in_at_a_time)
 	(void)close(counter);
 	pen_store_close(store);
 }
+
+/* ---- engines ------------------------------------------------------------------------------- */
+
+Test(lock, engines_have_the_lowest_free_number_and_each_start_its_count)
+{
+	struct pen_store *store = scratch_store("s");
+	uint32_t slot[3];
+	uint64_t count[3];
+	int fd[3];
+
+	cr_expect_not(pen_lock_engine_held(store, 0));
+	for (uint32_t i = 0; i < 3; i++) {
+		cr_assert_eq(pen_lock_engine(store, &slot[i], &count[i], &fd[i]), 0);
+		cr_expect_eq(slot[i], i);
+		cr_expect_eq(count[i], 1);
+	}
+	cr_expect(pen_lock_engine_held(store, 1));
+	pen_lock_engine_release(fd[1]);
+	cr_expect_not(pen_lock_engine_held(store, 1));
+	cr_assert_eq(pen_lock_engine(store, &slot[1], &count[1], &fd[1]), 0);
+	cr_expect_eq(slot[1], 1, "the gap");
+	cr_expect_eq(count[1], 2, "its second holder");
+	for (uint32_t i = 0; i < 3; i++)
+		pen_lock_engine_release(fd[i]);
+	pen_store_close(store);
+}
+
+Test(lock, engines_have_a_limit)
+{
+	struct pen_store *store = scratch_store("s");
+	int fds[PEN_ENGINES_MAX], fd = -7;
+	uint64_t count;
+	uint32_t slot;
+
+	for (uint32_t i = 0; i < PEN_ENGINES_MAX; i++)
+		cr_assert_eq(pen_lock_engine(store, &slot, &count, &fds[i]), 0);
+	cr_expect_eq(pen_lock_engine(store, &slot, &count, &fd), -EBUSY);
+	cr_expect_eq(fd, -7, "untouched");
+	for (uint32_t i = 0; i < PEN_ENGINES_MAX; i++)
+		pen_lock_engine_release(fds[i]);
+	pen_store_close(store);
+}
+
+Test(lock, an_engine_that_dies_leaves_its_number_free_and_its_count)
+{
+	struct pen_store *store = scratch_store("s");
+	uint64_t count;
+	uint32_t slot;
+	int ready[2], fd;
+	char byte;
+	pid_t pid;
+
+	cr_assert_eq(pipe(ready), 0);
+	pid = fork();
+	if (!pid) {
+		if (pen_lock_engine(store, &slot, &count, &fd) || write(ready[1], "x", 1) != 1)
+			_exit(1);
+		for (;;)
+			(void)pause();
+	}
+	cr_assert_eq(read(ready[0], &byte, 1), 1);
+	cr_assert_eq(pen_lock_engine(store, &slot, &count, &fd), 0);
+	cr_expect_eq(slot, 1, "the control: it lives");
+	pen_lock_engine_release(fd);
+	cr_assert_eq(kill(pid, SIGKILL), 0);
+	cr_assert_eq(scratch_wait(pid), 128 + SIGKILL);
+	cr_assert_eq(pen_lock_engine(store, &slot, &count, &fd), 0);
+	cr_expect_eq(slot, 0);
+	cr_expect_eq(count, 2);
+	pen_lock_engine_release(fd);
+	/* Whatever the file holds, it counts on from some number. */
+	fd = open(scratch_path("s/run/engine.00"), O_WRONLY | O_TRUNC);
+	cr_assert_eq(write(fd, "nonsense", 8), 8);
+	close(fd);
+	cr_assert_eq(pen_lock_engine(store, &slot, &count, &fd), 0);
+	cr_expect_eq(count, 1);
+	pen_lock_engine_release(fd);
+	pen_store_close(store);
+}

@@ -15,7 +15,7 @@ out=$(mktemp -d "${TMPDIR:-/tmp}/pen-controls.XXXXXX") || exit 1
 trap 'rm -rf "$out"' EXIT INT TERM
 
 flags='-std=c17 -D_GNU_SOURCE -I. -g -O1 -DPEN_DEBUG -pthread'
-sources='ring/lane.c ring/fanin.c ring/gauge.c ring/assert.c'
+sources='ring/lane.c ring/fanin.c ring/gauge.c ring/post.c ring/assert.c'
 bad=0
 
 if ! echo 'int main(void){return 0;}' | $CC -fsanitize=thread -xc - -o "$out/probe" 2>"$out/log" || ! "$out/probe"; then
@@ -77,6 +77,9 @@ park PARK_WAKE check
 decode - pass
 decode LANE_PUBLISH race
 decode BELT_RING check
+post - pass
+post POST_LEFT race
+post POST_FREE race
 gauge - pass
 gauge GAUGE_FLIP check
 gauge GAUGE_RECHECK check

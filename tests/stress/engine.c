@@ -4,7 +4,8 @@
  *
  * Each round makes a store and starts two engines on it, each driven by a thread that runs batches from files,
  * trees and FIFOs and puts records of its own; pauses, resumes and cancels whatever runs; and stops at a random moment,
- * drained or not, reaped or not. A third thread asks everything that any thread may ask. Then:
+ * drained or not, reaped or not. A third thread asks, and says, everything that any
+ * thread may. Then:
  *   - the store verifies
  *   - a put that was said to be committed lies there
  *   - a batch that was said to be complete has all its records and no others
@@ -321,6 +322,30 @@ static void *drive(void *arg)
 	return NULL;
 }
 
+/* Says what a program may say of a batch, also of one that ends in the same moment. */
+static void emit(struct stress_random *random, struct pen_engine *engine, uint64_t batch)
+{
+	struct pen_emit emit = { .size = sizeof emit,
+				 .items_total = 7,
+				 .live = { stress_below(random, 1000) } };
+	int rc = 0;
+
+	switch (stress_below(random, 4)) {
+	case 0:
+		rc = pen_emit_progress(engine, batch, &emit);
+		break;
+	case 1:
+		rc = pen_emit_domain_error(engine, batch, 1, 2);
+		break;
+	case 2:
+		rc = pen_emit_complete(engine, batch, stress_below(random, 100));
+		break;
+	default:
+		rc = pen_emit_standard_error(engine, batch, -PEN_JSON_BAD);
+	}
+	STRESS_CHECK(!rc || rc == -EAGAIN, "emit: %d", rc);
+}
+
 /* Asks what any thread may ask while the others work. */
 static void *ask(void *arg)
 {
@@ -343,6 +368,7 @@ static void *ask(void *arg)
 				     "torn numbers");
 			(void)pen_engine_progress(engine, p.batch, &p);
 			(void)pen_engine_failure(engine, p.batch, &why);
+			emit(&random, engine, p.batch);
 		}
 		rc = pen_store_info(store, &facts);
 		STRESS_CHECK(!rc, "info: %d", rc);
