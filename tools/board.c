@@ -143,7 +143,8 @@ static void look_at_engine(struct pen_board *board, struct pen_board_engine *e, 
 		e->rate_at = e->events;
 		e->rate_ns = now_ns;
 	}
-	if (!life)
+	/* That it ended can be seen without a system call, and its name is soon another's. */
+	if (!life && e->hot.state < PEN_RING_CLOSED)
 		return;
 	set_life(board, e, pen_ring_life(&e->ring), now_ns);
 	if (e->life == PEN_RING_REPLACED || e->life == PEN_RING_ENDED || !worth_showing(e, now_ns)) {
