@@ -151,6 +151,10 @@ static void look_at_engine(struct pen_board *board, struct pen_board_engine *e, 
 		drain(board, e); /* what it said last */
 		pen_ring_close(&e->ring);
 		e->open = false;
+		for (unsigned i = 0; i < board->row_count; i++)
+			if (board->rows[i].engine == (int)(e - board->engines))
+				board->rows[i].engine = -1;
+		board->store_ns = 0; /* which has the rest */
 	}
 }
 
