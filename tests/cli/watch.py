@@ -128,6 +128,7 @@ def status_of_the_batch(lab):
         rows = rows_of(lab.watch("@last", "--json"), status)  # it is over: ends at once
         assert rows[-1]["event"] == "end" and rows[-1]["state"] == state and rows[-1]["exit"] == status, rows
     lab.run("watch", "ffff", rc=5)
+    assert b"live view" in lab.run("watch", "--help").stdout
     lab.run("watch", store=lab.path("none"), rc=3)
     p = lab.slow(60000)
     w = lab.watch("@running", "--json")
@@ -155,6 +156,27 @@ def runs_come_and_go(lab):
     for kind in ("queued", "started", "completed"):
         assert len([r for r in rows if r["event"] == kind]) == 2, (kind, [r["event"] for r in rows])
     assert w.returncode == 130 and err.count(b"no engine runs on this store") == 3, err
+
+
+@check
+def several_engines_and_one_that_sleeps(lab):
+    a = lab.slow(60000, "--owner", "alice", into="a", name="a")
+    b = lab.slow(60000, "--owner", "bob", into="b", name="b", store=lab.store)
+    w = lab.watch("--json")
+    time.sleep(1)
+    a.send_signal(signal.SIGSTOP)
+    time.sleep(2.5)
+    a.send_signal(signal.SIGCONT)
+    time.sleep(1.5)
+    w.send_signal(signal.SIGINT)
+    rows = [json.loads(x) for x in w.communicate(timeout=20)[0].splitlines()]
+    lives = [r["life"] for r in rows if r["event"] == "engine" and r["engine"].startswith("alice.")]
+    assert lives == ["alive", "stalled", "alive"], lives
+    owners = {r["engine"].split(".")[0]: r["owner"] for r in rows if r["event"] == "batch"}
+    assert owners == {"alice": "alice", "bob": "bob"}, owners
+    for p in (a, b):
+        mine = [r for r in rows if r["event"] == "engine" and r["pid"] == p.pid]
+        assert mine and len({r["engine"].rsplit(".", 1)[1] for r in mine}) == 1, mine
 
 
 @check
