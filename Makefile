@@ -61,6 +61,8 @@ C_FLAGS  = -std=c17 $(BASE) $(WARN_C) $(OPT_$(MODE)) $(SAN_$(MODE)) $(CFLAGS) $(
 CC_FLAGS = -std=c++17 $(BASE) $(WARN_ALL) $(OPT_$(MODE)) $(SAN_$(MODE)) $(SIMDJSON_CFLAGS) $(CXXFLAGS) $(MORE)
 LD_FLAGS = $(SAN_$(MODE)) $(RELRO) -Wl,--as-needed -pthread $(LDFLAGS)
 LIBS     = -lck -luring -llmdb -lxxhash -lisal -lzstd -larchive $(SIMDJSON_LIBS) -lstdc++ -ldl
+# The full screen of `watch`; the command's alone.
+SCREEN   = -lncursesw -ltinfo
 # The allocator belongs to programs: a library that brings it cannot be loaded by a running process.
 JEMALLOC_release := -Wl,--no-as-needed -ljemalloc -Wl,--as-needed
 
@@ -132,7 +134,7 @@ $(B)/run-unit-%: FORCE
 readers: $(READERS) $(BINARY) ## test the readers of the progress ring: C, Python, and Node where there is one
 	@/usr/bin/python3 tests/readers/run.py $(B)
 integration: $(BINARY) ## run the tests of the command alone (tests/cli)
-	@set -e; for t in run formats plan trees ring; do /usr/bin/python3 tests/cli/$$t.py $(B)/penstock; done
+	@set -e; for t in run formats plan trees ring terminal watch; do /usr/bin/python3 tests/cli/$$t.py $(B)/penstock; done
 stress: $(STRESS) ## build and run the race programs (MODE=tsan for the race checker; PEN_SECS each)
 	@set -e; for t in $(STRESS); do echo "== $$t"; rc=0; $$t || rc=$$?; \
 	  case $$rc in 0) ;; 77) echo "skipped: $$t";; *) echo "FAIL $$rc $$t"; exit 1;; esac; done
@@ -250,7 +252,7 @@ $(B)/libpenstock.so: $(B)/libpenstock.so.0
 program = $(CXX) -pie $(LD_FLAGS) -o $@ $(filter %.o %.a,$^)
 $(B)/penstock: $(TOOLS_OBJ) $(B)/libpenstock.a
 	$(call say,LINK)
-	$(Q)$(program) $(JEMALLOC_$(MODE)) $(LIBS)
+	$(Q)$(program) $(JEMALLOC_$(MODE)) $(LIBS) $(SCREEN)
 
 unit_objects = $(call objects,$(call src,tests/$(1))) $(TESTLIB_OBJ)
 $(B)/unit-ring: $(call unit_objects,ring) $(B)/libring.a
@@ -259,7 +261,7 @@ $(B)/unit-engine: $(call unit_objects,engine) $(B)/libengine.a $(B)/libstore.a $
 $(B)/unit-tools: $(call unit_objects,tools) $(filter-out $(B)/tools/penstock.o,$(TOOLS_OBJ)) $(B)/libpenstock.a
 $(B)/unit-ring $(B)/unit-store $(B)/unit-engine $(B)/unit-tools:
 	$(call say,LINK)
-	$(Q)$(program) -lcriterion $(LIBS)
+	$(Q)$(program) -lcriterion $(LIBS) $(if $(filter %unit-tools,$@),$(SCREEN))
 
 $(STRESS): %: %.o $(STRESS_OBJ) $(TESTLIB_OBJ) $(B)/libpenstock.a
 	$(call say,LINK)

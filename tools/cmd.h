@@ -25,6 +25,7 @@ struct pen_cmd {
 
 int pen_cmd_run(const struct pen_cmd *cmd);
 int pen_cmd_plan(const struct pen_cmd *cmd);
+int pen_cmd_watch(const struct pen_cmd *cmd);
 int pen_cmd_status(const struct pen_cmd *cmd);
 int pen_cmd_items(const struct pen_cmd *cmd);
 int pen_cmd_events(const struct pen_cmd *cmd);

@@ -23,6 +23,7 @@
 #include "tools/option.h"
 #include "tools/say.h"
 #include "tools/spec.h"
+#include "tools/stages.h"
 #include "tools/ticker.h"
 
 /* ---- the run ------------------------------------------------------------------------------- */
@@ -85,15 +86,59 @@ void pen_cmd_sources(const struct pen_args *args, char *out, size_t cap)
 		snprintf(out, cap, "%s", slash && slash[1] ? slash + 1 : first);
 }
 
+/* The store's row is what the batch ended with: the engine has let go of it, and its last numbers may be older. */
+static void feed_last(const struct pen_closing *end, struct pen_bar *bar)
+{
+	struct pen_progress last = end->measured ? end->progress : bar->last;
+	struct pen_batch_info info;
+
+	if (!end->batch || pen_batch_get(end->store, end->batch, &info) != 0)
+		return;
+	last.batch = info.id;
+	last.state = info.state;
+	last.reason = info.code;
+	last.counted = info.counted;
+	last.items_total = info.items_total;
+	last.bytes_total = info.bytes_total;
+	if (info.state == PEN_COMPLETED)
+		last.bytes_place = info.bytes_total;
+	pen_bar_feed(bar, &last, pen_ticker_now());
+}
+
+/* Our own engine's ring: the stages are told there alone. */
+struct own {
+	struct pen_ring ring;
+	struct pen_stages stages;
+	bool open;
+	unsigned tries;
+};
+
+#define OWN_TRIES 20 /* looks for it: an engine may also run without one */
+
+static void look_at_stages(struct own *own, struct pen_store *store, struct pen_bar *bar)
+{
+	struct pen_store_info info;
+
+	if (!own->open && own->tries < OWN_TRIES && ++own->tries && pen_store_info(store, &info) == 0)
+		own->open = pen_stages_own(&own->ring, info.store_id);
+	if (!own->open)
+		return;
+	pen_stages_look(&own->stages, &own->ring, pen_ticker_now());
+	bar->stage = pen_stages_name(&own->stages);
+	bar->held = pen_stages_held(&own->stages);
+}
+
 /* Waits for the completion and shows how it goes. 0, or the code the engine gave up with. */
 static int watch(const struct pen_cmd *cmd, struct pen_engine *engine, struct pen_closing *end)
 {
 	struct pen_progress progress;
+	struct own own = { 0 };
 	struct pen_ticker ticker;
 	struct pen_cqe *cqe;
 	char name[160];
 	int rc;
 
+	pen_stages_init(&own.stages);
 	pen_cmd_sources(cmd->args, name, sizeof name);
 	pen_ticker_init(&ticker, (enum pen_ticker_mode)pen_cmd_value(cmd, PEN_O_PROGRESS)->n, name,
 			end->submit_ns);
@@ -107,6 +152,8 @@ static int watch(const struct pen_cmd *cmd, struct pen_engine *engine, struct pe
 			ticker.bar.draining = true;
 			pen_say_note("draining; press Ctrl-C again to stop at once");
 		}
+		if (ticker.mode != PEN_TICKER_NONE)
+			look_at_stages(&own, end->store, &ticker.bar);
 		if (pen_engine_progress(engine, 0, &progress) == 0)
 			pen_ticker_tick(&ticker, &progress, pen_ticker_now());
 	}
@@ -117,12 +164,14 @@ static int watch(const struct pen_cmd *cmd, struct pen_engine *engine, struct pe
 		if (end->res == -PEN_DISK_FAILED)
 			disk_failed(engine, end->batch);
 		end->measured = end->batch && pen_engine_progress(engine, end->batch, &end->progress) == 0;
-		if (end->measured)
-			pen_bar_feed(&ticker.bar, &end->progress, pen_ticker_now());
+		feed_last(end, &ticker.bar);
 		if (end->res < 0 && pen_engine_failure(engine, end->batch, &end->why) != 0)
 			end->why.text[0] = '\0';
 	}
+	ticker.bar.held = NULL;
 	pen_ticker_end(&ticker);
+	if (own.open)
+		pen_ring_close(&own.ring);
 	return rc;
 }
 

@@ -30,6 +30,11 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 			     "the store, or one batch: state and counters",
 			     "BATCH is an id, a unique prefix of one, @last or @running.",
 			     "penstock status\npenstock status @last --json\n" },
+	[PEN_CMD_WATCH] = { "watch", PEN_CMD_WATCH, "[BATCH]", 0, 1, "Look",
+			    "live view of batches and the engines that run them",
+			    "A picture on a terminal (? shows its keys), lines elsewhere, with --json one event a line. Of a BATCH: ends with\n"
+			    "it, with the status of `penstock run`. It only looks: nothing is slowed, and engines may come and go.",
+			    "penstock watch\npenstock watch @last\npenstock watch --json | jq 'select(.event == \"completed\")'\n" },
 	[PEN_CMD_ITEMS] = { "items", PEN_CMD_ITEMS, "BATCH", 1, 1, "Look",
 			    "items that were not simply committed: rejects with place and bytes", NULL,
 			    "penstock items @last --state rejected\npenstock items @last --code PEN1042 --json | jq -r .raw\n" },
@@ -68,7 +73,7 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 };
 
 const char pen_commands_later[] =
-	"submit\0work\0watch\0export\0pause\0resume\0retry\0why\0limit\0flag\0clean\0bench\0log\0serve\0"
+	"submit\0work\0export\0pause\0resume\0retry\0why\0limit\0flag\0clean\0bench\0log\0serve\0"
 	"completion\0config\0";
 
 #define GLOBAL(name, id, kind, letter, arg, choices, fallback, help)                                       \

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,8 +138,13 @@ void pen_out_safe(struct pen_out *out, const void *data, size_t len, bool keep_l
 
 void pen_out_flush(struct pen_out *out)
 {
-	if (out->fd >= 0)
-		drain(out);
+	struct pollfd reader = { .fd = out->fd };
+
+	if (out->fd < 0)
+		return;
+	drain(out);
+	if (!out->error && poll(&reader, 1, 0) == 1 && (reader.revents & POLLERR))
+		out->error = EPIPE;
 }
 
 bool pen_out_failed(const struct pen_out *out)

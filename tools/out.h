@@ -29,7 +29,7 @@ void pen_out_char(struct pen_out *out, char c);
 void pen_out_format(struct pen_out *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* User data for people: controls and what is not UTF-8 escaped. keep_lines lets newlines and tabs through. */
 void pen_out_safe(struct pen_out *out, const void *data, size_t len, bool keep_lines);
-/* Writes what there is: whoever reads a listing that goes on wants it now. */
+/* Writes what is there now. A reader that went away counts as a failed write, though there is nothing to write. */
 void pen_out_flush(struct pen_out *out);
 bool pen_out_failed(const struct pen_out *out);
 /*

@@ -17,7 +17,7 @@
 
 static int (*const verbs[PEN_CMD_COUNT])(const struct pen_cmd *cmd) = {
 	[PEN_CMD_RUN] = pen_cmd_run,	       [PEN_CMD_PLAN] = pen_cmd_plan,
-	[PEN_CMD_STATUS] = pen_cmd_status,
+	[PEN_CMD_STATUS] = pen_cmd_status,     [PEN_CMD_WATCH] = pen_cmd_watch,
 	[PEN_CMD_ITEMS] = pen_cmd_items,       [PEN_CMD_EVENTS] = pen_cmd_events,
 	[PEN_CMD_DATASETS] = pen_cmd_datasets, [PEN_CMD_GET] = pen_cmd_get,
 	[PEN_CMD_SCAN] = pen_cmd_scan,	       [PEN_CMD_DROP] = pen_cmd_drop,

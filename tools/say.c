@@ -2,6 +2,7 @@
 #include "tools/say.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -19,8 +20,9 @@
 
 static struct {
 	pthread_mutex_t lock; /* one message at a time */
-	bool color, quiet, utf8, live;
-	atomic_bool drawn; /* a progress line stands on the terminal; read by signal handlers */
+	bool color, quiet, utf8, live, dumb;
+	atomic_bool drawn;	       /* a progress line stands on the terminal; read by signal handlers */
+	void (*_Atomic restore)(void); /* of a full screen; read by signal handlers */
 } say = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 bool pen_say_colored(enum pen_color choice, bool tty, const char *no_color, const char *clicolor_force,
@@ -50,6 +52,7 @@ void pen_say_init(enum pen_color choice, bool quiet)
 	say.color = pen_say_colored(choice, tty, getenv("NO_COLOR"), getenv("CLICOLOR_FORCE"), term);
 	say.utf8 = pen_say_speaks_utf8(getenv("LC_ALL"), getenv("LC_CTYPE"), getenv("LANG"));
 	say.live = tty && term && *term && strcmp(term, "dumb") != 0;
+	say.dumb = tty && !say.live;
 	say.quiet = quiet;
 }
 
@@ -66,6 +69,11 @@ bool pen_say_quiet(void)
 bool pen_say_live(void)
 {
 	return say.live;
+}
+
+bool pen_say_dumb(void)
+{
+	return say.dumb;
 }
 
 static void put_all(const char *text, size_t len)
@@ -197,12 +205,20 @@ int pen_say_failure(int code, const struct pen_failure *why)
 	return pen_error_exit(code);
 }
 
+/* The terminal belongs to another job: drawing would go into its screen, or stop us (stty tostop). */
+static bool background(void)
+{
+	pid_t owner = tcgetpgrp(STDERR_FILENO);
+
+	return owner > 0 && owner != getpgrp();
+}
+
 void pen_say_progress(const char *text, size_t len)
 {
 	char line[2048];
 	int n = snprintf(line, sizeof line, "\r\033[?7l%.*s\033[K\033[?7h\r", (int)len, text);
 
-	if (n < 0 || (size_t)n >= sizeof line)
+	if (n < 0 || (size_t)n >= sizeof line || background())
 		return;
 	pthread_mutex_lock(&say.lock);
 	atomic_store_explicit(&say.drawn, true, memory_order_relaxed);
@@ -232,10 +248,22 @@ unsigned pen_say_width(void)
 	return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
+void pen_say_on_restore(void (*restore)(void))
+{
+	atomic_store_explicit(&say.restore, restore, memory_order_relaxed);
+}
+
 void pen_say_restore(void)
 {
 	static const char right[] = "\033[?7h\033[?25h" ERASE;
+	struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
+	void (*restore)(void) = atomic_load_explicit(&say.restore, memory_order_relaxed);
 
+	if (restore)
+		restore();
+	/* A terminal that was stopped (Ctrl-S) must not keep the process from ending. */
+	if (poll(&out, 1, 0) != 1 || !(out.revents & POLLOUT))
+		return;
 	if (atomic_exchange_explicit(&say.drawn, false, memory_order_relaxed))
 		if (write(STDERR_FILENO, right, sizeof right - 1) < 0)
 			return;

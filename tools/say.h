@@ -36,6 +36,8 @@ bool pen_say_utf8(void);
 bool pen_say_quiet(void);
 /* true when stderr is a terminal that can move its cursor. */
 bool pen_say_live(void);
+/* true when it is one that cannot (TERM=dumb, or none). */
+bool pen_say_dumb(void);
 
 /* "error[PENnnnn]: what" (no name for code 0 and for -errno). */
 void pen_say_error(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -51,13 +53,16 @@ void pen_say_closing(bool good, const char *format, ...) __attribute__((format(p
 /* A failure of the library: its sentence and the advice of its code. Returns the exit status for it. */
 int pen_say_failure(int code, const struct pen_failure *why);
 
-/* Draws (replaces) the progress line: text of at most one row, already safe. */
+/* Draws (replaces) the progress line: text of at most one row, already safe. Nothing while the process is in the
+ * terminal's background. */
 void pen_say_progress(const char *text, size_t len);
 void pen_say_progress_end(void);
 /* A line of progress that stays (plain and json). */
 void pen_say_raw(const char *text, size_t len);
 /* Columns of the terminal on stderr, 0 when not known. */
 unsigned pen_say_width(void);
+/* What else the terminal needs at the end, async-signal-safe; NULL: nothing any more. */
+void pen_say_on_restore(void (*restore)(void));
 /* Async-signal-safe: takes a drawn progress line away and puts wrapping and cursor right. */
 void pen_say_restore(void);
 

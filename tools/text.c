@@ -56,6 +56,26 @@ bool pen_text_control(uint32_t rune)
 	       (rune >= 0x2028 && rune <= 0x202e) || (rune >= 0x2066 && rune <= 0x2069);
 }
 
+unsigned pen_text_columns(uint32_t rune)
+{
+	static const struct {
+		uint32_t first, last;
+		unsigned columns;
+	} ranges[] = {
+		{ 0x0300, 0x036f, 0 },	 { 0x1100, 0x115f, 2 },	  { 0x200b, 0x200f, 0 },
+		{ 0x231a, 0x231b, 2 },	 { 0x23e9, 0x23ec, 2 },	  { 0x2e80, 0x303e, 2 },
+		{ 0x3041, 0xa4cf, 2 },	 { 0xac00, 0xd7a3, 2 },	  { 0xf900, 0xfaff, 2 },
+		{ 0xfe00, 0xfe0f, 0 },	 { 0xfe30, 0xfe6f, 2 },	  { 0xff01, 0xff60, 2 },
+		{ 0xffe0, 0xffe6, 2 },	 { 0x1f300, 0x1f64f, 2 }, { 0x1f680, 0x1f6ff, 2 },
+		{ 0x1f900, 0x1f9ff, 2 }, { 0x20000, 0x3fffd, 2 },
+	};
+
+	for (size_t i = 0; i < sizeof ranges / sizeof ranges[0] && rune >= ranges[i].first; i++)
+		if (rune <= ranges[i].last)
+			return ranges[i].columns;
+	return 1;
+}
+
 size_t pen_text_escape(char *out, size_t cap, const void *data, size_t len, size_t *ret_used)
 {
 	const unsigned char *p = data;

@@ -17,6 +17,8 @@ unsigned pen_text_rune(const unsigned char *p, size_t len, uint32_t *ret_rune);
 bool pen_text_utf8(const void *data, size_t len);
 /* Control characters (C0, DEL, C1) and those that reorder text: never sent to a terminal as they are. */
 bool pen_text_control(uint32_t rune);
+/* Columns a character takes on a terminal: 0 (combining), 1, or 2 (wide), by the ranges that matter. */
+unsigned pen_text_columns(uint32_t rune);
 /*
  * Copies data with every control character as \xNN or \uNNNN and every byte that is not UTF-8 as \xNN.
  * Returns the bytes written without the NUL; *ret_used, if not NULL, is how much of data they stand for.

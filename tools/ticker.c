@@ -26,6 +26,8 @@ void pen_ticker_init(struct pen_ticker *ticker, enum pen_ticker_mode mode, const
 		mode = PEN_TICKER_NONE;
 	else if (mode == PEN_TICKER_AUTO)
 		mode = pen_say_live() ? PEN_TICKER_BAR : PEN_TICKER_PLAIN;
+	if (mode == PEN_TICKER_BAR && pen_say_dumb())
+		mode = PEN_TICKER_PLAIN;
 	ticker->mode = mode;
 	ticker->next_ns = now_ns + (mode == PEN_TICKER_BAR     ? FIRST_NS
 				    : mode == PEN_TICKER_PLAIN ? PLAIN_NS

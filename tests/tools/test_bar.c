@@ -100,8 +100,70 @@ Test(bar, a_rest_says_its_reason)
 	pen_bar_feed(&bar, &p, 12 * SECOND);
 	pen_bar_feed(&bar, &p, 60 * SECOND);
 	pen_bar_line(&bar, 120, true, line);
-	cr_expect(strstr(line, "paused: the disk is full"), "%s", line);
+	cr_expect(strstr(line, "⏸ paused 0:48: the disk is full"), "%s", line);
 	cr_expect_eq(pen_bar_stalled_ms(&bar), 0);
+	pen_bar_line(&bar, 120, false, line);
+	cr_expect(strstr(line, "  paused 0:48: the disk is full"), "%s", line);
+	p.reason = 0; /* and it goes on */
+	p.counted.items++;
+	pen_bar_feed(&bar, &p, 61 * SECOND);
+	pen_bar_line(&bar, 120, false, line);
+	cr_expect_not(strstr(line, "paused"), "%s", line);
+}
+
+Test(bar, the_range_of_the_end_holds_the_speeds_seen)
+{
+	struct pen_bar bar;
+	struct pen_progress p = at(0, 0, 0);
+	int64_t lo, hi;
+
+	p.items_total = 100000;
+	pen_bar_init(&bar, "x");
+	/* A fast second, a slow one, and so on. */
+	for (unsigned i = 0; i <= 100; i++) {
+		pen_bar_feed(&bar, &p, SECOND + i * (SECOND / 10));
+		pen_bar_eta_range_ms(&bar, &lo, &hi);
+		if (i < 30) /* too little was seen */
+			cr_expect(lo == -1 && hi == -1, "%u", i);
+		p.counted.items += i / 10 % 2 ? 50 : 150;
+	}
+	p.counted.items -= 50;
+	int64_t eta = pen_bar_eta_ms(&bar), left = 100000 - (int64_t)bar.last.counted.items;
+
+	cr_expect_eq(lo, left * 1000 / 1500, "%lld", (long long)lo);
+	cr_expect_eq(hi, left * 1000 / 500, "%lld", (long long)hi);
+	cr_expect(lo < eta && eta < hi, "%lld", (long long)eta);
+
+	/* A second in which nothing moved: there is no latest end. */
+	for (unsigned i = 1; i <= 20; i++)
+		pen_bar_feed(&bar, &bar.last, 11 * SECOND + i * (SECOND / 10));
+	pen_bar_eta_range_ms(&bar, &lo, &hi);
+	cr_expect(lo > 0 && hi == -1, "%lld %lld", (long long)lo, (long long)hi);
+}
+
+Test(bar, what_is_waited_for_is_said_where_there_is_room)
+{
+	struct pen_bar bar;
+	char line[PEN_BAR_BYTES];
+
+	steady(&bar, 10, 412000, 824000000);
+	bar.held = "store";
+	pen_bar_line(&bar, 120, true, line);
+	cr_expect(strstr(line, "ETA 0:10  ⌛store"), "%s", line);
+	pen_bar_line(&bar, 80, false, line);
+	cr_expect(strstr(line, "ETA 0:10  wait:store"), "%s", line);
+	pen_bar_line(&bar, 59, false, line);
+	cr_expect_str_eq(line, "50%  412k/s  ETA 0:10");
+}
+
+Test(bar, wide_characters_count_double)
+{
+	cr_expect_eq(pen_bar_columns("abc"), 3);
+	cr_expect_eq(pen_bar_columns("größe"), 5);
+	cr_expect_eq(pen_bar_columns("日本語"), 6);
+	cr_expect_eq(pen_bar_columns("e\xcc\x81"), 1);
+	cr_expect_eq(pen_bar_columns("⌛"), 2);
+	cr_expect_eq(pen_bar_columns(""), 0);
 }
 
 Test(bar, all_is_never_said_before_the_end)
@@ -138,9 +200,12 @@ Test(bar, a_stream_has_no_percentage)
 Test(bar, the_line_fits_every_width)
 {
 	static const char *const names[] = {
-		"a", "papers.ndjson",
+		"a",
+		"papers.ndjson",
 		"a-very-long-name-that-no-row-of-a-terminal-wants-to-show-in-full.ndjson",
-		"größe-日本語.ndjson", "bad\x1b[31m\xff"
+		"größe-日本語.ndjson",
+		"日本語日本語日本語日本語日本語日本語日本語.ndjson",
+		"bad\x1b[31m\xff"
 	};
 	static const uint64_t totals[] = { 0, 2000000, UINT64_MAX };
 

@@ -124,7 +124,7 @@ Test(option, what_is_wrong_is_named_with_a_way_out)
 		  -PEN_UNSUPPORTED,
 		  "--priority is not in this version",
 		  "--help" },
-		{ { "watch" }, -PEN_UNSUPPORTED, "watch is not in this version", "--help" },
+		{ { "serve" }, -PEN_UNSUPPORTED, "serve is not in this version", "--help" },
 		{ { "config", "show" }, -PEN_UNSUPPORTED, "config", "--help" },
 	};
 

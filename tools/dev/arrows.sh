@@ -27,6 +27,7 @@ doors=(
 	'archive(_entry)?\.h=^(engine/archive\.c$|bench/|tests/)'
 	'isa-l(/|\.h)|zstd[a-z_]*\.h|zlib\.h=^(engine/unpack\.c$|bench/|tests/)'
 	'jemalloc/=^(tools|bench|tests)/'
+	'(n?curses|term|panel|menu|form)[a-z_]*\.h=^tools/view\.c$'
 	'criterion/=^tests/'
 	'seccomp\.h=^(tools|tests)/'
 )
