@@ -48,7 +48,7 @@ static int by_size(const void *a, const void *b)
 
 static double quantile(double q)
 {
-	return sample_count ? samples[(size_t)(q * (double)(sample_count - 1))] : 0;
+	return sample_count ? (double)samples[(size_t)(q * (double)(sample_count - 1))] : 0;
 }
 
 static void sample(uint64_t v)
