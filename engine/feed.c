@@ -93,7 +93,7 @@ struct pen_feed *pen_feed_of(struct pen_io_req *req)
 
 struct pen_aftermath *pen_feed_aftermath(const struct pen_feed *feed)
 {
-	return feed->after;
+	return feed ? feed->after : NULL; /* there was no memory for it */
 }
 
 uint32_t pen_feed_user(const struct pen_feed *feed)
