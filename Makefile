@@ -1,6 +1,8 @@
 # penstock -- `make help` lists the targets; docs/HACKING.md explains them
 MODE    ?= release
 B       := build/$(MODE)
+# One name for one object, however the directory was given: what it depends on is noted under that name.
+override B := $(patsubst $(CURDIR)/%,%,$(B))
 PREFIX  ?= /usr/local
 DESTDIR ?=
 PEN_SECS ?= 2
@@ -140,6 +142,7 @@ fuzz: ## feed each parser what libFuzzer comes up with, PEN_SECS each (needs cla
 	@tools/dev/deps.sh build lint
 	@+$(call in_mode,fuzz) --no-print-directory fuzz-here
 bench: ## measure: builds and runs bench/run.sh (release, quiet machine)
+	@tools/dev/deps.sh build bench || echo "bench: what is missing will be skipped"
 	@$(MAKE) --no-print-directory all bench-programs
 	@$(if $(wildcard bench/run.sh),B=$(B) PENSTOCK=$(B)/penstock bench/run.sh,echo "bench: no run.sh")
 bench-smoke: ## do the benchmarks run at all: smallest inputs, no numbers worth keeping

@@ -16,115 +16,18 @@ import shutil
 import signal
 import statistics
 import subprocess
-import sys
 import time
 
-SMOKE = "--smoke" in sys.argv
-ONLY = [b for a, b in zip(sys.argv, sys.argv[1:]) if a == "--only"]
-DIR = sys.argv[1]
-B = os.path.abspath(os.environ.get("B") or "build/release")
-PENSTOCK = os.path.abspath(os.environ.get("PENSTOCK") or os.path.join(B, "penstock"))
+from measure import (DIR, MIB, ONLY, PENSTOCK, REPS, RIVAL, SMOKE, STORE, command, generate, memory, ours, pairs, report, setting,
+                     settle, sig, tool)
 
-
-def setting(name, default, smoke):
-    return int(os.environ.get(name) or (smoke if SMOKE else default))
-
-
-MIB = setting("PEN_BENCH_MIB", 1024, 4)
-REPS = setting("PEN_BENCH_REPS", 5, 1)
 RECORDS = setting("PEN_BENCH_RECORDS", MIB * 3000000 // 1024, 5000)
-STORE = os.path.join(DIR, "store")
-RIVAL = os.path.join(DIR, "rival")
-
-
-def report(bench, **kw):
-    print(json.dumps(dict(bench=bench, **kw)), flush=True)
-
-
-def sig(x):
-    return float("%.4g" % x)
-
-
-def tool(name, *args):
-    return [os.path.join(B, "bench", "bench_" + name), *args]
-
-
-def settle(*paths):
-    """No old stores, the input in the page cache, nothing left to be written."""
-    for to in (STORE, RIVAL):
-        shutil.rmtree(to, ignore_errors=True)
-    for path in paths:
-        with open(path, "rb", buffering=0) as f:
-            block = bytearray(1 << 20)
-            while f.readinto(block):
-                pass
-    os.sync()
-
-
-def command(path, key, *more):
-    return [PENSTOCK, "--quiet", "--store", STORE, "run", path, "--key", key, "--json", "--progress", "none", *more]
-
-
-def generate(name, amount):
-    path = os.path.join(DIR, name)
-    subprocess.run(tool("gen", path, amount), check=True, stderr=subprocess.DEVNULL)
-    return path
-
-
-def ours(path, key, *more):
-    """The closing numbers of a run into a fresh store."""
-    settle(path)
-    p = subprocess.run(command(path, key, *more), stdout=subprocess.PIPE, check=True)
-    o = json.loads(p.stdout)
-    return o["committed"] / max(o["seconds"], 1e-9)
 
 
 def rival(mode, path, key):
     settle(path)
     p = subprocess.run(tool("naive", mode, path, RIVAL, key), stdout=subprocess.PIPE, check=True)
     return json.loads(p.stdout)["per_s"]
-
-
-def anon_mib(pid):
-    try:
-        with open("/proc/%d/status" % pid) as f:
-            for line in f:
-                if line.startswith("RssAnon"):
-                    return int(line.split()[1]) / 1024
-    except OSError:
-        pass
-    return 0
-
-
-def memory(bench, path, key, bound, **kw):
-    settle(path)
-    p = subprocess.Popen(command(path, key), stdout=subprocess.PIPE)
-    peak = 0
-    while p.poll() is None:
-        peak = max(peak, anon_mib(p.pid))
-        time.sleep(0.005)
-    o = json.loads(p.stdout.read())
-    report(bench, peak_anon_mib=sig(peak), bound_mib=bound, input_mib=sig(os.path.getsize(path) / 1048576),
-           items=o["items"], committed=o["committed"], items_per_s=round(o["items"] / max(o["seconds"], 1e-9)),
-           command="penstock run FILE --key " + key, **kw)
-
-
-def pairs(bench, path, one, two, command):
-    """one and two: callables that give records a second."""
-    one(), two()
-    a, b = [], []
-    for i in range(REPS):
-        if i % 2:
-            b.append(two())
-            a.append(one())
-        else:
-            a.append(one())
-            b.append(two())
-    ratios = [x / y for x, y in zip(a, b)]
-    report(bench, penstock_per_s=round(statistics.median(a)), rival_per_s=round(statistics.median(b)),
-           ratio=sig(statistics.median(ratios)), ratio_min=sig(min(ratios)), ratio_max=sig(max(ratios)), pairs=REPS,
-           input_mib=sig(os.path.getsize(path) / 1048576), all=[[round(x), round(y)] for x, y in zip(a, b)],
-           command=command)
 
 
 def killed_run(path, share):
@@ -220,14 +123,14 @@ def eight():
     if shutil.disk_usage(DIR).free < need:
         report("memory_8x", skipped="needs %d MiB of disk" % (need >> 20))
         return
-    path = generate("big.ndjson", str(8 * MIB))
+    path, _ = generate("big.ndjson", str(8 * MIB))
     memory("memory_8x", path, "@seq", 256)
     os.unlink(path)
 
 
 def main():
-    path = generate("in.ndjson", str(MIB))
-    by_id = generate("by_id.ndjson", "%dr" % RECORDS)
+    path, _ = generate("in.ndjson", str(MIB))
+    by_id, _ = generate("by_id.ndjson", "%dr" % RECORDS)
     series = (
         ("memory_1x", lambda: memory("memory_1x", path, "@seq", 256)),
         ("seq_vs_naive", lambda: pairs("seq_vs_naive", path, lambda: ours(path, "@seq"), lambda: rival("naive", path, "seq"),

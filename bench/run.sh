@@ -5,8 +5,10 @@
 #
 # Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, cast, json,
 # split, csv, decode, io, or a series of ingest.py (seq_vs_naive, seq_vs_bare, uring_vs_threads, random_vs_naive, resume,
-# foreign_seq, foreign_random, memory_1x, memory_8x, memory_record, memory_random). --smoke asks whether everything runs,
-# with the smallest inputs. Nothing here is a test: no figure makes it fail.
+# foreign_seq, foreign_random, memory_1x, memory_8x, memory_record, memory_random), of formats.py (csv_vs_ndjson, csv_raw,
+# json_vs_ndjson, lines, gzip, zstd, tree_tar, cores, memory_formats) or of rivals.py (rival_duckdb, rival_duckdb_ndjson,
+# rival_sqlite, rival_miller, rival_python). --smoke asks whether everything runs, with the smallest inputs. Nothing here
+# is a test: no figure makes it fail.
 #
 # Environment: B (build directory), PENSTOCK, PEN_BENCH_DIR (where the data goes; on a disk; default: B), and the
 # settings of ingest.py: PEN_BENCH_MIB (1024), PEN_BENCH_REPS, PEN_BENCH_RECORDS, PEN_BENCH_8GIB.
@@ -46,7 +48,7 @@ stamp() {
 		while IFS= read -r line; do
 			printf '%s\n' "$line"
 			jq -r '. as $all | "\(.bench | . + " " * ([22 - length, 0] | max))  " + ([to_entries[] |
-				select(.key | IN("bench", "all", "command", "machine", "cores", "kernel", "commit", "date") | not) |
+				select(.key | IN("bench", "all", "does", "command", "machine", "cores", "kernel", "commit", "date") | not) |
 				"\(.key) \(.value)"] | join("  "))' <<<"$line" >&2
 		done
 }
@@ -92,5 +94,9 @@ for name in ${only[@]+"${only[@]}"}; do
 	case $name in lane | cast | json | split | csv | decode | io) ;; *) series+=(--only "$name") ;; esac
 done
 if [ ${#only[@]} -eq 0 ] || [ ${#series[@]} -gt 0 ]; then
-	/usr/bin/python3 bench/ingest.py "$dir" $smoke ${series[@]+"${series[@]}"} | stamp ""
+	export PYTHONDONTWRITEBYTECODE=1
+	for part in ingest formats rivals; do
+		/usr/bin/python3 "bench/$part.py" "$dir" $smoke ${series[@]+"${series[@]}"} | stamp ""
+		rm -rf "${dir:?}"/*
+	done
 fi

@@ -85,6 +85,28 @@ static void running(struct admission *a, struct pen_standing *st, bool resumed)
 	st->fixed.counted = st->fixed.applied;
 }
 
+/*
+ * How far into the sources, as they lie on disk, the checkpoint stands: at least. What is unpacked says little of
+ * that, and the first commit tells it exactly; until then a run that goes on shows less rather than more.
+ */
+static uint64_t passed_by(const struct pen_plan *plan, const struct pen_standing *st)
+{
+	uint32_t at = st->fixed.place_source;
+	const struct pen_source *source;
+	uint64_t before = 0;
+
+	if (st->fixed.state == PEN_COMPLETED || at >= plan->source_count)
+		return plan->bytes_total;
+	for (uint32_t i = 0; i < at; i++)
+		before += plan->sources[i].size;
+	source = &plan->sources[at];
+	if (source->kind == PEN_SOURCE_TREE && source->format == PEN_FORMAT_FILES && plan->source_count == 1)
+		return pen_min(st->fixed.applied.bytes, source->size);
+	if (source->kind == PEN_SOURCE_FILE && !source->decodes && !source->archive)
+		before += pen_min(st->fixed.place_offset, source->size);
+	return before;
+}
+
 static void take_over(struct admission *a, const struct pen_fmt_batch *facts, const struct pen_standing *st)
 {
 	struct pen_batch *batch = a->batch;
@@ -94,10 +116,11 @@ static void take_over(struct admission *a, const struct pen_fmt_batch *facts, co
 	batch->created_ms = facts->created_ms;
 	batch->standing = *st;
 	batch->from_items = st->fixed.applied.items;
-	batch->passed = batch->passed_counted = pen_min(st->fixed.applied.bytes, a->plan->bytes_total);
+	batch->passed = batch->passed_counted = pen_min(passed_by(a->plan, st), a->plan->bytes_total);
 	batch->from = (struct pen_place){
 		.source = st->fixed.place_source,
-		.context = st->fixed.place_context,
+		.context = st->fixed.place_context & PEN_CONTEXT_MASK,
+		.told = st->fixed.place_context >> PEN_CONTEXT_BITS,
 		.offset = st->fixed.place_offset,
 		.line = st->fixed.place_line,
 		.files = st->fixed.place_files,
@@ -108,10 +131,61 @@ static void take_over(struct admission *a, const struct pen_fmt_batch *facts, co
 	memcpy(batch->from_path, st->path, sizeof batch->from_path);
 }
 
+/* No later run can be known to be the same: what is unfinished of it stays so. */
+static bool has_identity(const struct pen_facts *facts)
+{
+	static const uint8_t none[16];
+
+	return memcmp(facts->fixed.identity, none, sizeof none) != 0;
+}
+
+/* A half-done batch that does not go on. */
+static int cancel_old(struct admission *a, const struct pen_facts *facts, struct pen_standing *st)
+{
+	int rc;
+
+	st->fixed.state = PEN_CANCELLED;
+	st->fixed.ended_ms = a->now_ms;
+	st->fixed.counted = st->fixed.applied;
+	st->fixed.runner_pid = 0;
+	rc = pen_ledger_save(a->txn, st);
+	if (!rc)
+		rc = pen_journal_add(a->txn, facts->fixed.id, PEN_EVENT_CANCELLED, 0, st->fixed.applied.bytes,
+				     st->fixed.applied.items);
+	if (!rc && facts->fixed.key_kind == PEN_KEY_SEQ) {
+		rc = pen_dataset_use_id(a->txn, facts->dataset, facts->fixed.dataset_id, &a->ds, a->why);
+		if (!rc && pen_dataset_feeder(a->ds) == facts->fixed.id) {
+			pen_dataset_set_feeder(a->ds, 0);
+			rc = pen_dataset_save(a->ds);
+		}
+	}
+	return rc;
+}
+
+/* The dataset's unfinished feeder: it is in the way, unless it read a stream that is gone and nobody runs it. */
+static int meet_feeder(struct admission *a, const struct pen_facts *facts, struct pen_standing *st)
+{
+	unsigned long long id = facts->fixed.id;
+	int rc, fd = -1;
+
+	if (has_identity(facts) || lock(a, facts->fixed.id, &fd))
+		return pen_fail(a->why, -PEN_SEQ_BUSY, 0,
+				"batch %016llx, unfinished, appends to dataset '%s' by @seq", id,
+				a->plan->into);
+	rc = cancel_old(a, facts, st);
+	close(fd);
+	if (!rc)
+		pen_engine_notice(
+			a->engine, 0,
+			"batch %016llx was interrupted, and its stream cannot come again: cancelled", id);
+	return rc;
+}
+
 /* One unfinished @seq batch a dataset: its keys are numbered from where it began. */
 static int claim_seq(struct admission *a, uint64_t id)
 {
 	uint64_t feeder = pen_dataset_feeder(a->ds);
+	struct pen_facts *facts = NULL;
 	struct pen_standing *st;
 	int rc;
 
@@ -121,11 +195,10 @@ static int claim_seq(struct admission *a, uint64_t id)
 		st = malloc(sizeof *st);
 		if (!st)
 			return -ENOMEM;
-		rc = pen_ledger_load(a->txn, feeder, NULL, st);
+		rc = pen_ledger_load(a->txn, feeder, &facts, st);
 		if (!rc && !is_over(st))
-			rc = pen_fail(a->why, -PEN_SEQ_BUSY, 0,
-				      "batch %016llx, unfinished, appends to dataset '%s' by @seq",
-				      (unsigned long long)feeder, a->plan->into);
+			rc = meet_feeder(a, facts, st);
+		free(facts);
 		free(st);
 		if (rc && rc != -PEN_NOT_FOUND)
 			return rc;
@@ -216,29 +289,6 @@ static int resume(struct admission *a, const struct pen_facts *facts, struct pen
 	a->batch->dataset_id = facts->fixed.dataset_id;
 	take_over(a, &facts->fixed, st);
 	return 0;
-}
-
-/* The half-done batch that a fresh one replaces. */
-static int cancel_old(struct admission *a, const struct pen_facts *facts, struct pen_standing *st)
-{
-	int rc;
-
-	st->fixed.state = PEN_CANCELLED;
-	st->fixed.ended_ms = a->now_ms;
-	st->fixed.counted = st->fixed.applied;
-	st->fixed.runner_pid = 0;
-	rc = pen_ledger_save(a->txn, st);
-	if (!rc)
-		rc = pen_journal_add(a->txn, facts->fixed.id, PEN_EVENT_CANCELLED, 0, st->fixed.applied.bytes,
-				     st->fixed.applied.items);
-	if (!rc && facts->fixed.key_kind == PEN_KEY_SEQ) {
-		rc = pen_dataset_use_id(a->txn, facts->dataset, facts->fixed.dataset_id, &a->ds, a->why);
-		if (!rc && pen_dataset_feeder(a->ds) == facts->fixed.id) {
-			pen_dataset_set_feeder(a->ds, 0);
-			rc = pen_dataset_save(a->ds);
-		}
-	}
-	return rc;
 }
 
 /* There is a batch of this identity. there: its dataset still exists. */
@@ -371,11 +421,15 @@ int pen_admit(struct pen_engine *engine, struct pen_batch *batch, struct pen_min
 
 /* ---- without writing ----------------------------------------------------------------------- */
 
-static bool unfinished(struct pen_store *store, uint64_t id)
+/* The counterpart of meet_feeder. */
+static bool in_the_way(struct pen_store *store, uint64_t id)
 {
 	struct pen_standing *st = malloc(sizeof *st);
-	bool yes = st && !pen_ledger_read(store, id, NULL, st) && !is_over(st);
+	struct pen_facts *facts = NULL;
+	bool yes = st && !pen_ledger_read(store, id, &facts, st) && !is_over(st) &&
+		   (has_identity(facts) || pen_lock_holder(store, id));
 
+	free(facts);
 	free(st);
 	return yes;
 }
@@ -390,7 +444,7 @@ static int look_dataset(struct admission *a, uint64_t id, struct pen_look *look)
 		return rc;
 	facts = pen_probe_facts(look->probe);
 	if (a->plan->key_kind == PEN_KEY_SEQ && facts->feeder && facts->feeder != id &&
-	    unfinished(a->engine->store, facts->feeder))
+	    in_the_way(a->engine->store, facts->feeder))
 		return pen_fail(a->why, -PEN_SEQ_BUSY, 0,
 				"batch %016llx, unfinished, appends to dataset '%s' by @seq",
 				(unsigned long long)facts->feeder, a->plan->into);

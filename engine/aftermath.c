@@ -80,8 +80,12 @@ static struct pen_sum request_of(const struct pen_plan *plan)
 	size_t filter_len = 0;
 	FILE *f = open_memstream(&filter, &filter_len);
 
-	if (f && pen_filter_sign(&plan->filter, f) && !fclose(f))
-		sum = pen_hash_record(&sum, sizeof sum, filter, filter_len);
+	if (f) {
+		bool ok = pen_filter_sign(&plan->filter, f) && pen_plan_sign_table(plan, f);
+
+		if (!fclose(f) && ok)
+			sum = pen_hash_record(&sum, sizeof sum, filter, filter_len);
+	}
 	free(filter);
 	for (size_t i = 0; i < PEN_COUNT(texts); i++)
 		sum = pen_hash_record(&sum, sizeof sum, texts[i], strlen(texts[i]));
@@ -264,7 +268,7 @@ static int make_below(int root, const char *path)
 		close(dir);
 		dir = below;
 	}
-	return dir < 0 && dir == -1 ? -errno : dir;
+	return dir == -1 ? -errno : dir;
 }
 
 /* The directory of the file at path, here and where it moves to, stay open for its neighbours. NULL, or why not. */

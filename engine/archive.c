@@ -53,6 +53,8 @@ struct pen_archive {
 	int member_code;       /* what follows the piece: 1 more, 0 the member's end, or a failure */
 	bool fatal;
 	uint64_t others_seen;
+	uint64_t left; /* of the member: bytes that must still come, where that is known */
+	bool hole;     /* they are zeros, and nobody is asked for them any more */
 	uint8_t *raw, *data;
 
 	/* The reader's. */
@@ -163,14 +165,14 @@ static int fatal_code(const struct pen_archive *a)
 /* The name without its "." parts and doubled slashes, and what is wrong with it. */
 static int clean_path(const char *from, char *to)
 {
-	int code = !from || !*from || *from == '/' ? -PEN_SOURCE_DENIED : 0;
+	int code = !from || !*from || *from == '/' ? -PEN_MEMBER_OUTSIDE : 0;
 	size_t len = 0;
 
 	for (const char *part = from ? from : ""; *part;) {
 		size_t n = strcspn(part, "/");
 
 		if (n == 2 && part[0] == '.' && part[1] == '.')
-			code = -PEN_SOURCE_DENIED;
+			code = -PEN_MEMBER_OUTSIDE;
 		if (n && !(n == 1 && *part == '.')) {
 			size_t room = PEN_PATH_BYTES_MAX - len;
 
@@ -191,7 +193,7 @@ static int clean_path(const char *from, char *to)
 		part += *part == '/';
 	}
 	to[len] = 0;
-	return code || len ? code : -PEN_SOURCE_DENIED;
+	return code || len ? code : -PEN_MEMBER_OUTSIDE;
 }
 
 static void describe(struct archive_entry *entry, struct pen_member *ret)
@@ -203,10 +205,18 @@ static void describe(struct archive_entry *entry, struct pen_member *ret)
 		ret->code = -PEN_UNSUPPORTED;
 	ret->size = archive_entry_size_is_set(entry) ? (uint64_t)archive_entry_size(entry)
 						     : PEN_MEMBER_SIZE_UNKNOWN;
+	/* A hole of any size costs its writer nothing. No record may be as large as that. */
+	if (!ret->code && ret->size != PEN_MEMBER_SIZE_UNKNOWN && ret->size > PEN_RECORD_MAX)
+		ret->code = -PEN_RECORD_LARGE;
 	ret->mtime_ns = archive_entry_mtime_is_set(entry)
 				? (int64_t)((uint64_t)archive_entry_mtime(entry) * PEN_NS_PER_S +
 					    (uint64_t)archive_entry_mtime_nsec(entry))
 				: 0;
+}
+
+static bool is_tar(const struct pen_archive *a)
+{
+	return (archive_format(a->lib) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_TAR;
 }
 
 /* 1 a member, 0 the end, negative: fatal. */
@@ -232,17 +242,26 @@ static int find_member(struct pen_archive *a, struct pen_member *ret)
 			break;
 	}
 	describe(entry, ret);
+	a->hole = false;
+	a->left = is_tar(a) && ret->size != PEN_MEMBER_SIZE_UNKNOWN ? ret->size : 0;
 	return 1;
 }
 
 /* Data of the member: above 0 bytes, 0 its end, or a failure. */
 static int64_t take(struct pen_archive *a, uint8_t *to, size_t len)
 {
-	la_ssize_t n = archive_read_data(a->lib, to, len);
+	la_ssize_t n = a->hole ? 0 : archive_read_data(a->lib, to, len);
 	const char *why;
 
-	if (n >= 0)
+	if (!n && a->left) { /* a hole at the end of a sparse file, which libarchive leaves out */
+		a->hole = true;
+		n = (la_ssize_t)pen_min(a->left, len);
+		memset(to, 0, (size_t)n);
+	}
+	if (n >= 0) {
+		a->left -= pen_min(a->left, (uint64_t)n);
 		return n;
+	}
 	a->fatal = n == ARCHIVE_FATAL;
 	if (a->fatal)
 		return fatal_code(a);

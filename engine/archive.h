@@ -6,7 +6,7 @@
  * directory; from a pipe, as it comes. Directories, links and specials are no members; they are counted.
  *
  * Names lose their "." parts and doubled slashes. A member has a code, and no data, when its name is absolute or
- * has a ".." in it (-PEN_SOURCE_DENIED), is longer than PEN_PATH_BYTES_MAX (-ENAMETOOLONG), or when it is
+ * has a ".." in it (-PEN_MEMBER_OUTSIDE), is longer than PEN_PATH_BYTES_MAX (-ENAMETOOLONG), or when it is
  * encrypted (-PEN_UNSUPPORTED). Damage within one member of a zip costs that member; read says so.
  *
  * A thread of its own reads and unpacks (belt); next and read take what is there and never wait.

@@ -91,6 +91,7 @@ static void *run(void *arg)
 	struct pen_belt *belt = arg;
 	bool more = true;
 
+	(void)pthread_setname_np(pthread_self(), "pen-decode"); /* for who looks on; nothing hangs on it */
 	while (more) {
 		struct pen_block *block = get_empty(belt);
 

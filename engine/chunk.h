@@ -31,8 +31,9 @@
 #define PEN_CHUNK_BYTES_MAX (4u << 20)
 #define PEN_CHUNK_ROOM_MIN (64u << 10) /* of data, however small the chunks: for values made from records */
 #define PEN_CHUNK_ITEMS 4096u	       /* per chunk; the table is sized by it */
-/* Room in keys beyond one byte per byte of data: a path, and a made key of up to 16 bytes for each item. */
-#define PEN_CHUNK_PATHS ((8u << 10) + 16 * PEN_CHUNK_ITEMS)
+#define PEN_CHUNK_MADE_KEY 16u	       /* bytes of a key that is made, at most */
+/* Room in keys beyond one byte per byte of data: a path, and a made key for each item. */
+#define PEN_CHUNK_PATHS ((8u << 10) + PEN_CHUNK_MADE_KEY * PEN_CHUNK_ITEMS)
 
 struct pen_batch;
 
@@ -81,6 +82,7 @@ enum pen_chunk_kind {
 struct pen_place {
 	uint32_t source;
 	uint32_t context; /* split.h */
+	uint32_t told;	  /* of an identified stream: what it was told to be, 24 bits; 0: nothing had to be told */
 	uint64_t offset;
 	uint64_t line; /* lines before it */
 	uint64_t

@@ -599,6 +599,7 @@ void *pen_committer_main(void *arg)
 		.journal_ns = pen_mono_ns(engine->clock),
 	};
 
+	(void)pthread_setname_np(pthread_self(), "pen-commit"); /* as the reader's */
 	while (sem_wait(&engine->told) && errno == EINTR)
 		;
 	c.tell = engine->tell;

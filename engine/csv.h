@@ -100,6 +100,16 @@ static inline const char *pen_csv_name(const struct pen_csv *csv, uint32_t colum
 /* At most so many bytes are made of these rows' bytes (row ends may be among them); 0 where rows stay as they are. */
 uint64_t pen_csv_bound(const struct pen_csv *csv, const char *text, size_t len, uint64_t rows);
 
+/*
+ * May an object be made of this row? It may be as large as a record, the columns' names not counted; what surely will
+ * be more than twice that is not begun, so that it costs no memory. take's length has the last word.
+ */
+static inline bool pen_csv_fits(const struct pen_csv *csv, const char *row, size_t len, uint64_t max_record)
+{
+	return !csv->json || len <= max_record / 3 || /* a byte becomes six at most */
+	       pen_csv_bound(csv, row, len, 1) <= 2 * max_record + csv->row_extra;
+}
+
 struct pen_csv_taken {
 	char *out;     /* given: room for pen_csv_bound() of the row; unused where rows stay as they are */
 	size_t len;    /* of the object in out */

@@ -360,7 +360,7 @@ int pen_csv_take(const struct pen_csv *csv, const char *row, size_t len, struct 
 	rc = take_json(&r, &out);
 	if (rc)
 		return rc;
-	bad = r.high ? pen_csv_bad_utf8(row, len) : NULL;
+	bad = r.high && !pen_json_utf8(row, len) ? pen_csv_bad_utf8(row, len) : NULL;
 	if (bad)
 		return refuse(&r, (const uint8_t *)bad, -PEN_JSON_UTF8);
 	io->len = (size_t)(out - io->out);

@@ -654,7 +654,7 @@ int pen_engine_progress(struct pen_engine *engine, uint64_t batch, struct pen_pr
 size_t pen_memory_bill(const struct pen_engine_options *opt, char *ret, size_t cap)
 {
 	struct sizes z;
-	uint64_t arena, chunks, lanes, json, dirty = 96ull << 20, rows = PEN_GROUP_ITEMS_MAX * 16ull, feed;
+	uint64_t arena, chunks, lanes, json, dirty = 96ull << 20, rows = PEN_GROUP_ITEMS_MAX * 16ull, feed, sum;
 	uint64_t ring = PEN_TELL_RING_BYTES;
 	int n;
 
@@ -666,6 +666,7 @@ size_t pen_memory_bill(const struct pen_engine_options *opt, char *ret, size_t c
 		(uint64_t)z.entries * (sizeof(struct pen_sqe) + 64);
 	json = (uint64_t)z.processors * (13ull << 20);
 	feed = z.chunk_bytes + (256ull << 10);
+	sum = arena + dirty + json + chunks + lanes + rows + feed + ring;
 	n = snprintf(ret, cap,
 		     "%llu\tarena: %u chunks of %zu bytes, touched as they are used\n"
 		     "%llu\tLMDB's dirty pages in the largest group\n"
@@ -680,6 +681,6 @@ size_t pen_memory_bill(const struct pen_engine_options *opt, char *ret, size_t c
 		     (unsigned long long)json, z.processors, (unsigned long long)chunks,
 		     (unsigned long long)lanes, (unsigned long long)rows, (unsigned long long)feed,
 		     (unsigned long long)ring,
-		     (unsigned long long)(arena + dirty + json + chunks + lanes + rows + feed + ring));
+		     (unsigned long long)sum);
 	return n < 0 ? 0 : (size_t)n;
 }

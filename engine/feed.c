@@ -128,7 +128,7 @@ bool pen_feed_stopping(const struct pen_feed *feed)
 
 void pen_feed_note(struct pen_feed *feed, struct pen_chunk *note, enum pen_chunk_kind kind, uint32_t sqe)
 {
-	pen_feed_seal_pack(feed); /* a pack in hand is numbered before the note */
+	pen_feed_leave_pack(feed); /* a pack in hand is numbered before the note */
 	*note = (struct pen_chunk){
 		.batch = feed->batch,
 		.tag = PEN_TAG_NONE,
@@ -248,6 +248,7 @@ void pen_feed_send(struct pen_engine *engine, struct pen_chunk *chunk)
 			best = p;
 		}
 	}
+	pen_assert(best); /* there is a processor */
 	best->sent++;
 	pushed = pen_fanin_push(&best->in, 0, &word, 1);
 	pen_assert(pushed == 1);
@@ -265,6 +266,7 @@ struct pen_place pen_feed_place(const struct pen_feed *feed, uint64_t offset, ui
 	return (struct pen_place){
 		.source = feed->source,
 		.context = feed->context,
+		.told = feed->told,
 		.offset = offset,
 		.line = line,
 		.passed = feed->behind + (feed->in_tree			  ? 0
@@ -379,7 +381,7 @@ void pen_feed_close_file(struct pen_feed *feed)
 		close(feed->fd);
 	feed->fd = -1;
 	feed->stream = feed->eof = false;
-	feed->waiting = feed->looked = false;
+	feed->waiting = feed->looked = feed->hurry = false;
 	feed->carry_len = feed->used = feed->sent = 0;
 	feed->fresh_ns = 0;
 	feed->state = !feed->in_tree			       ? FEED_SOURCE
@@ -477,6 +479,7 @@ static bool step_source(struct pen_feed *feed)
 	feed->tree_paths = feed->tree_content = (struct pen_sum){ 0 };
 	feed->cut_at = feed->read_at = feed->lines = 0;
 	feed->context = 0;
+	feed->told = 0;
 	feed->lead = 0;
 	pen_feed_set_format(feed, feed->file.format, feed->file.csv ? pen_csv_ref(feed->file.csv) : NULL);
 	snprintf(feed->name, sizeof feed->name, "%s", feed->file.path);

@@ -53,6 +53,17 @@ static int code_of(int rc)
 	return rc <= -PEN_USAGE ? rc : pen_feed_break_code(rc);
 }
 
+void pen_feed_leave_pack(struct pen_feed *feed)
+{
+	struct pen_chunk *pack = feed->pack;
+
+	if (pack && feed->in_member && !feed->holds_jumbo && feed->jumbo_used) {
+		memcpy(feed->carry, pack->data + pack->end, feed->jumbo_used);
+		feed->carry_len = (uint32_t)feed->jumbo_used;
+	}
+	pen_feed_seal_pack(feed);
+}
+
 /* The archive ends, or cannot be read on. */
 static void end_archive(struct pen_feed *feed, int rc)
 {
@@ -75,13 +86,17 @@ static void end_archive(struct pen_feed *feed, int rc)
 static bool have_pack(struct pen_feed *feed)
 {
 	uint64_t limit = feed->batch->plan->chunk_items ? feed->batch->plan->chunk_items : PEN_PACK_FILES;
-	size_t name = strlen(feed->member->path) + 1;
 	struct pen_chunk *pack = feed->pack;
 
 	if (pack && (pack->items >= pen_min(limit, PEN_PACK_FILES) || pack->end == pack->capacity ||
-		     pack->keys_used + name > pack->keys_cap))
+		     !pen_feed_pack_names(pack, strlen(feed->member->path))))
 		pen_feed_seal_pack(feed);
-	return feed->pack || pen_feed_begin_pack(feed);
+	if (feed->pack)
+		return true;
+	pack = pen_feed_begin_pack(feed);
+	if (pack) /* it may have to leave without an item */
+		pack->after = pen_feed_place(feed, feed->members, 0, NULL);
+	return pack;
 }
 
 /* The member's bytes lie behind pack->end. Adds it as the next item; code: it is none. */
@@ -103,6 +118,8 @@ static void add_member(struct pen_feed *feed, uint64_t len, int code)
 	feed->items++;
 	feed->members++;
 	feed->in_member = false;
+	if (feed->stream && !feed->fresh_ns)
+		feed->fresh_ns = pen_mono_ns(feed->engine->clock);
 	pack->end += e->len;
 	pack->bytes += len;
 	pack->after = pen_feed_place(feed, feed->members, 0, NULL);
@@ -126,17 +143,14 @@ static void add_jumbo(struct pen_feed *feed)
 static bool make_way(struct pen_feed *feed)
 {
 	struct pen_chunk *full = feed->pack;
-	uint32_t have = (uint32_t)feed->jumbo_used;
 
 	if (full->items) { /* on its own it may fit */
-		memcpy(feed->carry, full->data + full->end, have);
-		pen_feed_seal_pack(feed);
-		feed->carry_len = have;
+		pen_feed_leave_pack(feed);
 		return true;
 	}
 	if (!pen_feed_take_jumbo(feed))
 		return false;
-	memcpy(feed->engine->jumbo.base, full->data, have);
+	memcpy(feed->engine->jumbo.base, full->data, feed->jumbo_used);
 	return true;
 }
 
@@ -155,8 +169,8 @@ static bool step_member(struct pen_feed *feed)
 {
 	int64_t got;
 
-	/* A member that has begun stays in its pack. */
-	if (!feed->holds_jumbo && (!feed->pack || !feed->jumbo_used) && !have_pack(feed))
+	/* A member that has begun stays in its pack, unless that had to leave. */
+	if ((!feed->pack || !(feed->holds_jumbo || feed->jumbo_used)) && !have_pack(feed))
 		return false;
 	if (feed->member->code) { /* nothing of it can be read */
 		add_member(feed, 0, code_of(feed->member->code));

@@ -11,10 +11,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/feed_private.h"
+#include "engine/recode.h"
 #include "engine/unpack.h"
 #include "ring/assert.h"
 #include "ring/error.h"
@@ -133,19 +135,53 @@ void pen_feed_open_tree(struct pen_feed *feed, bool again)
 
 /* ---- files that hold records --------------------------------------------------------------- */
 
-/* A file of records may be compressed, each in its own way. */
-static void open_packed(struct pen_feed *feed)
+/* A file of records may be compressed, each in its own way. *ret: must it be decoded? */
+static enum pen_compression packing_of(const struct pen_feed *feed, bool *ret)
 {
 	const struct pen_plan *plan = feed->batch->plan;
 	char head[PEN_UNPACK_MAGIC];
 	ssize_t n = pread(feed->fd, head, sizeof head, 0);
 	enum pen_compression packing = plan->compression;
 
+	*ret = false;
 	if (n < 0)
-		return; /* the read that follows says so */
+		return packing; /* the read that follows says so */
 	if (packing == PEN_COMPRESSION_AUTO)
 		packing = pen_unpack_sniff(head, (size_t)n);
-	if (pen_source_decodes(plan, packing, head, (size_t)n))
+	*ret = pen_source_decodes(plan, packing, head, (size_t)n);
+	return packing;
+}
+
+/* An earlier run ended inside this file: what it holds was told by its beginning, and is again. */
+static bool judge_again(struct pen_feed *feed, enum pen_compression packing)
+{
+	const struct pen_plan *plan = feed->batch->plan;
+	size_t cap = PEN_FEED_SAMPLE + PEN_RECODE_ROOM, len = 0;
+	char *text = calloc(1, cap + PEN_JSON_PADDING);
+	bool whole = false, fits;
+	int rc = text ? pen_decode_sample(feed->fd,
+					  packing == PEN_COMPRESSION_AUTO ? PEN_COMPRESSION_NONE : packing,
+					  plan->encoding, text, cap, &len, &whole)
+		      : -ENOMEM;
+
+	if (rc)
+		pen_feed_break(feed, rc <= -PEN_USAGE ? rc : -PEN_SOURCE_BROKE, rc <= -PEN_USAGE ? 0 : rc);
+	fits = !rc && pen_feed_judge(feed, text, len, whole);
+	free(text);
+	return fits;
+}
+
+/* Reads the open file from a place on, or from its beginning (NULL). */
+static void begin_in_tree(struct pen_feed *feed, const struct pen_place *from)
+{
+	bool decodes;
+	enum pen_compression packing = packing_of(feed, &decodes);
+
+	pen_feed_set_format(feed, feed->file.format, NULL);
+	pen_feed_begin_file(feed, from);
+	if (from && !judge_again(feed, packing))
+		return;
+	if (decodes)
 		(void)pen_feed_start_decode(feed, packing, NULL, 0); /* breaks the file where it fails */
 }
 
@@ -178,9 +214,7 @@ bool pen_feed_step_file(struct pen_feed *feed)
 	feed->file.ino = st.st_ino;
 	feed->file.size = (uint64_t)st.st_size;
 	feed->file.mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-	pen_feed_set_format(feed, feed->file.format, NULL);
-	pen_feed_begin_file(feed, offset ? &feed->batch->from : NULL);
-	open_packed(feed);
+	begin_in_tree(feed, offset ? &feed->batch->from : NULL);
 	return true;
 }
 
@@ -218,14 +252,18 @@ struct pen_chunk *pen_feed_begin_pack(struct pen_feed *feed)
 	return pack;
 }
 
+bool pen_feed_pack_names(const struct pen_chunk *pack, size_t len)
+{
+	return pack->keys_used + len + 1 + PEN_CHUNK_MADE_KEY * (pack->items + 1) <= pack->keys_cap;
+}
+
 static bool fits(const struct pen_feed *feed, const struct pen_walk_file *file)
 {
 	const struct pen_chunk *pack = feed->pack;
 	uint32_t limit = feed->batch->plan->chunk_items ? feed->batch->plan->chunk_items : PEN_PACK_FILES;
 
 	return pack->end + (file->error ? 0 : file->size + 1) <= pack->capacity &&
-	       pack->items < pen_min(limit, PEN_PACK_FILES) &&
-	       pack->keys_used + file->path_len + 1 <= pack->keys_cap;
+	       pack->items < pen_min(limit, PEN_PACK_FILES) && pen_feed_pack_names(pack, file->path_len);
 }
 
 /* Adds a file to the pack in hand as its next item. */
@@ -366,7 +404,7 @@ void pen_feed_done_fetch(struct pen_feed *feed, struct fetch *fetch)
 	int64_t got = fetch->req.res;
 	int code = 0;
 
-	if (got == -ECANCELED && !feed->stopping && fetch->tries++ < FETCH_TRIES && start_fetch(feed, fetch))
+	if (got == -ECANCELED && !feed->stopping && start_fetch(feed, fetch))
 		return;
 	if (got < 0) {
 		code = pen_feed_break_code((int)got);

@@ -19,6 +19,8 @@
 #define PEN_FEED_IDLE_NS (20 * PEN_NS_PER_MS)
 /* How long a silent stream may keep one waiting for enough of it to tell what it is. */
 #define PEN_FEED_LOOK_NS PEN_NS_PER_S
+/* So much of a text tells what it is, and never more: a run that goes on in it must come to the same answer. */
+#define PEN_FEED_SAMPLE PEN_CSV_SAMPLE
 
 enum feed_state {
 	FEED_SOURCE = 1, /* open the next source */
@@ -69,6 +71,7 @@ struct pen_feed {
 	const struct pen_splitter *splitter;
 	struct pen_csv *csv;	   /* the reference that keeps rules.csv */
 	bool looked;		   /* a stream: whether it must be decoded is known */
+	bool hurry;		   /* it fell silent before that: look as soon as its read is back */
 	bool table_said;	   /* a dialect was named to people */
 	struct pen_decode *decode; /* the open file goes through it; NULL: read as it is */
 	bool waiting;		   /* for the decoder, which wakes the reader */
@@ -86,6 +89,7 @@ struct pen_feed {
 	uint64_t cut_at;		   /* offset of the first byte that is in no chunk yet */
 	uint64_t lines;			   /* before cut_at */
 	uint32_t context;		   /* at cut_at; split.h */
+	uint32_t told;			   /* chunk.h */
 	uint64_t lead;			   /* bytes behind cut_at that stand before the first record */
 	uint64_t lead_lines;		   /* lines in them */
 	bool eof;
@@ -94,7 +98,7 @@ struct pen_feed {
 	/* Of an identified stream, what feed_stream.c says; NULL elsewhere. */
 	struct pen_hash_stream *passed, *piece;
 	uint64_t passed_bytes;
-	uint64_t prefix_left; /* bytes to read again */
+	uint64_t prefix_left; /* bytes to pass again */
 
 	/* Records. */
 	struct pen_chunk *chunk; /* being read into */
@@ -108,7 +112,7 @@ struct pen_feed {
 
 	/* The jumbo record, and whole files. */
 	uint64_t jumbo_used;
-	uint32_t slot_used;   /* bytes of the record's beginning that lie in the chunk's own slot too */
+	uint32_t raw_len;     /* bytes of a record that is too large, kept in the chunk's own slot */
 	struct pen_seek seek; /* for the jumbo record's end */
 	bool holds_jumbo;
 
@@ -168,6 +172,8 @@ bool pen_feed_send_whole(struct pen_feed *feed);
 /* A stream is open; from: where an earlier run ended in it, or NULL. */
 void pen_feed_open_stream(struct pen_feed *feed, const struct pen_place *from);
 void pen_feed_forget_passed(struct pen_feed *feed);
+/* An identified stream was told apart. False: as something else than when a part of it was committed; it is refused. */
+bool pen_feed_tell(struct pen_feed *feed);
 bool pen_feed_step_writer(struct pen_feed *feed);
 bool pen_feed_step_prefix(struct pen_feed *feed);
 void pen_feed_done_prefix(struct pen_feed *feed, int64_t got, size_t wanted);
@@ -180,8 +186,12 @@ void pen_feed_pass_text(struct pen_feed *feed, const char *text, size_t lead, si
  * again, as text.
  */
 bool pen_feed_look(struct pen_feed *feed);
+/* Is it known how the open file is cut? */
+bool pen_feed_settled(const struct pen_feed *feed);
 /* Finds out by its first bytes what a stream, or a file of a tree, holds. False: it does not fit the options. */
 bool pen_feed_settle(struct pen_feed *feed);
+/* Tells what the open file holds by its beginning, wherever it is read. False: it does not fit the options. */
+bool pen_feed_judge(struct pen_feed *feed, const char *text, size_t len, bool whole);
 /* Reads the next bytes of the open file. False: no room in io, or the decoder has none yet and will wake the reader. */
 bool pen_feed_read_on(struct pen_feed *feed, char *to, size_t len,
 		      void (*done)(struct pen_feed *feed, int64_t got, size_t wanted));
@@ -200,5 +210,9 @@ void pen_feed_open_archive(struct pen_feed *feed, uint64_t members, const void *
 bool pen_feed_step_archive(struct pen_feed *feed);
 /* The pack in hand gets no more files. */
 void pen_feed_seal_pack(struct pen_feed *feed);
+/* The same in the middle of a member, whose bytes so far wait for the next pack. */
+void pen_feed_leave_pack(struct pen_feed *feed);
+/* Has it room for one more name, and for a key made for each item? */
+bool pen_feed_pack_names(const struct pen_chunk *pack, size_t len);
 
 #endif

@@ -19,13 +19,15 @@
 
 #define FILL_MIN 4096u
 
+/* What a stream turns out to be by its first bytes. */
+enum opening { OPENS_TEXT, OPENS_PACKED, OPENS_ARCHIVE };
+
 static bool is_table(enum pen_format format)
 {
 	return format == PEN_FORMAT_CSV || format == PEN_FORMAT_TSV;
 }
 
-/* Is it known how the open file is cut? */
-static bool is_settled(const struct pen_feed *feed)
+bool pen_feed_settled(const struct pen_feed *feed)
 {
 	if (feed->stream && !feed->looked)
 		return false;
@@ -43,7 +45,7 @@ static uint32_t byte_limit(const struct pen_feed *feed)
 {
 	uint64_t n = feed->batch->plan->chunk_bytes;
 
-	if (!is_settled(feed)) /* enough to tell what it is, however small the chunks */
+	if (!pen_feed_settled(feed)) /* enough to tell what it is, however small the chunks */
 		return (uint32_t)pen_max(feed->engine->chunk_bytes, PEN_CHUNK_ROOM_MIN);
 	return n ? (uint32_t)pen_min(n, feed->engine->chunk_bytes) : feed->engine->chunk_bytes;
 }
@@ -94,25 +96,43 @@ static void look_into_archive(struct pen_feed *feed, const char *text, uint32_t 
 	pen_feed_put_chunk(feed, chunk);
 }
 
-bool pen_feed_look(struct pen_feed *feed)
+/* What the stream in hand begins with. *ret_packing: how it is packed, if it is no archive. */
+static enum opening opening_of(const struct pen_feed *feed, enum pen_compression *ret_packing)
 {
 	const struct pen_plan *plan = feed->batch->plan;
 	const char *text = feed->chunk->data + feed->sent;
 	uint32_t len = feed->used - feed->sent;
-	enum pen_compression packing = plan->compression;
+
+	*ret_packing = plan->compression;
+	if (plan->format == PEN_FORMAT_AUTO && plan->compression == PEN_COMPRESSION_AUTO &&
+	    pen_archive_sniff(text, len))
+		return OPENS_ARCHIVE;
+	if (plan->compression == PEN_COMPRESSION_AUTO)
+		*ret_packing = pen_unpack_sniff(text, len);
+	return pen_source_decodes(plan, *ret_packing, text, len) ? OPENS_PACKED : OPENS_TEXT;
+}
+
+bool pen_feed_look(struct pen_feed *feed)
+{
+	const char *text = feed->chunk->data + feed->sent;
+	uint32_t len = feed->used - feed->sent;
+	enum pen_compression packing;
 
 	if (!feed->stream || feed->looked)
 		return true;
+	pen_assert(!feed->busy ||
+		   opening_of(feed, &packing) == OPENS_TEXT); /* else two would read it at once */
 	feed->looked = true;
-	if (plan->format == PEN_FORMAT_AUTO && packing == PEN_COMPRESSION_AUTO &&
-	    pen_archive_sniff(text, len)) {
+	feed->hurry = false;
+	switch (opening_of(feed, &packing)) {
+	case OPENS_TEXT:
+		return true;
+	case OPENS_ARCHIVE:
 		look_into_archive(feed, text, len);
 		return false;
+	case OPENS_PACKED:
+		break;
 	}
-	if (packing == PEN_COMPRESSION_AUTO)
-		packing = pen_unpack_sniff(text, len);
-	if (!pen_source_decodes(plan, packing, text, len))
-		return true;
 	if (pen_feed_start_decode(feed, packing, text, len))
 		feed->used = feed->sent;
 	feed->eof = false;
@@ -120,25 +140,19 @@ bool pen_feed_look(struct pen_feed *feed)
 	return false;
 }
 
-bool pen_feed_settle(struct pen_feed *feed)
+bool pen_feed_judge(struct pen_feed *feed, const char *text, size_t len, bool whole)
 {
 	const struct pen_plan *plan = feed->batch->plan;
-	const char *text = feed->chunk->data + feed->sent;
-	uint32_t len = feed->used - feed->sent;
 	struct pen_failure why = { 0 };
 	enum pen_format format;
 	struct pen_csv *csv = NULL;
 	int rc;
 
-	if (is_settled(feed))
-		return true;
-	if (feed->decode && plan->format == PEN_FORMAT_AUTO && pen_archive_sniff(text, len)) {
-		misfit(feed, -PEN_USAGE,
-		       "it is a compressed archive in a stream: name its file, or unpack it into the pipe (zcat FILE | penstock run -)");
-		return false;
+	if (len > PEN_FEED_SAMPLE) {
+		len = PEN_FEED_SAMPLE;
+		whole = false;
 	}
-	rc = pen_source_sniff(plan, feed->in_tree ? feed->name : "", text, len, feed->eof, &format, &csv,
-			      &why);
+	rc = pen_source_sniff(plan, feed->in_tree ? feed->name : "", text, len, whole, &format, &csv, &why);
 	if (!rc && plan->column && !is_table(format))
 		rc = pen_fail(
 			&why, -PEN_USAGE, 0,
@@ -153,14 +167,29 @@ bool pen_feed_settle(struct pen_feed *feed)
 		return false;
 	}
 	pen_feed_set_format(feed, format, csv);
-	if (csv && !feed->cut_at) {
-		feed->lead = csv->skip;
+	if (csv && feed->cut_at < csv->skip) {
+		feed->lead = csv->skip - feed->cut_at;
 		feed->lead_lines = csv->skip_lines;
 	}
 	if (csv && (!feed->in_tree || !feed->table_said))
 		pen_engine_notice(feed->engine, 0, "%s: %s", feed->name, csv->said);
 	feed->table_said |= csv != NULL;
-	return true;
+	return pen_feed_tell(feed);
+}
+
+bool pen_feed_settle(struct pen_feed *feed)
+{
+	const char *text = feed->chunk->data + feed->sent;
+	uint32_t len = feed->used - feed->sent;
+
+	if (pen_feed_settled(feed))
+		return true;
+	if (feed->decode && feed->batch->plan->format == PEN_FORMAT_AUTO && pen_archive_sniff(text, len)) {
+		misfit(feed, -PEN_USAGE,
+		       "it is a compressed archive in a stream: name its file, or unpack it into the pipe (zcat FILE | penstock run -)");
+		return false;
+	}
+	return pen_feed_judge(feed, text, len, feed->eof);
 }
 
 /* ---- cutting ------------------------------------------------------------------------------- */
@@ -314,11 +343,11 @@ bool pen_feed_step_records(struct pen_feed *feed)
 		feed->used = feed->carry_len;
 		feed->carry_len = 0;
 	}
-	if (feed->eof) {
+	if (feed->eof || feed->hurry) {
 		cut_chunk(feed);
 		return true;
 	}
-	target = feed->stream || !is_settled(feed) ? byte_limit(feed) : fill_target(feed);
+	target = feed->stream || !pen_feed_settled(feed) ? byte_limit(feed) : fill_target(feed);
 	if (feed->used >= target) {
 		cut_chunk(feed);
 		if (feed->state != FEED_RECORDS || !feed->chunk || feed->stopping)
@@ -355,7 +384,7 @@ void pen_feed_done_records(struct pen_feed *feed, int64_t got, size_t wanted)
 	if (feed->stream && got && !feed->fresh_ns)
 		feed->fresh_ns = pen_mono_ns(feed->engine->clock);
 	feed->used += (uint32_t)got;
-	if ((feed->stream || feed->decode) && !feed->eof && feed->used < byte_limit(feed))
+	if ((feed->stream || feed->decode) && !feed->eof && !feed->hurry && feed->used < byte_limit(feed))
 		return; /* more may be there already; flush sends what is whole when there is not */
 	cut_chunk(feed);
 }
@@ -387,14 +416,37 @@ static int send_copy(struct pen_feed *feed)
 	return 1;
 }
 
+/* The step that follows looks at what has come; the read in flight may still bring something. */
+static void hurry(struct pen_feed *feed)
+{
+	feed->hurry = true;
+	feed->fresh_ns = 0;
+	if (feed->busy)
+		pen_io_cancel(feed->engine->io);
+}
+
 void pen_feed_flush(struct pen_feed *feed)
 {
-	uint64_t patience = is_settled(feed) ? PEN_FEED_IDLE_NS : PEN_FEED_LOOK_NS;
+	uint64_t patience = pen_feed_settled(feed) ? PEN_FEED_IDLE_NS : PEN_FEED_LOOK_NS;
+	enum pen_compression packing;
 
-	if (!(feed->busy || feed->waiting) || !feed->stream || feed->state != FEED_RECORDS || !feed->fresh_ns)
+	if (!(feed->busy || feed->waiting) || !feed->stream || !feed->fresh_ns)
 		return;
 	if (pen_mono_ns(feed->engine->clock) - feed->fresh_ns < patience)
 		return;
+	if (feed->state == FEED_ARCHIVE) {
+		pen_feed_leave_pack(feed);
+		feed->fresh_ns = 0;
+	}
+	if (feed->state == FEED_PREFIX && !pen_feed_settled(feed) && feed->used >= feed->prefix_left)
+		hurry(feed);
+	if (feed->state != FEED_RECORDS)
+		return;
+	/* Whoever unpacks it reads it alone: the read in flight is called back, and what it may still bring counts. */
+	if (feed->busy && !feed->looked && opening_of(feed, &packing) != OPENS_TEXT) {
+		hurry(feed);
+		return;
+	}
 	/* The read in flight goes on writing behind `used`, so the whole records leave as a copy. */
 	if (send_copy(feed) >= 0)
 		feed->fresh_ns = 0;
@@ -411,16 +463,14 @@ bool pen_feed_send_whole(struct pen_feed *feed)
 
 /* ---- records larger than a chunk ------------------------------------------------------------ */
 
-/* The record that began at cut_at, which the scan knows by now, is too large. Its first bytes lie in the chunk. */
+/* The record that began at cut_at, which the scan knows by now, is too large. Its first bytes were kept. */
 static void send_too_large(struct pen_feed *feed, struct pen_chunk *chunk)
 {
 	const struct pen_seek *seek = &feed->seek;
-	uint32_t lead = (uint32_t)pen_min(seek->lead, feed->slot_used);
 	struct pen_flaw *flaw;
 
 	chunk->kind = PEN_CHUNK_FLAW;
-	chunk->begin = lead;
-	chunk->end = lead + (uint32_t)pen_min(pen_min(PEN_RAW_MAX, feed->slot_used - lead), seek->bare);
+	chunk->end = (uint32_t)pen_min(feed->raw_len, seek->bare);
 	chunk->items = 1;
 	chunk->bytes = seek->seen;
 	chunk->base_offset = feed->cut_at + seek->lead;
@@ -437,15 +487,31 @@ static void send_too_large(struct pen_feed *feed, struct pen_chunk *chunk)
 	pen_feed_send(feed->engine, chunk);
 }
 
-/* Room behind a long row for the object made of it. The buffer may move; nothing points into it yet. */
+/* The record in the jumbo buffer will be a reject: its first bytes are kept in the chunk's own slot. */
+static void keep_raw(struct pen_feed *feed, struct pen_chunk *chunk, uint64_t len)
+{
+	uint64_t lead = pen_min(feed->seek.lead, len);
+
+	feed->raw_len = (uint32_t)pen_min(len - lead, PEN_RAW_MAX);
+	memcpy(chunk->data, (char *)feed->engine->jumbo.base + lead, feed->raw_len);
+}
+
+/*
+ * Room behind a long row for the object made of it. The buffer may move; nothing points into it yet. False: the object
+ * would be larger than a record may be.
+ */
 static bool make_room(struct pen_feed *feed, uint64_t len)
 {
+	const struct pen_seek *seek = &feed->seek;
 	struct pen_jumbo *jumbo = &feed->engine->jumbo;
 	uint64_t need = len;
 	void *moved;
 
-	if (feed->csv)
+	if (feed->csv) {
+		if (!pen_csv_fits(feed->csv, jumbo->base + seek->lead, seek->bare, feed->batch->plan->max_record))
+			return false;
 		need += pen_csv_bound(feed->csv, jumbo->base, len, 1);
+	}
 	need = pen_round_up(need + PEN_JSON_PADDING, 4096);
 	if (need > UINT32_MAX) /* places in a chunk have 32 bits */
 		return false;
@@ -485,6 +551,7 @@ static void end_jumbo(struct pen_feed *feed, uint64_t len)
 	keep_rest(feed, base + len, feed->jumbo_used - len);
 	feed->state = FEED_RECORDS;
 	if (feed->seek.bare > feed->batch->plan->max_record || !make_room(feed, len)) {
+		keep_raw(feed, chunk, len);
 		pen_feed_drop_jumbo(feed);
 		send_too_large(feed, chunk);
 	} else {
@@ -519,9 +586,11 @@ static void look_jumbo(struct pen_feed *feed, uint64_t got)
 		end_seek(&feed->seek);
 		end_jumbo(feed, feed->jumbo_used);
 	} else if (feed->seek.seen - pen_min(feed->seek.lead, feed->seek.seen) >
-		   feed->batch->plan->max_record + 2) { /* a terminator is no part of it */
+		   pen_max(feed->batch->plan->max_record, PEN_RAW_MAX) +
+			   2) { /* a terminator is no part of it */
 		pen_feed_pass_text(feed, base, 0, feed->jumbo_used);
-		feed->state = FEED_SKIP; /* its beginning still lies in the chunk's own slot */
+		keep_raw(feed, feed->chunk, feed->jumbo_used);
+		feed->state = FEED_SKIP;
 	}
 }
 
@@ -532,7 +601,6 @@ bool pen_feed_step_jumbo(struct pen_feed *feed)
 			return feed->state == FEED_BREAK;
 		memcpy(feed->engine->jumbo.base, feed->chunk->data, feed->used);
 		feed->jumbo_used = 0;
-		feed->slot_used = feed->used;
 		feed->seek = (struct pen_seek){ .rules = &feed->rules, .context = feed->context };
 		look_jumbo(feed, feed->used);
 		return true;

@@ -110,6 +110,33 @@ static void refuse(struct pen_feed *feed, const char *what)
 	pen_feed_stop(feed, -PEN_CHANGED);
 }
 
+bool pen_feed_tell(struct pen_feed *feed)
+{
+	const struct pen_csv *csv = feed->csv;
+	struct pen_failure why = { 0 };
+	uint64_t hash = feed->rules.format;
+
+	if (!feed->passed)
+		return true;
+	for (uint32_t i = 0; csv && i < csv->columns; i++) {
+		size_t len;
+		const char *name = pen_csv_name(csv, i, &len);
+
+		hash = hash * 31 + pen_hash64(name, len);
+	}
+	if (csv)
+		hash = hash * 31 + pen_hash64(csv->said, strlen(csv->said));
+	feed->told = ((uint32_t)(hash ^ hash >> 24 ^ hash >> 48) & 0xffffff) | 1;
+	if (!feed->again || !feed->batch->from.told || feed->told == feed->batch->from.told)
+		return true;
+	pen_fail(&why, -PEN_CHANGED, 0,
+		 "'%s' looks like another format now than when a part of it was committed: say --format and the dialect",
+		 feed->file.path);
+	pen_engine_record(feed->engine, feed->batch->id, &why);
+	pen_feed_stop(feed, -PEN_CHANGED);
+	return false;
+}
+
 /* Bytes that were read again. False: they are not those that were committed. */
 static bool pass_again(struct pen_feed *feed, const char *text, size_t len)
 {
@@ -129,6 +156,65 @@ static bool pass_again(struct pen_feed *feed, const char *text, size_t len)
 	return feed->prefix_left || !memcmp(&feed->tree_content, &from->content, sizeof from->content);
 }
 
+/*
+ * How much is read of it at a time. As long as it is not known what the stream is: as much as was looked at then,
+ * though less of it may have been committed.
+ */
+static uint32_t prefix_target(const struct pen_feed *feed)
+{
+	uint32_t all = feed->chunk->capacity;
+
+	return pen_feed_settled(feed) ? (uint32_t)pen_min(feed->prefix_left, all) : all;
+}
+
+/* All that was committed came by again; what was read beyond it begins the records. */
+static void end_prefix(struct pen_feed *feed, uint32_t past)
+{
+	struct pen_chunk *chunk = feed->chunk;
+	uint32_t rest = feed->used - past;
+	bool eof = feed->eof;
+
+	pen_feed_begin_file(feed, &feed->batch->from);
+	memcpy(feed->carry, chunk->data + past, rest);
+	feed->carry_len = rest;
+	feed->read_at += rest;
+	feed->eof = eof;
+	feed->fresh_ns = rest ? pen_mono_ns(feed->engine->clock) : 0;
+	feed->chunk = NULL;
+	pen_feed_put_chunk(feed, chunk);
+	feed->state = FEED_RECORDS;
+}
+
+/* Goes on with what the chunk holds. silent: no more is waited for in order to tell what the stream is. */
+static void take_prefix(struct pen_feed *feed, bool silent)
+{
+	uint32_t n;
+
+	if (feed->eof && feed->used < feed->prefix_left) {
+		refuse(feed, "ends before");
+		return;
+	}
+	if (silent && feed->used < feed->prefix_left)
+		return;
+	if ((feed->used >= PEN_UNPACK_MAGIC || silent || feed->eof) && !pen_feed_look(feed))
+		return;
+	if (!feed->eof && !silent && feed->used < prefix_target(feed))
+		return;
+	/* What the stream's first bytes look like decides its format, as it did then. */
+	if (!pen_feed_settle(feed))
+		return;
+	n = (uint32_t)pen_min(feed->used, feed->prefix_left);
+	feed->prefix_left -= n;
+	if (!pass_again(feed, feed->chunk->data, n)) {
+		refuse(feed, "does not begin with");
+		return;
+	}
+	if (feed->prefix_left)
+		feed->used = 0;
+	else
+		end_prefix(feed, n);
+}
+
 bool pen_feed_step_prefix(struct pen_feed *feed)
 {
 	if (!feed->chunk) {
@@ -137,45 +223,28 @@ bool pen_feed_step_prefix(struct pen_feed *feed)
 			return false;
 		feed->used = feed->sent = 0;
 	}
-	return pen_feed_read_on(feed, feed->chunk->data + feed->used,
-				(size_t)pen_min(feed->prefix_left, feed->chunk->capacity - feed->used),
+	if (feed->hurry) {
+		feed->hurry = false;
+		take_prefix(feed, true);
+		return true;
+	}
+	return pen_feed_read_on(feed, feed->chunk->data + feed->used, prefix_target(feed) - feed->used,
 				pen_feed_done_prefix);
 }
 
 void pen_feed_done_prefix(struct pen_feed *feed, int64_t got, size_t wanted)
 {
-	uint64_t raw;
-
 	(void)wanted;
-	if (got < 0) {
+	if (got < 0 && feed->used < feed->prefix_left) {
 		refuse(feed, "cannot be read as far as");
 		return;
 	}
-	if (!got) {
-		refuse(feed, "ends before");
+	if (got < 0) { /* who reads on is told so again, and has a place for it */
+		take_prefix(feed, true);
 		return;
 	}
+	feed->eof = !got;
 	feed->used += (uint32_t)got;
-	feed->prefix_left -= (uint64_t)got;
-	raw = feed->used;
-	if ((raw >= PEN_UNPACK_MAGIC || !feed->prefix_left) && !pen_feed_look(feed)) {
-		feed->prefix_left += raw;
-		return;
-	}
-	if (feed->prefix_left && feed->used < feed->chunk->capacity)
-		return;
-	/* What the stream's first bytes look like decides its format, as it did then. */
-	if (!pen_feed_settle(feed))
-		return;
-	if (!pass_again(feed, feed->chunk->data, feed->used)) {
-		refuse(feed, "does not begin with");
-		return;
-	}
-	feed->used = 0;
-	if (feed->prefix_left)
-		return;
-	pen_feed_put_chunk(feed, feed->chunk);
-	feed->chunk = NULL;
-	pen_feed_begin_file(feed, &feed->batch->from);
-	feed->state = FEED_RECORDS;
+	feed->fresh_ns = pen_mono_ns(feed->engine->clock);
+	take_prefix(feed, false);
 }

@@ -330,12 +330,15 @@ int pen_filter_init(struct pen_filter *filter, const struct pen_run *run, struct
 	if (!rc)
 		rc = parse_list("exclude", run->exclude, run->exclude_count, &filter->exclude,
 				&filter->exclude_count, why);
-	for (size_t i = 0; i < filter->include_count && !rc; i++)
-		if (filter->include[i]->dirs)
+	for (size_t i = 0; i < filter->include_count && !rc; i++) {
+		const struct pen_glob *glob = filter->include[i];
+
+		if (glob && glob->dirs) /* there is one for each */
 			rc = pen_fail(
 				why, -PEN_USAGE, 0,
 				"--include chooses files, and '%s' names directories: '%s**' takes all in one",
 				run->include[i], run->include[i]);
+	}
 	return rc;
 }
 
@@ -366,7 +369,7 @@ static bool sign_list(const char *option, struct pen_glob *const *list, size_t c
 	bool ok = true;
 
 	for (size_t i = 0; i < count && ok; i++)
-		ok = fwrite(option, 8, 1, f) == 1 && fputc(list[i]->dirs, f) != EOF &&
+		ok = fwrite(option, 8, 1, f) == 1 && fputc(list[i]->dirs ? 1 : 0, f) != EOF &&
 		     fwrite(list[i]->pattern, strlen(list[i]->pattern) + 1, 1, f) == 1;
 	return ok;
 }

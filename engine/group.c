@@ -295,16 +295,19 @@ static int by_item(const void *x, const void *y)
 
 void pen_group_place(const struct pen_chunk *chunk, uint32_t at, uint32_t line, struct pen_row *row)
 {
-	bool tree = !chunk->batch->plan->puts &&
-		    chunk->batch->plan->sources[chunk->source].kind == PEN_SOURCE_TREE;
+	const struct pen_plan *plan = chunk->batch->plan;
+	const struct pen_source *source = plan->puts ? NULL : &plan->sources[chunk->source];
+	bool tree = source && source->kind == PEN_SOURCE_TREE;
 
 	row->source = chunk->source;
 	row->path = tree ? chunk->path : NULL;
 	if (chunk->rules.format == PEN_FORMAT_FILES) {
-		if (tree && chunk->kind == PEN_CHUNK_FILES)
+		/* A file that is given by itself is its source; in an archive it has a name of its own. */
+		if (chunk->kind == PEN_CHUNK_FILES &&
+		    (tree || source->archive || source->kind == PEN_SOURCE_STREAM))
 			row->path = chunk->keys + line;
 	} else if (chunk->kind != PEN_CHUNK_PUTS) {
-		row->line = chunk->first_line + line + 1;
+		row->line = chunk->rules.format == PEN_FORMAT_FRAMES ? 0 : chunk->first_line + line + 1;
 		row->offset = chunk->base_offset + (at - chunk->begin);
 	}
 }
@@ -383,7 +386,7 @@ static int put_rows(struct apply *a)
 static void move_place(struct pen_standing *st, const struct pen_place *after)
 {
 	st->fixed.place_source = after->source;
-	st->fixed.place_context = after->context;
+	st->fixed.place_context = after->context | after->told << PEN_CONTEXT_BITS;
 	st->fixed.place_offset = after->offset;
 	st->fixed.place_line = after->line;
 	st->fixed.place_files = after->files;

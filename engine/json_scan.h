@@ -197,6 +197,9 @@ static int sequence_len(const uint8_t *p, const uint8_t *end)
 /* Notes what is wrong at `at` and chooses the code: the end and bad bytes outrank what was expected. NULL. */
 const uint8_t *pen_json_refuse(const struct scan *s, const uint8_t *at, enum detail detail);
 
+/* Is all of it UTF-8? simdjson.cc: fast, and without a place. */
+bool pen_json_utf8(const char *text, size_t len);
+
 /* p: a byte above 0x7f in a string. Reads the whole run of such bytes. */
 static inline const uint8_t *high_bytes(const struct scan *s, const uint8_t *p)
 {
@@ -255,7 +258,7 @@ static inline const uint8_t *escape(const struct scan *s, const uint8_t *p)
 static inline const uint8_t *string(const struct scan *s, const uint8_t *p, bool *ret_escaped)
 {
 	for (;;) {
-		uint32_t stops;
+		uint32_t stops = 0;
 
 		while (p < s->end && !(stops = string_stops(p)))
 			p += STEP;

@@ -294,6 +294,19 @@ static bool put_string(FILE *f, const char *text)
 	return fwrite(&n, sizeof n, 1, f) == 1 && fwrite(text, 1, n, f) == n;
 }
 
+bool pen_plan_sign_table(const struct pen_plan *plan, FILE *f)
+{
+	int64_t dialect[] = { plan->encoding,	 plan->frame,	     plan->table.delimiter,
+			      plan->table.quote, plan->table.escape, plan->table.header,
+			      plan->table.value };
+	static const int64_t none[PEN_COUNT(dialect)];
+	bool ok = true;
+
+	if (memcmp(dialect, none, sizeof none))
+		ok = fwrite(dialect, sizeof dialect, 1, f) == 1;
+	return ok && (!plan->header_names || put_string(f, plan->header_names));
+}
+
 static int identify(struct pen_plan *plan, struct pen_failure *why)
 {
 	char *buf = NULL, path[PATH_MAX];
@@ -307,10 +320,6 @@ static int identify(struct pen_plan *plan, struct pen_failure *why)
 			       plan->max_record,
 			       plan->puts,
 			       plan->source_count };
-	int64_t dialect[] = { plan->encoding,	 plan->frame,	     plan->table.delimiter,
-			      plan->table.quote, plan->table.escape, plan->table.header,
-			      plan->table.value };
-	static const int64_t none[PEN_COUNT(dialect)];
 	struct pen_sum sum;
 	bool ok;
 
@@ -319,10 +328,7 @@ static int identify(struct pen_plan *plan, struct pen_failure *why)
 	ok = fwrite(numbers, sizeof numbers, 1, f) == 1 && put_string(f, plan->into) &&
 	     put_string(f, plan->key) && put_string(f, plan->owner) && put_string(f, plan->idempotency_key);
 	/* Behind what the first version hashed, and only where it was asked for: its batches still resume. */
-	if (ok && memcmp(dialect, none, sizeof none))
-		ok = fwrite(dialect, sizeof dialect, 1, f) == 1;
-	if (ok && plan->header_names)
-		ok = put_string(f, plan->header_names);
+	ok = ok && pen_plan_sign_table(plan, f);
 	/* A stream's name says nothing of what comes through it: its key does. */
 	for (uint32_t i = 0; i < plan->source_count && ok; i++)
 		ok = put_string(f, plan->sources[i].kind == PEN_SOURCE_STREAM ? "-"

@@ -79,5 +79,7 @@ int pen_plan_copy_items(struct pen_plan *plan, const struct pen_run *run, struct
 int pen_plan_check_tree(const struct pen_plan *plan, struct pen_failure *why);
 /* Writes what of these options belongs to the identity; nothing when all are at their defaults. */
 bool pen_plan_sign_tree(const struct pen_plan *plan, FILE *f);
+/* The same of tables, encodings and frames (plan.c). */
+bool pen_plan_sign_table(const struct pen_plan *plan, FILE *f);
 
 #endif

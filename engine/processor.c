@@ -6,6 +6,7 @@
  * records are split and validated, keys found and sorted, digests summed. A bad item becomes a flaw and
  * costs nothing but itself. Processors share nothing with each other.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/engine.h"
@@ -122,8 +123,13 @@ static int make_row(struct work *w, struct pen_entry *e)
 		.scratch = chunk->keys + chunk->keys_used,
 		.scratch_cap = chunk->keys_cap - chunk->keys_used,
 	};
-	int rc = pen_csv_take(csv, w->record.at, w->record.len, &taken);
+	uint64_t max = w->plan->max_record;
+	int rc = -PEN_RECORD_LARGE;
 
+	if (pen_csv_fits(csv, w->record.at, w->record.len, max))
+		rc = pen_csv_take(csv, w->record.at, w->record.len, &taken);
+	if (!rc && csv->json && taken.len > max + csv->row_extra)
+		rc = -PEN_RECORD_LARGE;
 	w->record.column = (uint32_t)pen_min(taken.column, UINT32_MAX);
 	if (!rc && csv->key != PEN_CSV_NO_KEY)
 		rc = keep_text(w, e, taken.key, taken.key_len);
@@ -217,13 +223,13 @@ static void records(struct work *w)
 	};
 	uint32_t item = 0;
 
-	while (splitter->next(&split, &w->record)) {
+	for (; splitter->next(&split, &w->record); item++) {
 		struct pen_entry *e = &chunk->table[chunk->entry_count];
 
 		*e = (struct pen_entry){
 			.at = (uint32_t)(w->record.at - chunk->data),
 			.len = (uint32_t)w->record.len,
-			.item = item++,
+			.item = item,
 			.line = w->record.line,
 		};
 		settle(w, e);
@@ -311,7 +317,10 @@ void *pen_processor_main(void *arg)
 	struct pen_json *json = self->json;
 	uint64_t words[16], done = 0, began = pen_mono_ns(engine->clock), ended;
 	uint32_t n, pushed;
+	char name[16];
 
+	snprintf(name, sizeof name, "pen-proc-%u", self->index);
+	(void)pthread_setname_np(pthread_self(), name); /* as the reader's */
 	while ((n = next_chunks(self, words, PEN_COUNT(words), &began)) || !pen_fanin_ended(&self->in)) {
 		for (uint32_t i = 0; i < n; i++) {
 			struct pen_chunk *chunk = (struct pen_chunk *)(uintptr_t)words[i];

@@ -82,25 +82,37 @@ static struct pen_batch *new_batch(struct pen_engine *engine, struct pen_sqe *sq
 	return batch;
 }
 
+/* Is there a file in what was looked at? */
+static bool is_anything_there(const struct pen_plan *plan)
+{
+	for (uint32_t i = 0; i < plan->source_count; i++)
+		if (plan->sources[i].kind != PEN_SOURCE_TREE || plan->sources[i].files)
+			return true;
+	return false;
+}
+
 /* Looks at the sources and asks the committer to open the batch in the store. */
 static void admit(struct pen_engine *engine, struct pen_sqe *sqe, uint32_t index)
 {
 	struct pen_failure why = { 0 };
 	struct pen_batch *batch;
-	uint64_t done;
+	uint64_t done = 0;
+	bool dealt;
 	int rc;
 
-	if (pen_aftermath_recover(engine, sqe->plan, &done)) {
-		pen_plan_close(sqe->plan);
-		sqe->plan = NULL;
-		pen_engine_complete(engine, PEN_FROM_READER, sqe->index, 0, done, 0);
-		return;
-	}
+	dealt = pen_aftermath_recover(engine, sqe->plan, &done);
 	if (sqe->plan->chunk_bytes > engine->chunk_bytes)
 		rc = pen_fail(&why, -PEN_USAGE, 0, "chunks of %llu bytes in an engine with buffers of %u",
 			      (unsigned long long)sqe->plan->chunk_bytes, engine->chunk_bytes);
 	else
 		rc = pen_plan_look(sqe->plan, &engine->drain, &why);
+	/* The sources were this batch's, and are gone with its end; what lies there anew is read. */
+	if (dealt && (rc == -PEN_SOURCE_OPEN || (!rc && !is_anything_there(sqe->plan)))) {
+		pen_plan_close(sqe->plan);
+		sqe->plan = NULL;
+		pen_engine_complete(engine, PEN_FROM_READER, sqe->index, 0, done, 0);
+		return;
+	}
 	batch = rc ? NULL : new_batch(engine, sqe, index);
 	if (!batch) {
 		pen_plan_close(sqe->plan);
@@ -464,6 +476,7 @@ void *pen_reader_main(void *arg)
 		.slot_bytes = engine->arena.slot_bytes,
 	};
 
+	(void)pthread_setname_np(pthread_self(), "pen-read"); /* for who looks on; nothing hangs on it */
 	engine->start_res = pen_io_open(&opt, &engine->io, &denied);
 	if (engine->start_res) {
 		engine->start_why = denied;

@@ -114,6 +114,7 @@ void *pen_rehearsal_main(void *arg)
 	uint64_t words[TAKE];
 	uint32_t n;
 
+	(void)pthread_setname_np(pthread_self(), "pen-rehearse"); /* as the reader's */
 	while ((n = pen_fanin_pop_wait(in, words, TAKE, UINT64_MAX)) || !pen_fanin_ended(in)) {
 		for (uint32_t i = 0; i < n; i++)
 			take(engine, (struct pen_chunk *)(uintptr_t)words[i]);

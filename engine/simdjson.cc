@@ -205,6 +205,11 @@ void pen_json_close(struct pen_json *json)
 	delete json;
 }
 
+bool pen_json_utf8(const char *text, size_t len)
+{
+	return simdjson::validate_utf8(text, len);
+}
+
 int pen_json_check(struct pen_json *json, const char *text, size_t len, const struct pen_pointer *ptr,
 		   char *out, size_t out_cap, struct pen_json_key *ret_key, struct pen_json_flaw *ret_flaw)
 {

@@ -305,7 +305,7 @@ static void fill(struct pen_walk *walk, const struct entry *e, size_t len, int e
 int pen_walk_next(struct pen_walk *walk, struct pen_walk_file *ret)
 {
 	while (walk->top) {
-		struct level *level = walk->top, *below;
+		struct level *level = walk->top, *below = NULL;
 		struct entry *e;
 		size_t len;
 		int rc;

@@ -69,6 +69,7 @@
 	X(PACKED_BAD, 1056, 1, "compressed data is corrupt", "what was whole before it is committed; fetch the file again") \
 	X(PACKED_WINDOW, 1057, 1, "compressed data needs a window above 128 MiB", "compress it again without --long, or unpack it into a pipe") \
 	X(ENCODING_BAD, 1058, 1, "bytes that mean nothing in the source's encoding", "check --encoding") \
+	X(MEMBER_OUTSIDE, 1059, 1, "the member's name leads out of the archive", "its name begins with / or holds ..; unpack it by hand") \
 	X(LINK_OUTSIDE, 1070, 1, "a symbolic link leads out of the directory", "links are followed only below the directory given: give what it leads to as a source of its own")
 
 enum {

@@ -35,6 +35,8 @@ int pen_arena_open(struct pen_arena *arena, uint32_t count, size_t slot_bytes)
 	base = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (base == MAP_FAILED)
 		return -ENOMEM;
+	/* Advice. Registering the arena pins all its pages: of 4 KiB, that took two thirds of a small run's time. */
+	(void)madvise(base, all, MADV_HUGEPAGE);
 	arena->base = base;
 	arena->slot_bytes = rounded;
 	arena->count = count;

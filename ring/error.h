@@ -17,4 +17,15 @@
 int pen_fail(struct pen_failure *why, int code, int os_errno, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
+#ifdef __clang_analyzer__
+/* The analyzer does not see into error.c: a failure is never 0. */
+static inline int pen_fail_code(int code)
+{
+	if (code >= 0)
+		__builtin_trap();
+	return code;
+}
+#define pen_fail(why, code, ...) (pen_fail(why, code, __VA_ARGS__), pen_fail_code(code))
+#endif
+
 #endif

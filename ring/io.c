@@ -42,7 +42,7 @@ static int open_threads(const struct pen_io_options *opt, struct pen_io **ret, s
 
 int pen_io_open(const struct pen_io_options *opt, struct pen_io **ret, struct pen_failure *ret_denied)
 {
-	struct pen_failure mine, *denied = ret_denied ? ret_denied : &mine;
+	struct pen_failure mine = { 0 }, *denied = ret_denied ? ret_denied : &mine;
 	int err;
 
 	memset(denied, 0, sizeof *denied);

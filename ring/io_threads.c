@@ -169,6 +169,7 @@ static void *work(void *arg)
 	struct worker *w = arg;
 	struct pool *p = w->pool;
 
+	(void)pthread_setname_np(pthread_self(), "pen-io"); /* for who looks on; nothing hangs on it */
 	for (;;) {
 		struct pen_io_req *req;
 		int64_t res;
@@ -236,6 +237,7 @@ static void *poll_streams(void *arg)
 	struct worker *w = arg;
 	struct pool *p = w->pool;
 
+	(void)pthread_setname_np(pthread_self(), "pen-poll"); /* as the workers' */
 	while (poller_refill(w)) {
 		uint32_t kept = 0, n = p->polled_count;
 		uint64_t count;

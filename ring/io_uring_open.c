@@ -27,7 +27,11 @@
 
 #define ENTRIES_MIN 8u
 #define SLOTS_MAX 32768u
-#define BUFFERS_MAX 16384u /* the kernel's limit */
+/*
+ * Pieces of the arena that are registered. Tags are used last in, first out, so the first few carry most reads;
+ * pinning all 96 MiB took a small run 30 ms and its memory, and gained a large one nothing that could be measured.
+ */
+#define BUFFERS_MAX 16u
 #define IOWQ_WORKERS \
 	32u /* opens of names that are not cached; each is a kernel thread waiting for the disk */
 #define TEST_S 5

@@ -55,6 +55,11 @@ static bool root_sane(const struct meta_db *db, uint64_t last_page)
 	return db->root == NO_PAGE ? db->entries == 0 : db->root >= 2 && db->root <= last_page;
 }
 
+static bool roots_sane(const struct meta_page *m)
+{
+	return root_sane(&m->free_db, m->last_page) && root_sane(&m->main_db, m->last_page);
+}
+
 static const char *meta_flaw(const struct meta_page *m, unsigned i, uint32_t page_size)
 {
 	if (m->magic != MDB_MAGIC_NUMBER)
@@ -67,8 +72,6 @@ static const char *meta_flaw(const struct meta_page *m, unsigned i, uint32_t pag
 		return "has another page size";
 	if (m->last_page < 1 || m->last_page >= UINT64_MAX / page_size - 1)
 		return "has an impossible last page";
-	if (!root_sane(&m->free_db, m->last_page) || !root_sane(&m->main_db, m->last_page))
-		return "has a root outside the file";
 	if (m->free_db.flags != MDB_INTEGERKEY || m->main_db.flags)
 		return "has flags that no store has";
 	/* A transaction writes the page of its number's parity. */
@@ -123,7 +126,7 @@ static bool check_file(struct pen_audit *audit, int fd)
 	struct meta_page meta[2];
 	uint32_t page_size = 0;
 	struct stat st;
-	int newest;
+	int newest = 0;
 
 	/* A writer may be at work: a page that looks torn is read again. */
 	for (int attempt = 0; attempt < 3; attempt++) {
@@ -135,6 +138,13 @@ static bool check_file(struct pen_audit *audit, int fd)
 		}
 		for (unsigned i = 0; i < 2; i++)
 			flaw[i] = meta_flaw(&meta[i], i, page_size);
+		/*
+		 * The older page's roots are nobody's: when the disk refuses a meta page, LMDB writes the old
+		 * number back beside the roots that did not come to be; the next commit overwrites both.
+		 */
+		newest = meta[1].txn > meta[0].txn;
+		if (!flaw[newest] && !roots_sane(&meta[newest]))
+			flaw[newest] = "has a root outside the file";
 		if (!flaw[0] && !flaw[1])
 			break;
 	}
@@ -144,8 +154,12 @@ static bool check_file(struct pen_audit *audit, int fd)
 	/* LMDB refuses to open the file when either has another magic, version or page size. */
 	if (flaw[0] || flaw[1] || fstat(fd, &st))
 		return false;
-	newest = meta[1].txn > meta[0].txn;
-	if (last_freed(fd, &meta[!newest], page_size) == meta[newest].txn + 1)
+	/*
+	 * A page whose number was altered has the later transaction's last page, which never sinks; one that the disk
+	 * refused has its own again.
+	 */
+	if (meta[!newest].last_page >= meta[newest].last_page &&
+	    last_freed(fd, &meta[!newest], page_size) == meta[newest].txn + 1)
 		pen_audit_say(voice, PEN_INV_FILE, "meta page %d is altered: it hides transaction %" PRIu64,
 			      !newest, meta[newest].txn + 1);
 	audit->page_size = page_size;

@@ -30,6 +30,8 @@
 #include "ring/hash.h"
 
 #define PEN_FORMAT_VERSION 1u
+#define PEN_CONTEXT_BITS 8
+#define PEN_CONTEXT_MASK 0xffu
 #define PEN_DB_PREFIX "penstock."
 #define PEN_DATASET_NAME_MAX 200u
 #define PEN_DATASETS_MAX 1000u
@@ -103,7 +105,8 @@ struct pen_fmt_state {
 	uint32_t runner_pid; /* who wrote this, while running */
 	int32_t code;
 	uint8_t state, durability, resumed, uring;
-	uint32_t place_context; /* what the format must know there (json: inside an array); 0 elsewhere */
+	/* What the format must know there (json: inside an array); above it, what a keyed stream was told to be. */
+	uint32_t place_context;
 };
 
 /* A row of an item that was not simply committed. Behind it: key_len, path_len and raw_len bytes. */

@@ -166,7 +166,7 @@ static bool missing_are_free(int fd, const struct raw_meta *meta, uint64_t pages
 
 static int file_check(int fd, struct pen_failure *why)
 {
-	struct raw_meta meta[2], *now;
+	struct raw_meta meta[2] = { 0 }, *now;
 	struct stat st;
 	uint64_t pages;
 	int code;
@@ -176,7 +176,7 @@ static int file_check(int fd, struct pen_failure *why)
 		code = meta_read(fd, meta[0].page_size, &meta[1]);
 	if (code == -PEN_STORE_NEWER)
 		return pen_fail(why, code, 0, "data.mdb has version %u of LMDB's format", meta[0].version);
-	if (code || meta[0].page_size != meta[1].page_size)
+	if (code || !meta[0].page_size || meta[0].page_size != meta[1].page_size)
 		return pen_fail(why, code ? code : -PEN_STORE_DAMAGED, 0, "the meta pages of data.mdb are not valid");
 	now = &meta[meta[1].txn > meta[0].txn];
 	if (fstat(fd, &st))

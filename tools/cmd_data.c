@@ -176,7 +176,7 @@ int pen_cmd_get(const struct pen_cmd *cmd)
 	struct pen_dataset_info ds;
 	struct pen_store *store;
 	struct pen_out out;
-	struct key key;
+	struct key key = { 0 };
 	void *value = NULL;
 	size_t len;
 	int status = pen_home_open(cmd->args, false, &store), rc;

@@ -184,7 +184,7 @@ static void make_parents(const char *path)
 {
 	char part[PEN_HOME_PATH];
 
-	for (size_t i = 1; path[i] && i < sizeof part - 1; i++) {
+	for (size_t i = 1; i < sizeof part - 1 && path[i]; i++) {
 		if (path[i] != '/')
 			continue;
 		memcpy(part, path, i);

@@ -36,17 +36,35 @@ static void on_crash(int sig)
 	raise(sig);
 }
 
+/*
+ * A page of the store's map cannot be read: the disk failed under it, or somebody cut the file short. Nothing that
+ * was committed is touched by that, so it ends like any failure of the disk.
+ */
+static void on_dead_page(int sig)
+{
+	static const char text[] =
+		"error[PEN411]: a page of the store cannot be read: the disk failed, or the file was cut short\n"
+		"  = check the disk (dmesg), then run `penstock verify`; the next start goes on\n";
+
+	(void)sig;
+	pen_say_restore();
+	_exit(write(STDERR_FILENO, text, sizeof text - 1) < 0 ? 3 : 74);
+}
+
 void pen_interrupt_init(void)
 {
-	static const int crashes[] = { SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGQUIT, SIGHUP };
+	static const int crashes[] = { SIGSEGV, SIGABRT, SIGILL, SIGFPE, SIGQUIT, SIGHUP };
 	struct sigaction end = { .sa_handler = on_end, .sa_flags = SA_RESTART };
 	struct sigaction crash = { .sa_handler = on_crash, .sa_flags = SA_RESETHAND | SA_NODEFER };
+	struct sigaction dead_page = { .sa_handler = on_dead_page };
 	struct sigaction ignore = { .sa_handler = SIG_IGN }, old;
 
 	sigaction(SIGPIPE, &ignore, NULL);
 	sigaction(SIGXFSZ, &ignore, NULL); /* a file size limit is an error of the write, with a message */
 	sigaction(SIGINT, &end, NULL);
 	sigaction(SIGTERM, &end, NULL);
+	if (sigaction(SIGBUS, NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+		sigaction(SIGBUS, &dead_page, NULL);
 	for (size_t i = 0; i < sizeof crashes / sizeof crashes[0]; i++)
 		/* A sanitizer's handler and nohup's choice stay. */
 		if (sigaction(crashes[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)

@@ -11,7 +11,8 @@
 static int usage(const char *what, const char *advice)
 {
 	pen_say_error(-PEN_USAGE, "%s", what);
-	pen_say_advice("%s", advice);
+	if (*advice)
+		pen_say_advice("%s", advice);
 	return pen_error_exit(-PEN_USAGE);
 }
 
@@ -170,7 +171,7 @@ static bool byte_of(const char *text, int *ret)
 		size_t n = strlen(names[i]) - 1;
 
 		if (strlen(text) == n && memcmp(text, names[i], n) == 0) {
-			*ret = names[i][n];
+			*ret = (unsigned char)names[i][n];
 			return true;
 		}
 	}
@@ -194,7 +195,7 @@ static int make_dialect(const struct pen_cmd *cmd, struct pen_run *ret)
 		return usage("--delimiter takes one ASCII character", "like ';' or '\\t'");
 	if (quote && strcmp(quote, "none") == 0)
 		ret->quote = PEN_CSV_NONE;
-	else if (quote && !byte_of(quote, &ret->quote))
+	else if (quote && strcmp(quote, "auto") && !byte_of(quote, &ret->quote))
 		return usage("--quote takes one ASCII character, or none", "");
 	if (escape && strcmp(escape, "none") == 0)
 		ret->escape = PEN_CSV_NONE;

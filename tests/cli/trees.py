@@ -501,5 +501,29 @@ def killed_while_deleting(lab):
     assert caught, "no kill hit the deleting: the check has shown nothing"
 
 
+@check
+def new_files_beside_those_of_a_dead_run(lab):
+    """A run that finds another's files to delete deletes them, and reads what came since."""
+    command = ["run", lab.path("t"), "--key", "@path", "--on-success", "delete", "--progress", "none"]
+    for attempt in range(20):
+        shutil.rmtree(lab.store, ignore_errors=True)
+        for i in range(3000):
+            lab.path("t/%04d" % i, b"old")
+        p = lab.start(*command)
+        while p.poll() is None and os.path.exists(lab.path("t/0000")):
+            pass
+        p.kill()
+        if p.wait() and os.path.exists(lab.path("t/2999")):
+            break
+    else:
+        raise AssertionError("no kill hit the deleting: the check has shown nothing")
+    lab.path("t/new", b"new")
+    assert lab.load(*command[1:-2])["items"] == 1
+    assert dict(lab.dump())[b"new"] == b"new" and len(lab.dump()) == 3001 and not os.listdir(lab.path("t"))
+    # Nothing is left to read: the batch that read it is named.
+    lab.run(*command)
+    lab.verify()
+
+
 if __name__ == "__main__":
     sys.exit(run.main())

@@ -66,9 +66,9 @@ static const struct row rows[] = {
 	{ "empty", "", AE_IFREG, "empty", 0 },
 	{ "link", "dir/one.txt", AE_IFLNK, NULL, 0 },
 	{ "big", NULL, AE_IFREG, "big", 0 },
-	{ "../evil", "x", AE_IFREG, "../evil", -PEN_SOURCE_DENIED },
-	{ "dir/../../evil", "x", AE_IFREG, "dir/../../evil", -PEN_SOURCE_DENIED },
-	{ "/etc/evil", "x", AE_IFREG, "etc/evil", -PEN_SOURCE_DENIED },
+	{ "../evil", "x", AE_IFREG, "../evil", -PEN_MEMBER_OUTSIDE },
+	{ "dir/../../evil", "x", AE_IFREG, "dir/../../evil", -PEN_MEMBER_OUTSIDE },
+	{ "/etc/evil", "x", AE_IFREG, "etc/evil", -PEN_MEMBER_OUTSIDE },
 	{ "..dots..", "x", AE_IFREG, "..dots..", 0 },
 	{ "Z\xc3\xbcrich/\xe5\xa4\xa7", "name\n", AE_IFREG, "Z\xc3\xbcrich/\xe5\xa4\xa7", 0 },
 };

@@ -5,6 +5,7 @@
  */
 #include "engine/feed.h"
 
+#include <errno.h>
 #include <pthread.h>
 
 #include "ring/base.h"
@@ -390,6 +391,110 @@ Test(feed, a_silent_stream_keeps_nothing_back_but_what_is_not_whole)
 	pen_engine_stop(engine);
 	pen_store_close(store);
 	sound("s");
+}
+
+/* The head of a tar's member. */
+static void tar_head(char head[512], const char *name, unsigned size)
+{
+	unsigned sum = 0;
+
+	memset(head, 0, 512);
+	(void)snprintf(head, 100, "%s", name);
+	memcpy(head + 100, "0000644", 7);
+	(void)snprintf(head + 124, 12, "%011o", size);
+	memset(head + 148, ' ', 8);
+	head[156] = '0';
+	memcpy(head + 257, "ustar\00000", 8);
+	for (int i = 0; i < 512; i++)
+		sum += (unsigned char)head[i];
+	(void)snprintf(head + 148, 7, "%06o", sum);
+}
+
+static void write_all(int fd, const char *data, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, data, len);
+
+		cr_assert_gt(n, 0);
+		data += n;
+		len -= (size_t)n;
+	}
+}
+
+/* The answer; a request whose predecessor is not quite done with is made again. */
+static int ask(struct pen_engine *engine, void prep(struct pen_sqe *, uint64_t), uint64_t batch)
+{
+	int rc = -EBUSY;
+
+	for (int i = 0; i < 100 && rc == -EBUSY; i++) {
+		prep(pen_get_sqe(engine), batch);
+		pen_submit(engine);
+		rc = reap(engine).res;
+		nap_us(1000);
+	}
+	return rc;
+}
+
+/* A pause seals the pack in hand: what has come of a member must not stay behind in it. */
+Test(feed, a_pause_in_the_middle_of_a_member)
+{
+	static const struct {
+		unsigned size, before; /* of the member */
+	} cases[] = { { 100000, 50000 }, { 300000, 200000 }, { 700000, 500000 } };
+	static char path[256];
+
+	for (size_t i = 0; i < PEN_COUNT(cases); i++) {
+		struct pen_run spec = { .size = sizeof spec, .key = "@path", .source_count = 1 };
+		struct pen_progress p = { 0 };
+		struct pen_engine *engine;
+		struct pen_store *store;
+		const char *source = path;
+		char name[16], head[512];
+		size_t len;
+		void *got;
+		int fd;
+
+		(void)snprintf(name, sizeof name, "s%zu", i);
+		(void)snprintf(path, sizeof path, "%s", scratch_path("fifo"));
+		cr_assert_eq(mkfifo(path, 0600), 0);
+		spec.sources = &source;
+		store = scratch_store(name);
+		engine = engine_start(store, 0, PEN_IO_AUTO);
+		pen_prep_run(pen_get_sqe(engine), &spec);
+		pen_submit(engine);
+		text_len = 0;
+		tar_head(head, "small", 10);
+		text_put(head, sizeof head);
+		text_line(512, 1, "");
+		tar_head(head, "large", cases[i].size);
+		text_put(head, sizeof head);
+		for (unsigned n = 0; n * 500 < cases[i].size + 511; n++)
+			text_line(499, n, "\n");
+		text_len = 3 * 512 + ((size_t)cases[i].size + 511) / 512 * 512;
+		memset(text + 3 * 512 + cases[i].size, 0, text_len - 3 * 512 - cases[i].size);
+		fd = open(path, O_WRONLY);
+		cr_assert_geq(fd, 0);
+		write_all(fd, text, 3 * 512 + cases[i].before);
+		for (int k = 0; k < 16; k++) /* it is looked at when it has been silent for a second */
+			nap_us(100000);
+		cr_assert_eq(pen_engine_progress(engine, 0, &p), 0);
+		cr_expect_eq(ask(engine, pen_prep_pause, p.batch), 0);
+		(void)pen_engine_progress(engine, 0, &p);
+		cr_expect_eq(p.counted.items, 1, "case %zu: what was whole before a pause counts", i);
+		cr_expect_eq(ask(engine, pen_prep_resume, p.batch), 0);
+		write_all(fd, text + 3 * 512 + cases[i].before, text_len - 3 * 512 - cases[i].before);
+		memset(text + text_len, 0, 1024);
+		write_all(fd, text + text_len, 1024);
+		close(fd);
+		cr_expect_eq(reap(engine).res, 0);
+		pen_engine_stop(engine);
+		cr_assert_eq(pen_get(store, "default", "large", 5, &got, &len), 0);
+		cr_expect(len == cases[i].size && !memcmp(got, text + 3 * 512, len), "case %zu", i);
+		free(got);
+		pen_store_close(store);
+		sound(name);
+		cr_assert_eq(unlink(path), 0);
+	}
 }
 
 /* ---- going on ------------------------------------------------------------------------------ */

@@ -81,24 +81,32 @@ Test(audit, damaged_trees_are_named)
 	free(healthy);
 }
 
+#define ROOT_AT 128
+
 Test(audit, damaged_meta_pages_are_named)
 {
 	/* Number, flags, magic, version, page size, flags of both databases, root, last page, transaction. */
-	static const size_t places[] = { 0, 10, 16, 20, 40, 44, 92, 128, 142, 144 };
-	size_t len;
+	static const size_t places[] = { 0, 10, 16, 20, 40, 44, 92, ROOT_AT, 142, 144 };
+	size_t len, newest;
+	uint64_t txn[2];
 	uint8_t *healthy = file_read(&shop, &len), *copy = malloc(len);
 
 	cr_assert(copy);
+	for (size_t page = 0; page < 2; page++)
+		memcpy(&txn[page], healthy + 4096 * page + 144, 8);
+	newest = txn[1] > txn[0];
 	for (size_t i = 0; i < PEN_COUNT(places); i++)
 		for (size_t page = 0; page < 2; page++) {
+			/* A refused meta page leaves the older one with roots that nobody reads. */
+			bool harmless = page != newest && places[i] == ROOT_AT;
 			const struct heard *heard;
 
 			memcpy(copy, healthy, len);
 			copy[4096 * page + places[i]] ^= 0x41;
 			file_write(&shop, copy, len);
 			heard = verify();
-			cr_expect(heard->by[PEN_INV_FILE], "page %zu byte %zu: %ld %s", page, places[i],
-				  heard->ret, heard->all);
+			cr_expect_eq(!heard->by[PEN_INV_FILE], harmless, "page %zu byte %zu: %ld %s", page, places[i],
+				     heard->ret, heard->all);
 		}
 	free(copy);
 	free(healthy);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # deps - installs the packages that are missing, and says so; silent when all are there
 #
-#   deps.sh [build|lint|torture|arm64]...      (build when nothing is said)
+#   deps.sh [build|lint|torture|bench|arm64]...      (build when nothing is said)
 #
 # Asks the local package database only; apt-get, and with it the network, is touched when something is
 # missing. Needs root or sudo then, and otherwise prints the command that somebody else has to run.
@@ -12,6 +12,7 @@ build=(g++ pkg-config liburing-dev libck-dev liblmdb-dev libjemalloc-dev libsimd
 	jq strace zstd relacy-dev)
 lint=(clang clang-tidy clang-format cppcheck)
 torture=(xfsprogs e2fsprogs util-linux strace)
+bench=(sqlite3 miller)
 arm64=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 
 wanted=()
@@ -20,8 +21,9 @@ for set in "${@:-build}"; do
 	build) wanted+=("${build[@]}") ;;
 	lint) wanted+=("${lint[@]}") ;;
 	torture) wanted+=("${torture[@]}") ;;
+	bench) wanted+=("${bench[@]}") ;;
 	arm64) wanted+=("${arm64[@]}") ;;
-	*) echo "deps.sh: no package set '$set'; there are build, lint, torture, arm64" >&2; exit 2 ;;
+	*) echo "deps.sh: no package set '$set'; there are build, lint, torture, bench, arm64" >&2; exit 2 ;;
 	esac
 done
 
