@@ -163,7 +163,8 @@ def every_end_leaves_a_usable_terminal(lab):
     ends = [((signal.SIGINT, signal.SIGINT), 130), ((signal.SIGTERM, signal.SIGTERM), 143), ((signal.SIGINT, signal.SIGTERM), 143),
             ((signal.SIGTERM,), 143), ((signal.SIGHUP,), -1), ((signal.SIGABRT,), -6), ((signal.SIGQUIT,), -3), ((signal.SIGKILL,), -9)]
     if "ASAN_OPTIONS" not in os.environ:  # a sanitizer keeps these for itself
-        ends += [((signal.SIGBUS,), -7), ((signal.SIGFPE,), -8), ((signal.SIGSEGV,), -11)]
+        # A page that cannot be had is the disk's failure, and told as one.
+        ends += [((signal.SIGBUS,), 74), ((signal.SIGFPE,), -8), ((signal.SIGSEGV,), -11)]
     runs = [(sigs, status, start(lab, "run", f, "--format", "lines", *SLOW, store=lab.path("s%d" % i)))
             for i, (sigs, status) in enumerate(ends)]
     for sigs, status, t in runs:
