@@ -54,7 +54,8 @@ static struct {
 	pthread_cond_t filled, emptied;
 	uint32_t head, tail;
 	uint64_t slots[SLOTS];
-} queue = { .lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER,
+} queue = { .lock = PTHREAD_MUTEX_INITIALIZER,
+	    .filled = PTHREAD_COND_INITIALIZER,
 	    .emptied = PTHREAD_COND_INITIALIZER };
 
 static void lane_produce(uint64_t from, uint64_t words, uint32_t batch, uint32_t who)
@@ -132,28 +133,28 @@ static uint64_t fanin_consume(uint64_t words, uint32_t batch)
 }
 
 /* ck's rings move one word a call. */
-#define CK_CONTESTANT(kind)                                                                        \
-	static void kind##_produce(uint64_t from, uint64_t words, uint32_t batch, uint32_t who)    \
-	{                                                                                          \
-		uint32_t tries = 0;                                                                \
-		(void)batch;                                                                       \
-		(void)who;                                                                         \
-		for (uint64_t i = 0; i < words; i++)                                               \
+#define CK_CONTESTANT(kind)                                                                               \
+	static void kind##_produce(uint64_t from, uint64_t words, uint32_t batch, uint32_t who)           \
+	{                                                                                                 \
+		uint32_t tries = 0;                                                                       \
+		(void)batch;                                                                              \
+		(void)who;                                                                                \
+		for (uint64_t i = 0; i < words; i++)                                                      \
 			while (!ck_ring_enqueue_##kind(&ring, ring_slots, (void *)(uintptr_t)(from + i))) \
-				hesitate(&tries);                                                  \
-	}                                                                                          \
-	static uint64_t kind##_consume(uint64_t words, uint32_t batch)                             \
-	{                                                                                          \
-		uint64_t sum = 0;                                                                  \
-		uint32_t tries = 0;                                                                \
-		void *word;                                                                        \
-		(void)batch;                                                                       \
-		for (uint64_t i = 0; i < words; i++) {                                             \
-			while (!ck_ring_dequeue_##kind(&ring, ring_slots, &word))                  \
-				hesitate(&tries);                                                  \
-			sum += (uintptr_t)word;                                                    \
-		}                                                                                  \
-		return sum;                                                                        \
+				hesitate(&tries);                                                         \
+	}                                                                                                 \
+	static uint64_t kind##_consume(uint64_t words, uint32_t batch)                                    \
+	{                                                                                                 \
+		uint64_t sum = 0;                                                                         \
+		uint32_t tries = 0;                                                                       \
+		void *word;                                                                               \
+		(void)batch;                                                                              \
+		for (uint64_t i = 0; i < words; i++) {                                                    \
+			while (!ck_ring_dequeue_##kind(&ring, ring_slots, &word))                         \
+				hesitate(&tries);                                                         \
+			sum += (uintptr_t)word;                                                           \
+		}                                                                                         \
+		return sum;                                                                               \
 	}
 
 CK_CONTESTANT(spsc)
@@ -215,7 +216,8 @@ static void pin(int cpu)
 
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
-	(void)pthread_setaffinity_np(pthread_self(), sizeof(set), &set); /* without it the numbers scatter more */
+	(void)pthread_setaffinity_np(pthread_self(), sizeof(set),
+				     &set); /* without it the numbers scatter more */
 }
 
 static void *produce(void *arg)
@@ -295,8 +297,8 @@ int main(int argc, char **argv)
 		qsort(rates[i], ROUNDS, sizeof(rates[i][0]), by_size);
 		printf("{\"bench\":\"lane\",\"queue\":\"%s\",\"batch\":%u,\"producers\":%u,\"mwords_s\":%.1f,"
 		       "\"min\":%.1f,\"max\":%.1f,\"ns_word\":%.2f,\"rounds\":%d}\n",
-		       contests[i].name, contests[i].batch, contests[i].producers, rates[i][ROUNDS / 2], rates[i][0],
-		       rates[i][ROUNDS - 1], 1e3 / rates[i][ROUNDS / 2], ROUNDS);
+		       contests[i].name, contests[i].batch, contests[i].producers, rates[i][ROUNDS / 2],
+		       rates[i][0], rates[i][ROUNDS - 1], 1e3 / rates[i][ROUNDS / 2], ROUNDS);
 	}
 	return 0;
 }

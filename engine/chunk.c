@@ -6,7 +6,8 @@
 
 static size_t data_bytes(uint32_t chunk_bytes)
 {
-	return pen_round_up((size_t)pen_max(chunk_bytes, PEN_CHUNK_ROOM_MIN) + PEN_JSON_PADDING, PEN_LINE_PAIR);
+	return pen_round_up((size_t)pen_max(chunk_bytes, PEN_CHUNK_ROOM_MIN) + PEN_JSON_PADDING,
+			    PEN_LINE_PAIR);
 }
 
 static size_t key_bytes(uint32_t chunk_bytes)

@@ -82,7 +82,8 @@ enum pen_chunk_kind {
 struct pen_place {
 	uint32_t source;
 	uint32_t context; /* split.h */
-	uint32_t told;	  /* of an identified stream: what it was told to be, 24 bits; 0: nothing had to be told */
+	uint32_t
+		told; /* of an identified stream: what it was told to be, 24 bits; 0: nothing had to be told */
 	uint64_t offset;
 	uint64_t line; /* lines before it */
 	uint64_t

@@ -245,7 +245,8 @@ static void stop_workers(struct pen_engine *e, uint32_t processors)
 static int start_threads(struct pen_engine *e, struct pen_failure *why)
 {
 	uint32_t n = 0;
-	int rc = pthread_create(&e->committer, NULL, e->rehearse ? pen_rehearsal_main : pen_committer_main, e);
+	int rc =
+		pthread_create(&e->committer, NULL, e->rehearse ? pen_rehearsal_main : pen_committer_main, e);
 
 	if (rc)
 		return pen_fail(why, -rc, rc, "no thread for the committer");
@@ -654,7 +655,8 @@ int pen_engine_progress(struct pen_engine *engine, uint64_t batch, struct pen_pr
 size_t pen_memory_bill(const struct pen_engine_options *opt, char *ret, size_t cap)
 {
 	struct sizes z;
-	uint64_t arena, chunks, lanes, json, dirty = 96ull << 20, rows = PEN_GROUP_ITEMS_MAX * 16ull, feed, sum;
+	uint64_t arena, chunks, lanes, json, dirty = 96ull << 20, rows = PEN_GROUP_ITEMS_MAX * 16ull, feed,
+					     sum;
 	uint64_t ring = PEN_TELL_RING_BYTES;
 	int n;
 

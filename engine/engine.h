@@ -52,9 +52,9 @@ struct pen_sqe {
 	unsigned flags;
 	uint64_t user_data;
 	uint64_t batch;
-	struct pen_plan *plan; /* RUN, PLAN, OPEN: owned, the reader takes it */
+	struct pen_plan *plan;	       /* RUN, PLAN, OPEN: owned, the reader takes it */
 	struct pen_forecast *forecast; /* PLAN: the program's */
-	int early;	       /* negative: refused while it was prepared */
+	int early;		       /* negative: refused while it was prepared */
 	struct pen_failure why;
 
 	/* The reader's. */
@@ -72,7 +72,7 @@ struct pen_processor {
 	struct pen_fanin in;   /* one lane, from the reader */
 	uint64_t sent;	       /* chunks given to it; the reader's */
 	_Alignas(PEN_LINE_PAIR) _Atomic uint64_t
-		done; /* chunks it passed on; written by the processor, read by the reader */
+		done;		/* chunks it passed on; written by the processor, read by the reader */
 	struct pen_meter meter; /* the processor's */
 };
 

@@ -508,7 +508,8 @@ static bool make_room(struct pen_feed *feed, uint64_t len)
 	void *moved;
 
 	if (feed->csv) {
-		if (!pen_csv_fits(feed->csv, jumbo->base + seek->lead, seek->bare, feed->batch->plan->max_record))
+		if (!pen_csv_fits(feed->csv, jumbo->base + seek->lead, seek->bare,
+				  feed->batch->plan->max_record))
 			return false;
 		need += pen_csv_bound(feed->csv, jumbo->base, len, 1);
 	}

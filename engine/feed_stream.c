@@ -129,9 +129,10 @@ bool pen_feed_tell(struct pen_feed *feed)
 	feed->told = ((uint32_t)(hash ^ hash >> 24 ^ hash >> 48) & 0xffffff) | 1;
 	if (!feed->again || !feed->batch->from.told || feed->told == feed->batch->from.told)
 		return true;
-	pen_fail(&why, -PEN_CHANGED, 0,
-		 "'%s' looks like another format now than when a part of it was committed: say --format and the dialect",
-		 feed->file.path);
+	pen_fail(
+		&why, -PEN_CHANGED, 0,
+		"'%s' looks like another format now than when a part of it was committed: say --format and the dialect",
+		feed->file.path);
 	pen_engine_record(feed->engine, feed->batch->id, &why);
 	pen_feed_stop(feed, -PEN_CHANGED);
 	return false;

@@ -36,7 +36,7 @@ struct pen_walk_file {
 	size_t path_len;
 	uint64_t dev, ino, size;
 	int64_t mtime_ns;
-	int error; /* 0, or -errno: this entry could not be looked at */
+	int error;   /* 0, or -errno: this entry could not be looked at */
 	bool linked; /* a symbolic link leads to it: to be opened with `follow` */
 };
 

@@ -65,8 +65,8 @@ struct pen_sqe;
 
 /* What went wrong, for people. Filled by the first failure of a call. */
 struct pen_failure {
-	int code;		 /* the negative code the call returned */
-	int os_errno;		 /* errno behind it, 0 if none */
+	int code;		     /* the negative code the call returned */
+	int os_errno;		     /* errno behind it, 0 if none */
 	char text[PEN_FAILURE_TEXT]; /* what and where, one sentence, no newline */
 };
 
@@ -86,10 +86,10 @@ int pen_error_at(size_t i);
 /* ---- store --------------------------------------------------------------------------------- */
 
 struct pen_store_options {
-	size_t size;		/* sizeof(struct pen_store_options): lets the struct grow */
-	bool create;		/* make the store if the directory is missing or empty */
-	bool read_only;		/* open for the reading calls alone */
-	uint64_t map_bytes;	/* address space for the map; 0: as much as is sensible */
+	size_t size;	    /* sizeof(struct pen_store_options): lets the struct grow */
+	bool create;	    /* make the store if the directory is missing or empty */
+	bool read_only;	    /* open for the reading calls alone */
+	uint64_t map_bytes; /* address space for the map; 0: as much as is sensible */
 };
 
 /*
@@ -140,7 +140,7 @@ enum pen_format {
 	PEN_FORMAT_PUTS,  /* records a program puts; not a source format */
 	PEN_FORMAT_JSON,  /* JSON documents; the elements of arrays are the items */
 	PEN_FORMAT_CSV,
-	PEN_FORMAT_TSV,	  /* CSV whose delimiter is a tab */
+	PEN_FORMAT_TSV,	   /* CSV whose delimiter is a tab */
 	PEN_FORMAT_FRAMES, /* each record behind its length */
 	PEN_FORMAT_COUNT,  /* not a format */
 };
@@ -205,54 +205,54 @@ enum pen_on_success { PEN_SUCCESS_KEEP = 0, PEN_SUCCESS_DELETE, PEN_SUCCESS_MOVE
  * .source_count = n } is a whole spec. Copied by pen_prep_run().
  */
 struct pen_run {
-	size_t size;		     /* sizeof(struct pen_run) */
-	const char *const *sources;  /* files, directories, "-", "@list", globs */
-	size_t source_count;	     /* up to PEN_SOURCES_MAX after expansion */
-	const char *into;	     /* dataset; NULL: "default" */
+	size_t size;		    /* sizeof(struct pen_run) */
+	const char *const *sources; /* files, directories, "-", "@list", globs */
+	size_t source_count;	    /* up to PEN_SOURCES_MAX after expansion */
+	const char *into;	    /* dataset; NULL: "default" */
 	enum pen_format format;
 	enum pen_compression compression;
-	const char *key;	     /* "@seq" (NULL), "@offset", "@path", "@content", or a JSON pointer */
+	const char *key; /* "@seq" (NULL), "@offset", "@path", "@content", or a JSON pointer */
 	enum pen_duplicate on_duplicate;
 	enum pen_validate validate;
-	uint64_t max_record;	     /* bytes; 0: 64 MiB */
-	bool has_max_rejects;	     /* the two below are in force */
-	uint64_t max_rejects;	     /* stop at the (n+1)-th reject */
-	uint32_t max_rejects_ratio;  /* or above this share of the items, in millionths; 0: off */
+	uint64_t max_record;	    /* bytes; 0: 64 MiB */
+	bool has_max_rejects;	    /* the two below are in force */
+	uint64_t max_rejects;	    /* stop at the (n+1)-th reject */
+	uint32_t max_rejects_ratio; /* or above this share of the items, in millionths; 0: off */
 	enum pen_durability durability;
-	uint32_t chunk_items;	     /* 0: adaptive; else also the items of one transaction */
-	uint64_t chunk_bytes;	     /* 0: adaptive; at most the engine's */
-	uint32_t pause_ms;	     /* sleep between transactions */
-	bool fresh;		     /* a new batch though the same one is complete or half-way */
-	const char *owner;	     /* NULL: the name of the process's uid */
-	const char *correlation_id;  /* UUID text; NULL: a new version 4 */
-	const char *const *labels;   /* "key=value" strings */
+	uint32_t chunk_items;	    /* 0: adaptive; else also the items of one transaction */
+	uint64_t chunk_bytes;	    /* 0: adaptive; at most the engine's */
+	uint32_t pause_ms;	    /* sleep between transactions */
+	bool fresh;		    /* a new batch though the same one is complete or half-way */
+	const char *owner;	    /* NULL: the name of the process's uid */
+	const char *correlation_id; /* UUID text; NULL: a new version 4 */
+	const char *const *labels;  /* "key=value" strings */
 	size_t label_count;
 	const char *idempotency_key; /* identity for puts and streams; NULL: none */
 
 	/* Tables (csv, tsv); 0 means: find out. */
-	int delimiter;		     /* a byte */
-	int quote;		     /* a byte, or PEN_CSV_NONE */
-	int escape;		     /* a byte (the quote itself: doubled quotes), or PEN_CSV_NONE */
+	int delimiter; /* a byte */
+	int quote;     /* a byte, or PEN_CSV_NONE */
+	int escape;    /* a byte (the quote itself: doubled quotes), or PEN_CSV_NONE */
 	enum pen_header header;
-	const char *header_names;    /* PEN_HEADER_NAMES: column names, separated by commas */
+	const char *header_names; /* PEN_HEADER_NAMES: column names, separated by commas */
 	enum pen_value_form value;
 	enum pen_encoding encoding;
-	enum pen_frame frame;	     /* PEN_FORMAT_FRAMES */
+	enum pen_frame frame; /* PEN_FORMAT_FRAMES */
 
 	/* Trees. Patterns are matched against the path below the root, `*` stops at '/', `**` does not. */
-	const char *const *include;  /* files that fit none of them are no items; count 0: all */
+	const char *const *include; /* files that fit none of them are no items; count 0: all */
 	size_t include_count;
-	const char *const *exclude;  /* files and directories that fit one are passed over */
+	const char *const *exclude; /* files and directories that fit one are passed over */
 	size_t exclude_count;
 	bool follow_symlinks;
 
-	const char *items;	     /* a list of items, one a line, instead of sources; "-": stdin */
-	bool items_nul;		     /* its items end with NUL */
+	const char *items; /* a list of items, one a line, instead of sources; "-": stdin */
+	bool items_nul;	   /* its items end with NUL */
 	enum pen_on_success on_success;
-	const char *move_to;	     /* PEN_SUCCESS_MOVE: a directory on the same file system */
+	const char *move_to; /* PEN_SUCCESS_MOVE: a directory on the same file system */
 
-	const char *const *live;     /* names of live counters (pen_emit_progress), each cut at 23 bytes */
-	size_t live_count;	     /* up to PEN_LIVE_MAX */
+	const char *const *live; /* names of live counters (pen_emit_progress), each cut at 23 bytes */
+	size_t live_count;	 /* up to PEN_LIVE_MAX */
 };
 
 #define PEN_LIVE_MAX 8u
@@ -264,7 +264,7 @@ struct pen_run {
 #define PEN_RAW_MAX 65536u	  /* bytes kept of a rejected item */
 
 struct pen_counters {
-	uint64_t items;	     /* decided: committed + rejected + failed + skipped */
+	uint64_t items; /* decided: committed + rejected + failed + skipped */
 	uint64_t committed;
 	uint64_t rejected;
 	uint64_t failed;
@@ -283,23 +283,23 @@ struct pen_batch_info {
 	uint64_t items_total;	     /* 0 when not known */
 	uint64_t bytes_total;	     /* 0 when not known (a stream) */
 	uint64_t created_ms, started_ms, updated_ms, ended_ms;
-	uint64_t active_ms;	     /* running time of the last run, to its last durable commit */
-	uint64_t groups;	     /* transactions that carried its items */
-	uint32_t hold_budget_ms;     /* how long one group may hold the write lock */
-	uint32_t hold_last_ms;	     /* how long the last one did */
+	uint64_t active_ms;	 /* running time of the last run, to its last durable commit */
+	uint64_t groups;	 /* transactions that carried its items */
+	uint32_t hold_budget_ms; /* how long one group may hold the write lock */
+	uint32_t hold_last_ms;	 /* how long the last one did */
 	enum pen_format format;
 	enum pen_key key_kind;
 	enum pen_duplicate on_duplicate;
 	enum pen_validate validate;
 	enum pen_durability durability;
 	uint64_t max_record;
-	uint64_t seq_base;	     /* first key of an @seq batch */
-	bool resumed;		     /* the last run went on from a checkpoint */
-	bool uring;		     /* the last run read through io_uring */
+	uint64_t seq_base; /* first key of an @seq batch */
+	bool resumed;	   /* the last run went on from a checkpoint */
+	bool uring;	   /* the last run read through io_uring */
 	const char *dataset, *key, *owner, *correlation_id, *sources, *labels; /* lists: newlines */
-	const char *place;	     /* checkpoint: the source it stands in, or "" */
+	const char *place; /* checkpoint: the source it stands in, or "" */
 	uint64_t place_offset, place_line;
-	char buffer[4096];	     /* strings that are longer are cut at a character */
+	char buffer[4096]; /* strings that are longer are cut at a character */
 };
 
 /* One batch, by id. Any thread. -PEN_NOT_FOUND if there is none. */
@@ -326,23 +326,23 @@ enum pen_io_choice { PEN_IO_AUTO = 0, PEN_IO_URING, PEN_IO_THREADS };
 typedef void pen_notice_fn(void *arg, int code, const char *text);
 
 struct pen_engine_options {
-	size_t size;		/* sizeof(struct pen_engine_options) */
-	enum pen_io_choice io;	/* URING fails to start where io_uring is denied; AUTO falls back */
-	uint32_t processors;	/* 0: cores - 1, at least 1; at most 64 */
-	uint32_t entries;	/* submission slots, a power of two; 0: 256 */
-	uint64_t arena_bytes;	/* 0: 96 MiB */
-	uint32_t chunk_bytes;	/* of input in one buffer; 0: 256 KiB; 1 KiB to 4 MiB */
-	pen_notice_fn *notice;	/* may be NULL */
+	size_t size;	       /* sizeof(struct pen_engine_options) */
+	enum pen_io_choice io; /* URING fails to start where io_uring is denied; AUTO falls back */
+	uint32_t processors;   /* 0: cores - 1, at least 1; at most 64 */
+	uint32_t entries;      /* submission slots, a power of two; 0: 256 */
+	uint64_t arena_bytes;  /* 0: 96 MiB */
+	uint32_t chunk_bytes;  /* of input in one buffer; 0: 256 KiB; 1 KiB to 4 MiB */
+	pen_notice_fn *notice; /* may be NULL */
 	void *notice_arg;
-	bool rehearse;		/* plans only: nothing is written; the store may be NULL or read-only */
+	bool rehearse; /* plans only: nothing is written; the store may be NULL or read-only */
 };
 
 /*
  * Starts the engine's threads on a store opened for writing (unless it rehearses). Several engines, in one
  * process or many, may share a store. With PEN_IO_URING where io_uring is denied: -PEN_IO_DENIED with the cause.
  */
-int pen_engine_start(struct pen_store *store, const struct pen_engine_options *opt,
-		     struct pen_engine **ret, struct pen_failure *why);
+int pen_engine_start(struct pen_store *store, const struct pen_engine_options *opt, struct pen_engine **ret,
+		     struct pen_failure *why);
 /*
  * Stops: batches still running are drained and left interrupted, then threads are joined and memory
  * returned. Blocks for at most one group's commit. NULL is allowed.
@@ -493,14 +493,14 @@ struct pen_view {
 };
 
 /* One value. ret_value is malloc'ed; free() it. -PEN_NOT_FOUND: no such key; -PEN_NO_DATASET. Any thread. */
-int pen_get(struct pen_store *store, const char *dataset, const void *key, size_t key_len,
-	    void **ret_value, size_t *ret_len);
+int pen_get(struct pen_store *store, const char *dataset, const void *key, size_t key_len, void **ret_value,
+	    size_t *ret_len);
 
 struct pen_cursor; /* one reader of the store: a consistent snapshot. Used by one thread at a time. */
 void pen_cursor_close(struct pen_cursor *cur); /* NULL is allowed */
 
 struct pen_scan {
-	size_t size; /* sizeof(struct pen_scan) */
+	size_t size;			/* sizeof(struct pen_scan) */
 	const void *prefix, *from, *to; /* NULL: unbounded; to is exclusive */
 	size_t prefix_len, from_len, to_len;
 };
@@ -512,9 +512,9 @@ int pen_scan_next(struct pen_cursor *cur, struct pen_view *ret_key, struct pen_v
 struct pen_dataset_info {
 	const char *name;
 	enum pen_key key_kind;
-	bool foreign;	  /* not made by penstock: counted, but without digest */
+	bool foreign; /* not made by penstock: counted, but without digest */
 	uint64_t entries;
-	uint64_t bytes;	  /* of its pages */
+	uint64_t bytes; /* of its pages */
 	uint64_t next_seq;
 	uint64_t updated_ms;
 };
@@ -551,16 +551,32 @@ struct pen_event {
 	uint64_t batch;
 	uint16_t type; /* enum pen_event_type */
 	int code;
-	uint64_t a, b;	  /* absolute numbers: bytes and items counted so far */
+	uint64_t a, b; /* absolute numbers: bytes and items counted so far */
 };
 /* The numbers are those of the progress ring; new ones are only ever added. */
 enum pen_event_type {
-	PEN_EVENT_QUEUED = 1, PEN_EVENT_STARTED, PEN_EVENT_PROGRESS, PEN_EVENT_RETRY,
-	PEN_EVENT_COMPLETED, PEN_EVENT_FAILED, PEN_EVENT_CANCELLED, PEN_EVENT_STALLED,
-	PEN_EVENT_WRITER, PEN_EVENT_CHECKPOINT, PEN_EVENT_COALESCED,
-	PEN_EVENT_PAUSED = 13, PEN_EVENT_RESUMED, PEN_EVENT_SKIPPED = 16, PEN_EVENT_DEDUPLICATED,
-	PEN_EVENT_RATE_LIMITED, PEN_EVENT_DEAD_LETTERED, PEN_EVENT_DEPENDENCY_READY,
-	PEN_EVENT_CLEANED, PEN_EVENT_DRAINED, PEN_EVENT_STOPPED, PEN_EVENT_INTERRUPTED,
+	PEN_EVENT_QUEUED = 1,
+	PEN_EVENT_STARTED,
+	PEN_EVENT_PROGRESS,
+	PEN_EVENT_RETRY,
+	PEN_EVENT_COMPLETED,
+	PEN_EVENT_FAILED,
+	PEN_EVENT_CANCELLED,
+	PEN_EVENT_STALLED,
+	PEN_EVENT_WRITER,
+	PEN_EVENT_CHECKPOINT,
+	PEN_EVENT_COALESCED,
+	PEN_EVENT_PAUSED = 13,
+	PEN_EVENT_RESUMED,
+	PEN_EVENT_SKIPPED = 16,
+	PEN_EVENT_DEDUPLICATED,
+	PEN_EVENT_RATE_LIMITED,
+	PEN_EVENT_DEAD_LETTERED,
+	PEN_EVENT_DEPENDENCY_READY,
+	PEN_EVENT_CLEANED,
+	PEN_EVENT_DRAINED,
+	PEN_EVENT_STOPPED,
+	PEN_EVENT_INTERRUPTED,
 };
 const char *pen_event_name(unsigned type);
 /* Events from sequence `from` on (0: the first), of one batch or of all (0). */
@@ -569,13 +585,13 @@ int pen_events_next(struct pen_cursor *cur, struct pen_event *ret);
 
 /* The store as a whole. O(1). */
 struct pen_store_info {
-	uint32_t format;	   /* on-disk format version */
+	uint32_t format; /* on-disk format version */
 	uint64_t store_id;
 	uint64_t map_bytes, used_bytes, file_bytes, free_disk_bytes;
 	uint64_t last_event, batches, last_txn;
 	uint32_t readers, readers_max;
 	uint32_t waiting_writers;
-	uint32_t durability;	   /* flags in force: enum pen_durability */
+	uint32_t durability; /* flags in force: enum pen_durability */
 };
 int pen_store_info(struct pen_store *store, struct pen_store_info *ret);
 
@@ -596,7 +612,7 @@ long pen_verify(const char *dir, pen_finding_fn *finding, void *arg, struct pen_
 /* Which batch a run would be. */
 enum pen_fate {
 	PEN_FATE_NEW = 1, /* a new one */
-	PEN_FATE_ANEW,	  /* a new one, because the sources or the dataset of `batch` changed since it completed */
+	PEN_FATE_ANEW, /* a new one, because the sources or the dataset of `batch` changed since it completed */
 	PEN_FATE_REPLACE, /* a new one, and the unfinished `batch` is cancelled (fresh) */
 	PEN_FATE_RESUME,  /* `batch` goes on behind the items that are committed */
 	PEN_FATE_DONE,	  /* `batch` is complete: nothing is done */
@@ -620,8 +636,8 @@ struct pen_forecast_code {
 struct pen_forecast {
 	size_t size; /* sizeof(struct pen_forecast), set by the program */
 	enum pen_fate fate;
-	uint64_t batch; /* see fate; else 0 */
-	bool whole;	/* everything was read */
+	uint64_t batch;	       /* see fate; else 0 */
+	bool whole;	       /* everything was read */
 	enum pen_key key_kind; /* of the spec */
 
 	/* As the run would report it at its end: a batch that goes on includes what earlier runs did. */
@@ -629,7 +645,7 @@ struct pen_forecast {
 	uint64_t resumed_items; /* of them: what earlier runs did */
 	/* Keys that come again in the sources, and keys that the dataset has already. */
 	uint64_t repeated, present;
-	bool exact;		  /* both were counted, and with them `counted`; else estimated from a sample */
+	bool exact; /* both were counted, and with them `counted`; else estimated from a sample */
 	uint64_t duplicates_error; /* one standard deviation of their sum; 0 when exact */
 
 	/* max_rejects: the run stops behind the item with this number (from 1); 0: it does not. */
@@ -637,9 +653,9 @@ struct pen_forecast {
 
 	/* Records that would be new in the dataset, and an estimate of the pages they take (within 15 %). */
 	uint64_t records, key_bytes, value_bytes;
-	uint64_t appended; /* of the records: keys above all before them */
-	uint64_t large;	   /* of the records: longer than a chunk */
-	uint64_t longest;  /* value, bytes */
+	uint64_t appended;			 /* of the records: keys above all before them */
+	uint64_t large;				 /* of the records: longer than a chunk */
+	uint64_t longest;			 /* value, bytes */
 	uint64_t dataset_entries, dataset_bytes; /* as it is now */
 	uint64_t growth_bytes; /* of pages: records and rows of rejected and skipped items */
 	uint64_t file_bytes;   /* by which data.mdb grows at most while it runs */

@@ -13,7 +13,7 @@
 
 _Noreturn void pen_assert_fail(const char *file, int line, const char *what);
 
-#define pen_assert(cond)                                                                           \
+#define pen_assert(cond) \
 	(__builtin_expect(!!(cond), 1) ? (void)0 : pen_assert_fail(__FILE__, __LINE__, #cond))
 
 #ifdef PEN_DEBUG

@@ -30,7 +30,7 @@ static const struct row rows[] = {
 #undef X
 };
 
-#define X(name_, number_, status_, text_, advice_)                                                 \
+#define X(name_, number_, status_, text_, advice_) \
 	_Static_assert((number_) >= 300 && (number_) <= 9999, "errno and LMDB own the other ranges");
 PEN_ERRORS(X)
 #undef X

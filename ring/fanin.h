@@ -20,7 +20,7 @@
 struct pen_fanin {
 	struct pen_lane *lanes; /* constant after init */
 	uint32_t count;
-	uint32_t next; /* the lane to look at first; consumer only */
+	uint32_t next;	 /* the lane to look at first; consumer only */
 	uint32_t ticket; /* taken when the last pop_wait ended; consumer only */
 	struct pen_park park;
 };

@@ -28,7 +28,7 @@
 
 /* Race tests break the protocol one step at a time and expect to be told. */
 #ifdef PEN_PLANT_GAUGE_FLIP
-#define COPY_TO_FILL(seq) ((seq) & 1)
+#define COPY_TO_FILL(seq) ((seq)&1)
 #else
 #define COPY_TO_FILL(seq) (((seq) + 1) & 1)
 #endif

@@ -34,7 +34,7 @@
 
 struct pen_gauge {
 	/* Written by the writer, read by anyone. */
-	_Alignas(PEN_LINE_PAIR) _Atomic uint64_t seq;	 /* writes so far; copy seq & 1 is good */
+	_Alignas(PEN_LINE_PAIR) _Atomic uint64_t seq; /* writes so far; copy seq & 1 is good */
 	_Atomic uint64_t words[2][PEN_GAUGE_WORDS];
 };
 

@@ -135,7 +135,7 @@ uint32_t pen_hash_bucket(const void *key, size_t key_len)
 }
 
 /* The CRC of one byte value, for the reflected polynomial 0x82f63b78. */
-#define STEP(c) (((c) >> 1) ^ (((c) & 1) ? 0x82f63b78u : 0))
+#define STEP(c) (((c) >> 1) ^ (((c)&1) ? 0x82f63b78u : 0))
 #define STEP4(c) STEP(STEP(STEP(STEP(c))))
 
 /* By half bytes: 64 bytes of table stay in the cache beside everything else. */

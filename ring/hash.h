@@ -34,7 +34,7 @@ uint32_t pen_crc32c_table(const void *data, size_t len);
 
 /* XXH3-128 of bytes that come in pieces: the sum so far is that of all bytes so far. One thread. */
 struct pen_hash_stream;
-struct pen_hash_stream *pen_hash_stream_open(void); /* NULL: no memory */
+struct pen_hash_stream *pen_hash_stream_open(void);	    /* NULL: no memory */
 void pen_hash_stream_close(struct pen_hash_stream *stream); /* NULL is allowed */
 void pen_hash_stream_reset(struct pen_hash_stream *stream);
 void pen_hash_stream_add(struct pen_hash_stream *stream, const void *data, size_t len);

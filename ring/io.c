@@ -46,9 +46,11 @@ int pen_io_open(const struct pen_io_options *opt, struct pen_io **ret, struct pe
 	int err;
 
 	memset(denied, 0, sizeof *denied);
-	if (!pen_is_pow2(opt->entries) || opt->entries < ENTRIES_MIN || opt->entries > ENTRIES_MAX || !opt->slots)
-		return pen_fail(denied, -EINVAL, EINVAL, "%u entries and %u slots are no sizes for an I/O queue",
-				opt->entries, opt->slots);
+	if (!pen_is_pow2(opt->entries) || opt->entries < ENTRIES_MIN || opt->entries > ENTRIES_MAX ||
+	    !opt->slots)
+		return pen_fail(denied, -EINVAL, EINVAL,
+				"%u entries and %u slots are no sizes for an I/O queue", opt->entries,
+				opt->slots);
 	if (opt->choice == PEN_IO_THREADS)
 		return open_threads(opt, ret, denied);
 	err = pen_io_uring_open(opt, ret, denied);
@@ -100,7 +102,8 @@ bool pen_io_read(struct pen_io *io, struct pen_io_req *req, int fd, void *buf, s
 	return start(io, req);
 }
 
-bool pen_io_fetch(struct pen_io *io, struct pen_io_req *req, int dirfd, const char *path, void *buf, size_t cap)
+bool pen_io_fetch(struct pen_io *io, struct pen_io_req *req, int dirfd, const char *path, void *buf,
+		  size_t cap)
 {
 	req->fetch = true;
 	req->fd = dirfd;

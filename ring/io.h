@@ -41,9 +41,9 @@ enum pen_io_kind { PEN_IO_KIND_URING = 1, PEN_IO_KIND_THREADS };
 
 struct pen_io_req {
 	/* Set by read and fetch; the caller's again after completion. */
-	void *user;	  /* the caller's, untouched */
+	void *user; /* the caller's, untouched */
 	char *buf;
-	size_t len;	  /* bytes wanted */
+	size_t len; /* bytes wanted */
 	int64_t offset;
 	const char *path; /* fetch only */
 	int fd;		  /* read: the file; fetch: the directory */
@@ -63,12 +63,12 @@ struct pen_io_req {
 
 struct pen_io_options {
 	enum pen_io_choice choice;
-	uint32_t entries;	/* requests in flight, a power of two, 8 .. 4096 */
-	uint32_t slots;		/* files open at once by fetch; lowered to what RLIMIT_NOFILE allows */
-	uint32_t threads;	/* of the thread backend; 0: 4 */
-	void *arena;		/* memory to register for reads, NULL: none; used where memlock allows */
+	uint32_t entries; /* requests in flight, a power of two, 8 .. 4096 */
+	uint32_t slots;	  /* files open at once by fetch; lowered to what RLIMIT_NOFILE allows */
+	uint32_t threads; /* of the thread backend; 0: 4 */
+	void *arena;	  /* memory to register for reads, NULL: none; used where memlock allows */
 	size_t arena_bytes;
-	size_t slot_bytes;	/* registered piecewise in this size */
+	size_t slot_bytes; /* registered piecewise in this size */
 };
 
 struct pen_io;
@@ -85,7 +85,8 @@ enum pen_io_kind pen_io_kind(const struct pen_io *io);
 
 /* Queue a request; false when `entries` are in flight. */
 bool pen_io_read(struct pen_io *io, struct pen_io_req *req, int fd, void *buf, size_t len, int64_t offset);
-bool pen_io_fetch(struct pen_io *io, struct pen_io_req *req, int dirfd, const char *path, void *buf, size_t cap);
+bool pen_io_fetch(struct pen_io *io, struct pen_io_req *req, int dirfd, const char *path, void *buf,
+		  size_t cap);
 /* Start what was queued. */
 void pen_io_submit(struct pen_io *io);
 /*

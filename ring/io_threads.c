@@ -68,8 +68,8 @@ struct pool {
 	uint32_t polled_count;
 
 	/* Constant after open. */
-	int event; /* wakes the poller */
-	bool walk; /* openat2 is denied */
+	int event;	/* wakes the poller */
+	bool walk;	/* openat2 is denied */
 	uint32_t count; /* workers; the poller is one more */
 	struct worker worker[THREADS_MAX + 1];
 };
@@ -373,7 +373,7 @@ static void pool_free(struct pool *p)
 	if (p->done.lanes)
 		pen_fanin_fini(&p->done);
 	if (p->event >= 0)
-		(void)close(p->event); /* nothing is written through it */
+		(void)close(p->event);	      /* nothing is written through it */
 	(void)pthread_cond_destroy(&p->work); /* nobody waits, nobody holds: cannot fail */
 	(void)pthread_mutex_destroy(&p->lock);
 	free(p->poll);
@@ -467,13 +467,15 @@ int pen_io_threads_open(const struct pen_io_options *opt, struct pen_io **ret, b
 		err = pen_fanin_init(&p->done, p->count + 1, opt->entries);
 	if (err) {
 		pool_free(p);
-		return pen_fail(why, err, -err, "the I/O threads cannot be set up: %s", strerrordesc_np(-err));
+		return pen_fail(why, err, -err, "the I/O threads cannot be set up: %s",
+				strerrordesc_np(-err));
 	}
 	err = start_all(p, &started);
 	if (err) {
 		stop(p, started);
 		pool_free(p);
-		return pen_fail(why, err, -err, "the I/O threads cannot be started: %s", strerrordesc_np(-err));
+		return pen_fail(why, err, -err, "the I/O threads cannot be started: %s",
+				strerrordesc_np(-err));
 	}
 	*ret_walk = p->walk;
 	*ret = &p->io;

@@ -45,7 +45,8 @@ enum stage { STAGE_NONE, STAGE_OPEN, STAGE_ADVISE, STAGE_READ, STAGE_POLL, STAGE
 /* Failures after which the entries are still queued and may be submitted again. */
 static bool passes(int res)
 {
-	return res >= 0 || res == -EAGAIN || res == -EBUSY || res == -EINTR || res == -ENOMEM || res == -ETIME;
+	return res >= 0 || res == -EAGAIN || res == -EBUSY || res == -EINTR || res == -ENOMEM ||
+	       res == -ETIME;
 }
 
 struct io_uring_sqe *pen_uring_entry(struct pen_uring *u)
@@ -214,7 +215,9 @@ static void read_failed(struct pen_uring *u, struct pen_io_req *req, int res)
 	if (passing && req->cancelled)
 		settle(u, req, -ECANCELED);
 	else if (res == -EAGAIN && req->offset < 0)
-		prep_poll(u, req); /* a non-blocking descriptor on a kernel that does not wait for it by itself */
+		prep_poll(
+			u,
+			req); /* a non-blocking descriptor on a kernel that does not wait for it by itself */
 	else if (passing && (req->offset < 0 || again(req, res)))
 		prep_read(u, req);
 	else
@@ -361,11 +364,13 @@ static void sleep_in_ring(struct pen_uring *u, uint64_t timeout_ns)
 	 */
 	atomic_store_explicit(&u->parked, true, memory_order_seq_cst);
 	if (atomic_load_explicit(&u->rung, memory_order_seq_cst)) {
-		atomic_store_explicit(&u->parked, false, memory_order_relaxed); /* at worst a write too many */
+		atomic_store_explicit(&u->parked, false,
+				      memory_order_relaxed); /* at worst a write too many */
 		poll_ring(u);
 		return;
 	}
-	res = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, timeout_ns == UINT64_MAX ? NULL : &ts, NULL);
+	res = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, timeout_ns == UINT64_MAX ? NULL : &ts,
+					       NULL);
 	atomic_store_explicit(&u->parked, false, memory_order_relaxed); /* as above */
 	pen_assert(passes(res));
 	reap(u);

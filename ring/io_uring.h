@@ -37,7 +37,7 @@ struct pen_uring {
 	unsigned flags;
 
 	_Alignas(PEN_LINE_PAIR) _Atomic bool rung; /* set by wakers, cleared by the owner */
-	_Atomic bool parked;			   /* set by the owner, cleared by it and by the waker that writes */
+	_Atomic bool parked; /* set by the owner, cleared by it and by the waker that writes */
 };
 
 extern const struct pen_io_ops pen_uring_ops;

@@ -58,7 +58,8 @@ static void park_wait32(const struct ck_ec_wait_state *state, const uint32_t *wo
 	(void)backoff; /* see above: the caller's deadline is the only one */
 	/* WAIT_BITSET takes an absolute CLOCK_MONOTONIC time; WAIT would take a relative one. */
 	nap->timed_out = syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected,
-				 nap->deadline, NULL, FUTEX_BITSET_MATCH_ANY) != 0 && errno == ETIMEDOUT;
+				 nap->deadline, NULL, FUTEX_BITSET_MATCH_ANY) != 0 &&
+			 errno == ETIMEDOUT;
 }
 
 static void park_wake32(const struct ck_ec_ops *ops, const uint32_t *word)

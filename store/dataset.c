@@ -158,13 +158,15 @@ static int use_open(struct pen_dataset *ds, bool make, enum pen_key kind, struct
 	if (row && row != -PEN_NO_DATASET)
 		return pen_fail(why, row, 0, "the row of dataset %s is damaged", ds->name);
 	if (found && found != -PEN_NO_DATASET)
-		return pen_fail(why, found, 0, "%s is a value that another program put into the store", ds->name);
+		return pen_fail(why, found, 0, "%s is a value that another program put into the store",
+				ds->name);
 	if (!row && found)
 		return pen_fail(why, -PEN_STORE_DAMAGED, 0, "dataset %s has a row but no records", ds->name);
 	if (row && !make)
 		return pen_fail(why, -PEN_NO_DATASET, 0, "there is no dataset %s", ds->name);
 	if (!found && (db.flags || (row && db.entries)))
-		return pen_fail(why, -PEN_KEY_KIND, 0, "%s is a database that another program made", ds->name);
+		return pen_fail(why, -PEN_KEY_KIND, 0, "%s is a database that another program made",
+				ds->name);
 	code = row ? row_new(ds, kind) : 0;
 	if (!code)
 		code = handle_for(ds, !found);
@@ -321,7 +323,8 @@ int pen_dataset_above(struct pen_dataset *ds, const void *key, size_t key_len, b
 
 /* ---- put ------------------------------------------------------------------------------------- */
 
-static void delta_sub(struct pen_dataset *ds, const void *key, size_t key_len, const void *value, size_t value_len)
+static void delta_sub(struct pen_dataset *ds, const void *key, size_t key_len, const void *value,
+		      size_t value_len)
 {
 	uint32_t b = pen_hash_bucket(key, key_len);
 
@@ -374,7 +377,8 @@ static int put_append(struct pen_dataset *ds, MDB_val *k, MDB_val *v)
 	return 0;
 }
 
-static int put_over(struct pen_dataset *ds, MDB_val *k, const MDB_val *old, const void *value, size_t value_len)
+static int put_over(struct pen_dataset *ds, MDB_val *k, const MDB_val *old, const void *value,
+		    size_t value_len)
 {
 	MDB_val v = { .mv_size = value_len, .mv_data = (void *)(uintptr_t)value };
 	int rc;
@@ -387,8 +391,8 @@ static int put_over(struct pen_dataset *ds, MDB_val *k, const MDB_val *old, cons
 	return rc ? pen_txn_failed(ds->txn, rc) : 0;
 }
 
-int pen_dataset_put(struct pen_dataset *ds, const void *key, size_t key_len, const void *value, size_t value_len,
-		    bool append, enum pen_duplicate policy, enum pen_put *ret)
+int pen_dataset_put(struct pen_dataset *ds, const void *key, size_t key_len, const void *value,
+		    size_t value_len, bool append, enum pen_duplicate policy, enum pen_put *ret)
 {
 	MDB_val k = { .mv_size = key_len, .mv_data = (void *)(uintptr_t)key };
 	MDB_val v = { .mv_size = value_len, .mv_data = (void *)(uintptr_t)value };
@@ -494,7 +498,8 @@ int pen_dataset_save(struct pen_dataset *ds)
 	}
 	ds->row.updated_ms = pen_real_ms(pen_store_clock(ds->txn->store));
 	pen_seal(&ds->row, sizeof(ds->row), PEN_KIND_DATASET, 1);
-	code = pen_txn_put(ds->txn, PEN_DB_DATASETS, ds->name, strlen(ds->name), &ds->row, sizeof(ds->row), 0);
+	code = pen_txn_put(ds->txn, PEN_DB_DATASETS, ds->name, strlen(ds->name), &ds->row, sizeof(ds->row),
+			   0);
 	if (!code)
 		ds->changed = false;
 	return code;
@@ -663,8 +668,9 @@ static int drop(struct pen_txn *txn, const char *name, struct pen_failure *why)
 	dbi = ds->dbi;
 	code = feeders_check(txn, id);
 	if (code)
-		return pen_fail(why, code, 0, code == -EBUSY ? "an unfinished batch feeds dataset %s" :
-							       "the batches that may feed dataset %s cannot be read",
+		return pen_fail(why, code, 0,
+				code == -EBUSY ? "an unfinished batch feeds dataset %s"
+					       : "the batches that may feed dataset %s cannot be read",
 				name);
 	/* LMDB closes the handle in mdb_drop, whatever becomes of the transaction. */
 	if (pen_handle_forget(txn->store, name, false))

@@ -60,8 +60,8 @@ enum pen_put {
  * append: the key lies above all others (strictly ascending, checked by LMDB). Otherwise any order, cheap in
  * ascending order. 0 with *ret, or a code.
  */
-int pen_dataset_put(struct pen_dataset *ds, const void *key, size_t key_len, const void *value, size_t value_len,
-		    bool append, enum pen_duplicate policy, enum pen_put *ret);
+int pen_dataset_put(struct pen_dataset *ds, const void *key, size_t key_len, const void *value,
+		    size_t value_len, bool append, enum pen_duplicate policy, enum pen_put *ret);
 /* Adds digest sums of records that were given to put, by bucket. */
 void pen_dataset_offer(struct pen_dataset *ds, const struct pen_sum sums[PEN_BUCKETS]);
 /* Writes the dataset's row and its touched digest rows. */

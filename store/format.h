@@ -44,8 +44,13 @@ struct pen_head {
 };
 
 enum pen_fmt_kind {
-	PEN_KIND_META = 1, PEN_KIND_BATCH, PEN_KIND_STATE, PEN_KIND_ITEM, PEN_KIND_EVENT,
-	PEN_KIND_DATASET, PEN_KIND_DIGEST,
+	PEN_KIND_META = 1,
+	PEN_KIND_BATCH,
+	PEN_KIND_STATE,
+	PEN_KIND_ITEM,
+	PEN_KIND_EVENT,
+	PEN_KIND_DATASET,
+	PEN_KIND_DIGEST,
 };
 
 struct pen_fmt_meta {
@@ -76,8 +81,14 @@ struct pen_fmt_batch {
 };
 
 enum pen_fmt_string {
-	PEN_STR_DATASET, PEN_STR_KEY, PEN_STR_OWNER, PEN_STR_CORRELATION, PEN_STR_IDEMPOTENCY, PEN_STR_SOURCES,
-	PEN_STR_LABELS, PEN_STR_COUNT,
+	PEN_STR_DATASET,
+	PEN_STR_KEY,
+	PEN_STR_OWNER,
+	PEN_STR_CORRELATION,
+	PEN_STR_IDEMPOTENCY,
+	PEN_STR_SOURCES,
+	PEN_STR_LABELS,
+	PEN_STR_COUNT,
 };
 
 struct pen_fmt_counters {
@@ -89,13 +100,15 @@ struct pen_fmt_state {
 	struct pen_head head;
 	uint64_t id;
 	struct pen_fmt_counters applied; /* by the transactions up to this one */
-	struct pen_fmt_counters counted; /* what counts as committed; lags behind only with durability `group` */
+	struct pen_fmt_counters
+		counted; /* what counts as committed; lags behind only with durability `group` */
 	/* The checkpoint: the first byte that no committed item covers. */
 	uint64_t place_offset;
 	uint64_t place_line;  /* lines before it */
 	uint64_t place_files; /* files of the tree behind it; of a stream, the bytes before its last chunk */
-	uint8_t place_paths[16];   /* sum of the hashes of those files' paths; hash of those bytes */
-	uint8_t place_content[16]; /* sum of the hashes of their paths, sizes and times; hash of the bytes behind */
+	uint8_t place_paths[16]; /* sum of the hashes of those files' paths; hash of those bytes */
+	uint8_t place_content
+		[16]; /* sum of the hashes of their paths, sizes and times; hash of the bytes behind */
 	uint32_t place_source;
 	uint32_t path_len;
 	uint64_t started_ms, updated_ms, ended_ms;

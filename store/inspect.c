@@ -64,8 +64,8 @@ static int meta_read(int fd, off_t at, struct raw_meta *ret)
 		return -PEN_STORE_DAMAGED;
 	if (ret->version != LMDB_VERSION)
 		return -PEN_STORE_NEWER;
-	if (!pen_is_pow2(ret->page_size) || ret->page_size < 512 || ret->page_size > 65536 || ret->last_page < 1 ||
-	    ret->last_page > (uint64_t)INT64_MAX / ret->page_size - 1)
+	if (!pen_is_pow2(ret->page_size) || ret->page_size < 512 || ret->page_size > 65536 ||
+	    ret->last_page < 1 || ret->last_page > (uint64_t)INT64_MAX / ret->page_size - 1)
 		return -PEN_STORE_DAMAGED;
 	return 0;
 }
@@ -133,9 +133,10 @@ static bool tree_mark(struct short_file *f, uint64_t page_no, unsigned depth)
 		if (offset < PAGE_HEAD || offset + NODE_HEAD > f->page_size)
 			goto out;
 		memcpy(part, page + offset, sizeof(part));
-		if (flags & PAGE_LEAF ? !leaf_mark(f, page_no, page, offset) :
-					!tree_mark(f, part[0] | (uint64_t)part[1] << 16 | (uint64_t)part[2] << 32,
-						   depth + 1))
+		if (flags & PAGE_LEAF
+			    ? !leaf_mark(f, page_no, page, offset)
+			    : !tree_mark(f, part[0] | (uint64_t)part[1] << 16 | (uint64_t)part[2] << 32,
+					 depth + 1))
 			goto out;
 	}
 	good = true;
@@ -147,8 +148,9 @@ out:
 /* Every page behind the end of the file is free. */
 static bool missing_are_free(int fd, const struct raw_meta *meta, uint64_t pages)
 {
-	struct short_file f = { .fd = fd, .pages = pages, .last_page = meta->last_page,
-				.page_size = meta->page_size };
+	struct short_file f = {
+		.fd = fd, .pages = pages, .last_page = meta->last_page, .page_size = meta->page_size
+	};
 	uint64_t missing = meta->last_page + 1 - pages, i;
 	bool good;
 
@@ -177,13 +179,15 @@ static int file_check(int fd, struct pen_failure *why)
 	if (code == -PEN_STORE_NEWER)
 		return pen_fail(why, code, 0, "data.mdb has version %u of LMDB's format", meta[0].version);
 	if (code || !meta[0].page_size || meta[0].page_size != meta[1].page_size)
-		return pen_fail(why, code ? code : -PEN_STORE_DAMAGED, 0, "the meta pages of data.mdb are not valid");
+		return pen_fail(why, code ? code : -PEN_STORE_DAMAGED, 0,
+				"the meta pages of data.mdb are not valid");
 	now = &meta[meta[1].txn > meta[0].txn];
 	if (fstat(fd, &st))
 		return pen_fail(why, -errno, errno, "data.mdb cannot be examined");
 	pages = (uint64_t)st.st_size / now->page_size;
 	if (pages <= now->last_page && !missing_are_free(fd, now, pages))
-		return pen_fail(why, -PEN_STORE_DAMAGED, 0, "data.mdb is cut short: %llu of %llu pages are there",
+		return pen_fail(why, -PEN_STORE_DAMAGED, 0,
+				"data.mdb is cut short: %llu of %llu pages are there",
 				(unsigned long long)pages, (unsigned long long)now->last_page + 1);
 	return 0;
 }

@@ -12,7 +12,8 @@
 #include "store/txn.h"
 
 /* Adds an event with the next sequence number; it becomes visible and durable with the transaction. */
-int pen_journal_add(struct pen_txn *txn, uint64_t batch, enum pen_event_type type, int code, uint64_t a, uint64_t b);
+int pen_journal_add(struct pen_txn *txn, uint64_t batch, enum pen_event_type type, int code, uint64_t a,
+		    uint64_t b);
 
 #define PEN_MINUTES 16u /* events kept of one transaction */
 

@@ -23,13 +23,14 @@ struct pen_facts {
 
 /* A batch's state in memory. */
 struct pen_standing {
-	struct pen_fmt_state fixed; /* head and path_len are ignored */
+	struct pen_fmt_state fixed;	   /* head and path_len are ignored */
 	char path[PEN_PATH_BYTES_MAX + 1]; /* NUL-terminated */
 };
 
 uint64_t pen_ledger_new_id(struct pen_txn *txn);
 /* Writes facts and state, and points the identity (unless zero) at this batch. */
-int pen_ledger_create(struct pen_txn *txn, const struct pen_facts *facts, const struct pen_standing *standing);
+int pen_ledger_create(struct pen_txn *txn, const struct pen_facts *facts,
+		      const struct pen_standing *standing);
 int pen_ledger_save(struct pen_txn *txn, const struct pen_standing *standing);
 /* The newest batch of the identity; -PEN_NOT_FOUND. */
 int pen_ledger_find(struct pen_txn *txn, const uint8_t identity[16], uint64_t *ret_id);
@@ -37,7 +38,8 @@ int pen_ledger_find(struct pen_txn *txn, const uint8_t identity[16], uint64_t *r
 int pen_ledger_load(struct pen_txn *txn, uint64_t id, struct pen_facts **ret_facts, struct pen_standing *ret);
 /* Both outside a write transaction, from a snapshot. */
 int pen_ledger_look(struct pen_store *store, const uint8_t identity[16], uint64_t *ret_id);
-int pen_ledger_read(struct pen_store *store, uint64_t id, struct pen_facts **ret_facts, struct pen_standing *ret);
+int pen_ledger_read(struct pen_store *store, uint64_t id, struct pen_facts **ret_facts,
+		    struct pen_standing *ret);
 
 /* ---- for the other files of this room ---- */
 

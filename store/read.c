@@ -164,8 +164,12 @@ bool pen_db_row_read(const void *data, size_t len, struct pen_db_row *ret)
 	    (!empty && !raw.leaf_pages))
 		return false;
 	*ret = (struct pen_db_row){
-		.flags = raw.flags, .depth = raw.depth, .branch_pages = raw.branch_pages,
-		.leaf_pages = raw.leaf_pages, .overflow_pages = raw.overflow_pages, .entries = raw.entries,
+		.flags = raw.flags,
+		.depth = raw.depth,
+		.branch_pages = raw.branch_pages,
+		.leaf_pages = raw.leaf_pages,
+		.overflow_pages = raw.overflow_pages,
+		.entries = raw.entries,
 		.root = raw.root,
 	};
 	return true;

@@ -107,7 +107,8 @@ void pen_store_sweep(struct pen_store *store)
 {
 	int dead;
 
-	(void)mdb_reader_check(store->env, &dead); /* fails only where the lock file does, and then begin says so */
+	(void)mdb_reader_check(store->env,
+			       &dead); /* fails only where the lock file does, and then begin says so */
 }
 
 /* Can the process have `bytes` more of address space? */
@@ -155,18 +156,18 @@ int pen_store_remap(struct pen_store *store)
 static bool network_magic(const struct statfs *fs)
 {
 	static const uint32_t magic[] = {
-		0x6969, /* NFS */
-		0x517b, 0xfe534d42, 0xff534d42, /* SMB, SMB2, CIFS */
-		0x01021997, /* 9p */
-		0x5346414f, 0x6b414653, /* AFS */
-		0x73757245, /* Coda */
-		0x00c36400, /* Ceph */
-		0x0bd00bd0, /* Lustre */
-		0x01161970, /* GFS2: a cluster's */
-		0x7461636f, /* OCFS2 */
-		0x564c, /* NCP */
-		0xaad7aaea, /* PanFS */
-		0x47504653, /* GPFS */
+		0x6969,				    /* NFS */
+		0x517b,	    0xfe534d42, 0xff534d42, /* SMB, SMB2, CIFS */
+		0x01021997,			    /* 9p */
+		0x5346414f, 0x6b414653,		    /* AFS */
+		0x73757245,			    /* Coda */
+		0x00c36400,			    /* Ceph */
+		0x0bd00bd0,			    /* Lustre */
+		0x01161970,			    /* GFS2: a cluster's */
+		0x7461636f,			    /* OCFS2 */
+		0x564c,				    /* NCP */
+		0xaad7aaea,			    /* PanFS */
+		0x47504653,			    /* GPFS */
 	};
 	size_t i;
 
@@ -181,11 +182,11 @@ static int network_check(const char *path, struct pen_failure *why)
 	struct statfs fs;
 
 	if (pen_store_statfs(path, &fs))
-		return pen_fail(why, errno == ENOENT ? -PEN_STORE_MISSING : -errno, errno, "%s cannot be examined",
-				path);
+		return pen_fail(why, errno == ENOENT ? -PEN_STORE_MISSING : -errno, errno,
+				"%s cannot be examined", path);
 	if (network_magic(&fs))
-		return pen_fail(why, -PEN_STORE_NETWORK, 0, "%s is on a network file system (type 0x%lx)", path,
-				(unsigned long)fs.f_type);
+		return pen_fail(why, -PEN_STORE_NETWORK, 0, "%s is on a network file system (type 0x%lx)",
+				path, (unsigned long)fs.f_type);
 	return 0;
 }
 
@@ -203,8 +204,8 @@ static int dir_empty(int dir_fd, bool *ret)
 		return -errno;
 	}
 	while ((e = readdir(d)))
-		others |= strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && strncmp(e->d_name, ".new-", 5) &&
-			  strcmp(e->d_name, "lost+found");
+		others |= strcmp(e->d_name, ".") && strcmp(e->d_name, "..") &&
+			  strncmp(e->d_name, ".new-", 5) && strcmp(e->d_name, "lost+found");
 	(void)closedir(d);
 	*ret = !others;
 	return 0;
@@ -335,9 +336,11 @@ static int meta_first(struct pen_store *store, MDB_txn *txn, struct pen_failure 
 
 	rc = mdb_dbi_open(txn, pen_db_names[PEN_DB_META], 0, &store->db[PEN_DB_META]);
 	if (rc == MDB_NOTFOUND)
-		return pen_fail(why, -PEN_STORE_FOREIGN, 0, "%s holds a database of another program", store->path);
+		return pen_fail(why, -PEN_STORE_FOREIGN, 0, "%s holds a database of another program",
+				store->path);
 	if (rc)
-		return pen_fail(why, pen_mdb_code(rc), rc > 0 ? rc : 0, "%s: %s", store->path, mdb_strerror(rc));
+		return pen_fail(why, pen_mdb_code(rc), rc > 0 ? rc : 0, "%s: %s", store->path,
+				mdb_strerror(rc));
 	code = pen_meta_read(store, txn, &meta);
 	if (!code && meta.format > PEN_FORMAT_VERSION)
 		code = -PEN_STORE_NEWER;
@@ -362,7 +365,8 @@ static int system_open(struct pen_store *store, struct pen_failure *why)
 		rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
 	}
 	if (rc)
-		return pen_fail(why, pen_mdb_code(rc), rc > 0 ? rc : 0, "%s: %s", store->path, mdb_strerror(rc));
+		return pen_fail(why, pen_mdb_code(rc), rc > 0 ? rc : 0, "%s: %s", store->path,
+				mdb_strerror(rc));
 	code = meta_first(store, txn, why);
 	for (i = 0; i < PEN_DB_COUNT && !code; i++) {
 		rc = mdb_dbi_open(txn, pen_db_names[i], 0, &store->db[i]);
@@ -384,8 +388,8 @@ static int parts_open(struct pen_store *store, struct pen_failure *why)
 	size_t i;
 
 	for (i = 0; i < PEN_COUNT(parts) && !store->read_only; i++)
-		if (mkdirat(store->dir_fd, parts[i], 0700) ? errno != EEXIST :
-							     fchmodat(store->dir_fd, parts[i], 0700, 0) != 0)
+		if (mkdirat(store->dir_fd, parts[i], 0700) ? errno != EEXIST
+							   : fchmodat(store->dir_fd, parts[i], 0700, 0) != 0)
 			return pen_fail(why, pen_mdb_code(errno), errno, "%s/%s cannot be made", store->path,
 					parts[i]);
 	store->run_fd = openat(store->dir_fd, "run", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -422,7 +426,8 @@ static int writable_check(struct pen_store *store, struct pen_failure *why)
 	return pen_fail(why, -PEN_STORE_READONLY, EROFS, "%s is on a read-only file system", store->path);
 }
 
-static int store_bring_up(struct pen_store *store, const struct pen_store_options *opt, struct pen_failure *why)
+static int store_bring_up(struct pen_store *store, const struct pen_store_options *opt,
+			  struct pen_failure *why)
 {
 	MDB_stat stat;
 	int code, rc;
@@ -462,17 +467,18 @@ static int open_existing(const char *path, const struct pen_store_options *opt, 
 	store->read_only = opt->read_only;
 	store->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (store->dir_fd < 0) {
-		code = errno == ENOENT	? -PEN_STORE_MISSING :
-		       errno == ENOTDIR ? pen_fail(why, -PEN_STORE_FOREIGN, ENOTDIR, "%s is not a directory", path) :
-		       errno == EACCES	? pen_fail(why, -PEN_STORE_READONLY, EACCES, "%s", path) :
-					  pen_fail(why, -errno, errno, "%s", path);
+		code = errno == ENOENT ? -PEN_STORE_MISSING
+		       : errno == ENOTDIR
+			       ? pen_fail(why, -PEN_STORE_FOREIGN, ENOTDIR, "%s is not a directory", path)
+		       : errno == EACCES ? pen_fail(why, -PEN_STORE_READONLY, EACCES, "%s", path)
+					 : pen_fail(why, -errno, errno, "%s", path);
 	} else {
 		code = network_check(path, why);
 		if (!code && fstatat(store->dir_fd, "data.mdb", &st, AT_SYMLINK_NOFOLLOW)) {
 			code = dir_empty(store->dir_fd, &empty);
 			if (!code)
-				code = empty ? -PEN_STORE_MISSING :
-					       pen_fail(why, -PEN_STORE_FOREIGN, 0,
+				code = empty ? -PEN_STORE_MISSING
+					     : pen_fail(why, -PEN_STORE_FOREIGN, 0,
 							"%s holds other files and is no store", path);
 		}
 		if (!code)
@@ -529,7 +535,8 @@ int pen_store_open(const char *dir, const struct pen_store_options *opt, struct 
 	code = open_or_create(path, &all, ret, why);
 	free(path);
 	if (code)
-		(void)pen_fail(why, code, 0, "the store %s cannot be opened", dir); /* unless something said more */
+		(void)pen_fail(why, code, 0, "the store %s cannot be opened",
+			       dir); /* unless something said more */
 	return code;
 }
 

@@ -48,8 +48,8 @@ struct turn_page {
 	/* Futex. Written by those who were served or struck off. */
 	_Alignas(64) _Atomic uint32_t served;
 	_Alignas(64) _Atomic uint64_t waiter[TURN_SLOTS]; /* owner words; written as described above */
-	_Atomic uint32_t turns[TURN_SLOTS];		  /* times the slot was served; written by its owner */
-	_Atomic uint64_t level[TURN_SLOTS];		  /* owner words of engines */
+	_Atomic uint32_t turns[TURN_SLOTS]; /* times the slot was served; written by its owner */
+	_Atomic uint64_t level[TURN_SLOTS]; /* owner words of engines */
 };
 _Static_assert(sizeof(struct turn_page) <= TURN_BYTES, "one page");
 
@@ -179,7 +179,8 @@ int pen_turn_open(int run_fd, struct pen_turn **ret)
 	turn->page = turn_map(run_fd);
 	if (!turn->page) {
 		/* Nobody else sees it, but the threads of this process do. */
-		turn->page = mmap(NULL, TURN_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		turn->page =
+			mmap(NULL, TURN_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 		if (turn->page == MAP_FAILED) {
 			free(turn);
 			return -PEN_MEMORY;
@@ -294,7 +295,8 @@ static void served_wait(struct turn_page *page, uint32_t ticket, uint64_t ns)
 
 void pen_turn_yield(struct pen_store *store, uint64_t max_ns)
 {
-	const struct pen_clock *clock = &pen_clock_real; /* it sleeps for real, whatever clock stamps the rows */
+	const struct pen_clock *clock =
+		&pen_clock_real; /* it sleeps for real, whatever clock stamps the rows */
 	struct turn_page *page;
 	uint32_t before[TURN_SLOTS], i, ticket;
 	uint64_t left, start = pen_mono_ns(clock), now = start, struck = start;
@@ -343,9 +345,8 @@ uint32_t pen_turn_level_enter(struct pen_store *store, enum pen_durability level
 		uint64_t other = atomic_load_explicit(&page->level[i], memory_order_relaxed);
 
 		if (other && owner_dead(other))
-			(void)atomic_compare_exchange_strong_explicit(&page->level[i], &other, 0,
-								      memory_order_relaxed,
-								      memory_order_relaxed);
+			(void)atomic_compare_exchange_strong_explicit(
+				&page->level[i], &other, 0, memory_order_relaxed, memory_order_relaxed);
 	}
 	return slot_claim(page->level, owner, &slot) ? slot : TURN_NONE;
 }

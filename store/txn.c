@@ -140,10 +140,13 @@ int pen_txn_begin(struct pen_store *store, enum pen_durability level, struct pen
 	int code;
 
 	if (store->pid != getpid())
-		return pen_fail(why, -EINVAL, EINVAL, "a store cannot be used in a child of the process that opened it");
+		return pen_fail(why, -EINVAL, EINVAL,
+				"a store cannot be used in a child of the process that opened it");
 	if (store->read_only)
-		return pen_fail(why, -PEN_STORE_READONLY, 0, "the store %s was opened for reading", store->path);
-	pen_assert(!pthread_equal(atomic_load_explicit(&store->writer, memory_order_relaxed), pthread_self()));
+		return pen_fail(why, -PEN_STORE_READONLY, 0, "the store %s was opened for reading",
+				store->path);
+	pen_assert(
+		!pthread_equal(atomic_load_explicit(&store->writer, memory_order_relaxed), pthread_self()));
 	txn = calloc(1, sizeof(*txn));
 	if (!txn)
 		return pen_fail(why, -PEN_MEMORY, ENOMEM, "a transaction cannot begin");
@@ -169,7 +172,8 @@ int pen_txn_begin(struct pen_store *store, enum pen_durability level, struct pen
 static void check(const struct pen_txn *txn)
 {
 	pen_assert(txn->self == txn && txn->store->pid == getpid());
-	pen_assert(pthread_equal(atomic_load_explicit(&txn->store->writer, memory_order_relaxed), pthread_self()));
+	pen_assert(pthread_equal(atomic_load_explicit(&txn->store->writer, memory_order_relaxed),
+				 pthread_self()));
 }
 
 static void txn_free(struct pen_txn *txn, bool committed)
@@ -196,7 +200,8 @@ static int meta_write(struct pen_txn *txn)
 	if (!txn->meta_changed)
 		return 0;
 	pen_seal(&txn->meta, sizeof(txn->meta), PEN_KIND_META, 1);
-	return pen_txn_put(txn, PEN_DB_META, PEN_META_KEY, strlen(PEN_META_KEY), &txn->meta, sizeof(txn->meta), 0);
+	return pen_txn_put(txn, PEN_DB_META, PEN_META_KEY, strlen(PEN_META_KEY), &txn->meta,
+			   sizeof(txn->meta), 0);
 }
 
 int pen_txn_commit(struct pen_txn *txn, struct pen_failure *why)
@@ -226,7 +231,8 @@ int pen_txn_commit(struct pen_txn *txn, struct pen_failure *why)
 	if (code == -PEN_DISK_FULL && rc == EIO)
 		rc = ENOSPC;
 	return code ? pen_fail(why, code, rc > 0 ? rc : 0, "a commit to the store %s failed: %s", store->path,
-			       mdb_strerror(rc)) : 0;
+			       mdb_strerror(rc))
+		    : 0;
 }
 
 struct pen_store *pen_txn_store(const struct pen_txn *txn)
@@ -242,7 +248,8 @@ int pen_store_sync(struct pen_store *store)
 		return -EINVAL;
 	if (store->read_only)
 		return 0;
-	pen_assert(!pthread_equal(atomic_load_explicit(&store->writer, memory_order_relaxed), pthread_self()));
+	pen_assert(
+		!pthread_equal(atomic_load_explicit(&store->writer, memory_order_relaxed), pthread_self()));
 	pthread_mutex_lock(&store->write_mutex);
 	code = atomic_load_explicit(&store->sticky, memory_order_relaxed);
 	if (!code) {

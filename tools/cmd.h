@@ -42,7 +42,8 @@ int pen_cmd_help(const struct pen_cmd *cmd);
 
 /* For run and plan: 0, or the exit status after a message. rehearse: store may be NULL, and a signal ends the
  * process at once, because nothing can be lost. */
-int pen_cmd_engine(const struct pen_cmd *cmd, struct pen_store *store, bool rehearse, struct pen_engine **ret);
+int pen_cmd_engine(const struct pen_cmd *cmd, struct pen_store *store, bool rehearse,
+		   struct pen_engine **ret);
 /* What the sources are called in one word or two. */
 void pen_cmd_sources(const struct pen_args *args, char *out, size_t cap);
 

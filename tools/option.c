@@ -311,7 +311,8 @@ static int take(struct pen_args *args, const struct pen_option *option, const ch
 	value->text = text;
 	switch (option->kind) {
 	case PEN_OPT_LIST:
-		args->lists[option->id - PEN_O_LABEL].at[args->lists[option->id - PEN_O_LABEL].count++] = text;
+		args->lists[option->id - PEN_O_LABEL].at[args->lists[option->id - PEN_O_LABEL].count++] =
+			text;
 		return 0;
 	case PEN_OPT_CHOICE: {
 		int i = pen_option_choice(text, option->choices);

@@ -22,12 +22,12 @@
 
 #define OUT_CAP (PEN_KEY_MAX + 4)
 
-#define HOLD(cond)                                                                                               \
-	do {                                                                                                     \
-		if (!(cond)) {                                                                                   \
-			fprintf(stderr, "fuzz_json: line %d: %s\n", __LINE__, #cond);                           \
-			abort();                                                                                 \
-		}                                                                                                \
+#define HOLD(cond)                                                                    \
+	do {                                                                          \
+		if (!(cond)) {                                                        \
+			fprintf(stderr, "fuzz_json: line %d: %s\n", __LINE__, #cond); \
+			abort();                                                      \
+		}                                                                     \
 	} while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -58,7 +58,7 @@ static bool same_key(const struct verdict *a, const struct verdict *b)
 static void look(struct pen_json *json, const char *text, size_t len, const struct pen_json_flaw *flaw,
 		 const struct pen_pointer *ptr)
 {
-	struct verdict found = {0}, checked = {0}, peeked = {0};
+	struct verdict found = { 0 }, checked = { 0 }, peeked = { 0 };
 
 	found.rc = pen_json_find(text, len, ptr, found.out, OUT_CAP, &found.key);
 	checked.rc = pen_json_check(json, text, len, ptr, checked.out, OUT_CAP, &checked.key, &checked.flaw);
@@ -74,10 +74,11 @@ static void look(struct pen_json *json, const char *text, size_t len, const stru
 	HOLD(same_key(&found, &peeked));
 }
 
-static void judge(struct pen_json *json, const uint8_t *data, size_t len, const struct pen_pointer *ptrs, size_t count)
+static void judge(struct pen_json *json, const uint8_t *data, size_t len, const struct pen_pointer *ptrs,
+		  size_t count)
 {
-	static const char behind[] = {0, '"', '9', ']', (char)0x80};
-	struct pen_json_flaw flaw = {0}, again = {0};
+	static const char behind[] = { 0, '"', '9', ']', (char)0x80 };
+	struct pen_json_flaw flaw = { 0 }, again = { 0 };
 	struct pen_json_key none;
 	char *text = malloc(len + PEN_JSON_PADDING);
 	bool valid;
@@ -91,7 +92,8 @@ static void judge(struct pen_json *json, const uint8_t *data, size_t len, const 
 		memset(text + len, behind[i], PEN_JSON_PADDING);
 		HOLD(pen_json_valid(text, len, &again) == valid);
 		HOLD(valid || same_flaw(&flaw, &again));
-		HOLD(pen_json_check(json, text, len, NULL, NULL, 0, &none, &again) == (valid ? 0 : flaw.code));
+		HOLD(pen_json_check(json, text, len, NULL, NULL, 0, &none, &again) ==
+		     (valid ? 0 : flaw.code));
 		HOLD(valid || same_flaw(&flaw, &again));
 		for (size_t k = 0; k < count; k++)
 			look(json, text, len, valid ? NULL : &flaw, &ptrs[k]);
@@ -106,7 +108,7 @@ static void judge(struct pen_json *json, const uint8_t *data, size_t len, const 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char *const texts[] = {"/id", "/a/b", "/a/1", "/0", "/", "/~0~1/x"};
+	static const char *const texts[] = { "/id", "/a/b", "/a/1", "/0", "/", "/~0~1/x" };
 	static struct pen_pointer ptrs[sizeof(texts) / sizeof(texts[0]) + 1];
 	static struct pen_json *json;
 	const size_t fixed = sizeof(texts) / sizeof(texts[0]);

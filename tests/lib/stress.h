@@ -15,14 +15,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STRESS_CHECK(cond, ...)                                                                    \
-	do {                                                                                       \
-		if (!(cond)) {                                                                     \
-			fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #cond);                 \
-			fprintf(stderr, __VA_ARGS__);                                              \
-			fputc('\n', stderr);                                                       \
-			_exit(1);                                                                  \
-		}                                                                                  \
+#define STRESS_CHECK(cond, ...)                                                    \
+	do {                                                                       \
+		if (!(cond)) {                                                     \
+			fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #cond); \
+			fprintf(stderr, __VA_ARGS__);                              \
+			fputc('\n', stderr);                                       \
+			_exit(1);                                                  \
+		}                                                                  \
 	} while (0)
 
 struct stress_random {

@@ -182,7 +182,8 @@ Test(tags, no_user_starves_whatever_the_others_do)
 				uint32_t tag = pen_tags_get(&tags, u);
 
 				if (tag == PEN_TAG_NONE) {
-					cr_assert(m.held[u] || !m.fed[u], "seed %llu", (unsigned long long)seed);
+					cr_assert(m.held[u] || !m.fed[u], "seed %llu",
+						  (unsigned long long)seed);
 					cr_assert_leq(tags.free_count, m.held[u] ? tags.idle_users : 0);
 				} else {
 					cr_assert_not(m.out[tag]);

@@ -63,8 +63,17 @@ Test(error, codes_outside_the_list_have_answers_too)
 
 Test(error, find_refuses_what_is_no_code)
 {
-	static const char *const names[] = { "", "PEN", "PEN0", "0", "PEN42", "PEN1042x", " PEN1042", "-1042",
-					     "PEN99999999999999999999", "4294968338" /* 2^32 + 1042 */, "EIO" };
+	static const char *const names[] = { "",
+					     "PEN",
+					     "PEN0",
+					     "0",
+					     "PEN42",
+					     "PEN1042x",
+					     " PEN1042",
+					     "-1042",
+					     "PEN99999999999999999999",
+					     "4294968338" /* 2^32 + 1042 */,
+					     "EIO" };
 
 	for (size_t i = 0; i < PEN_COUNT(names); i++)
 		cr_assert_eq(pen_error_find(names[i]), 0, "%s", names[i]);
@@ -75,7 +84,8 @@ Test(error, the_first_failure_wins)
 {
 	struct pen_failure why = { 0 };
 
-	cr_assert_eq(pen_fail(&why, -PEN_DISK_FULL, ENOSPC, "%s: %d bytes", "data.mdb", 4096), -PEN_DISK_FULL);
+	cr_assert_eq(pen_fail(&why, -PEN_DISK_FULL, ENOSPC, "%s: %d bytes", "data.mdb", 4096),
+		     -PEN_DISK_FULL);
 	cr_assert_eq(pen_fail(&why, -EIO, EIO, "later"), -EIO);
 	cr_assert_eq(why.code, -PEN_DISK_FULL);
 	cr_assert_eq(why.os_errno, ENOSPC);

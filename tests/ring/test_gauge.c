@@ -70,7 +70,8 @@ Test(gauge, a_writer_that_died_in_a_write_leaves_the_last_one_readable)
 /* The same with a real death: a child that writes into shared memory is killed anywhere. */
 Test(gauge, a_killed_writer_leaves_a_whole_set)
 {
-	struct pen_gauge *gauge = mmap(NULL, sizeof(*gauge), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct pen_gauge *gauge =
+		mmap(NULL, sizeof(*gauge), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	uint64_t out[PEN_GAUGE_WORDS];
 
 	cr_assert_neq(gauge, MAP_FAILED);
@@ -91,7 +92,8 @@ Test(gauge, a_killed_writer_leaves_a_whole_set)
 			;
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
-		cr_assert(pen_gauge_read(gauge, out, PEN_GAUGE_WORDS), "nobody writes: the first try must do");
+		cr_assert(pen_gauge_read(gauge, out, PEN_GAUGE_WORDS),
+			  "nobody writes: the first try must do");
 		for (uint32_t i = 0; i < PEN_GAUGE_WORDS; i++)
 			cr_assert_eq(out[i], out[0] + i);
 	}

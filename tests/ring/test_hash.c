@@ -95,7 +95,8 @@ Test(hash, in_pieces_it_is_the_hash_of_the_whole)
 			struct pen_sum whole = pen_hash128(data, at), sum = pen_hash_stream_sum(stream);
 
 			if (step > 50 || at % 997 == 0)
-				cr_assert(whole.lo == sum.lo && whole.hi == sum.hi, "%zu in steps of %zu", at, step);
+				cr_assert(whole.lo == sum.lo && whole.hi == sum.hi, "%zu in steps of %zu", at,
+					  step);
 			if (at + step <= DATA_MAX)
 				pen_hash_stream_add(stream, data + at, step);
 		}
@@ -127,7 +128,8 @@ Test(hash, sums_do_not_depend_on_order_and_subtracting_undoes_adding)
 	cr_assert_eq(forward.hi, backward.hi);
 	cr_assert_neq(forward.hi, 0);
 	for (uint32_t i = 0; i < 1000; i++)
-		pen_sum_sub(&forward, pen_hash_record(data + i * 7 % 1000, 8, data + i * 7 % 1000, i * 7 % 1000));
+		pen_sum_sub(&forward,
+			    pen_hash_record(data + i * 7 % 1000, 8, data + i * 7 % 1000, i * 7 % 1000));
 	cr_assert_eq(forward.lo, 0);
 	cr_assert_eq(forward.hi, 0);
 }
@@ -165,8 +167,12 @@ Test(crc32c, known_answers_in_both_implementations)
 		size_t len;
 		uint32_t crc;
 	} cases[] = {
-		{ "", 0, 0 },	 { "123456789", 9, 0xe3069283 }, { zeros, 32, 0x8a9136aa },
-		{ ones, 32, 0x62a8ab43 }, { up, 32, 0x46dd794e }, { down, 32, 0x113fdb5c },
+		{ "", 0, 0 },
+		{ "123456789", 9, 0xe3069283 },
+		{ zeros, 32, 0x8a9136aa },
+		{ ones, 32, 0x62a8ab43 },
+		{ up, 32, 0x46dd794e },
+		{ down, 32, 0x113fdb5c },
 	};
 
 	for (unsigned i = 0; i < 32; i++) {

@@ -28,7 +28,8 @@ Test(lane, push_and_pop_keep_order_at_every_capacity_batch_and_start)
 						in[i] = pushed + i;
 					pushed += pen_lane_push(&lane, in, batches[b]);
 					cr_assert_eq(pen_lane_len(&lane), pushed - popped);
-					uint32_t got = pen_lane_pop(&lane, out, batches[(b + 1) % PEN_COUNT(batches)]);
+					uint32_t got = pen_lane_pop(&lane, out,
+								    batches[(b + 1) % PEN_COUNT(batches)]);
 					cr_assert_gt(got, 0);
 					for (uint32_t i = 0; i < got; i++)
 						cr_assert_eq(out[i], popped + i);

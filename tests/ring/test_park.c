@@ -29,7 +29,8 @@ Test(park, a_ring_before_the_ticket_does_not_end_the_wait)
 	pen_park_init(&park);
 	pen_park_ring(&park);
 	cr_assert_not(pen_park_wait(&park, pen_park_ticket(&park), 20 * PEN_NS_PER_MS));
-	cr_assert_geq(pen_mono_ns(&pen_clock_real) - before, 20 * PEN_NS_PER_MS, "it slept for as long as told");
+	cr_assert_geq(pen_mono_ns(&pen_clock_real) - before, 20 * PEN_NS_PER_MS,
+		      "it slept for as long as told");
 	cr_assert_eq(park.timeouts, 1);
 }
 

@@ -32,10 +32,10 @@ struct plan {
 	enum pen_key key_kind;
 	enum pen_state state;
 	unsigned records, rejected, failed, skipped; /* items, in this order */
-	unsigned twice;	    /* this many of the records get the key of the first one */
-	size_t value_len;   /* 0: 40 */
-	uint8_t identity;   /* first byte of the identity; 0: none */
-	bool feeds;	    /* stays the feeder of its dataset */
+	unsigned twice;	  /* this many of the records get the key of the first one */
+	size_t value_len; /* 0: 40 */
+	uint8_t identity; /* first byte of the identity; 0: none */
+	bool feeds;	  /* stays the feeder of its dataset */
 };
 uint64_t plant_batch(struct pen_store *store, const struct plan *plan);
 

@@ -52,8 +52,9 @@ static inline const char *scratch_path(const char *name)
 static inline int scratch_open_with(const char *name, bool create, bool read_only, uint64_t map,
 				    struct pen_store **ret)
 {
-	struct pen_store_options opt = { .size = sizeof(opt), .create = create, .read_only = read_only,
-					 .map_bytes = map };
+	struct pen_store_options opt = {
+		.size = sizeof(opt), .create = create, .read_only = read_only, .map_bytes = map
+	};
 	struct pen_failure why = { 0 };
 	int rc = pen_store_open(scratch_path(name), &opt, ret, &why);
 
@@ -88,7 +89,8 @@ static inline int scratch_wait(pid_t pid)
 }
 
 /* Puts one record in a transaction of its own, digest included: the first code that is not 0. */
-static inline int scratch_put(struct pen_store *store, const char *dataset, const char *key, const char *value)
+static inline int scratch_put(struct pen_store *store, const char *dataset, const char *key,
+			      const char *value)
 {
 	static struct pen_sum sums[PEN_BUCKETS];
 	struct pen_dataset *ds;
@@ -100,10 +102,12 @@ static inline int scratch_put(struct pen_store *store, const char *dataset, cons
 		return rc;
 	rc = pen_dataset_use(txn, dataset, PEN_KEY_GIVEN, &ds, NULL);
 	if (!rc)
-		rc = pen_dataset_put(ds, key, strlen(key), value, strlen(value), false, PEN_DUP_REPLACE, &put);
+		rc = pen_dataset_put(ds, key, strlen(key), value, strlen(value), false, PEN_DUP_REPLACE,
+				     &put);
 	if (!rc) {
 		memset(sums, 0, sizeof(sums));
-		sums[pen_hash_bucket(key, strlen(key))] = pen_hash_record(key, strlen(key), value, strlen(value));
+		sums[pen_hash_bucket(key, strlen(key))] =
+			pen_hash_record(key, strlen(key), value, strlen(value));
 		pen_dataset_offer(ds, sums);
 		rc = pen_dataset_save(ds);
 	}

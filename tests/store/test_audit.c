@@ -105,8 +105,8 @@ Test(audit, damaged_meta_pages_are_named)
 			copy[4096 * page + places[i]] ^= 0x41;
 			file_write(&shop, copy, len);
 			heard = verify();
-			cr_expect_eq(!heard->by[PEN_INV_FILE], harmless, "page %zu byte %zu: %ld %s", page, places[i],
-				     heard->ret, heard->all);
+			cr_expect_eq(!heard->by[PEN_INV_FILE], harmless, "page %zu byte %zu: %ld %s", page,
+				     places[i], heard->ret, heard->all);
 		}
 	free(copy);
 	free(healthy);

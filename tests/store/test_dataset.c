@@ -83,18 +83,31 @@ Test(dataset, names_are_checked)
 		const char *name;
 		bool good;
 	} cases[] = {
-		{ "a", true }, { "", false }, { "penstock.", false }, { "penstock.meta", false }, { "penstock", true },
-		{ "Penstock.x", true }, { "a\nb", false }, { "a\x7f", false }, { "\xc3\xa9t\xc3\xa9", true },
-		{ "\xc3", false }, { "\xc0\xaf", false }, { "\xed\xa0\x80", false }, { "\xf4\x90\x80\x80", false },
-		{ "\xf0\x9f\x92\xa7", true }, { "\xc2\x85", false }, { "a b/c..d", true }, { "\xff", false },
+		{ "a", true },
+		{ "", false },
+		{ "penstock.", false },
+		{ "penstock.meta", false },
+		{ "penstock", true },
+		{ "Penstock.x", true },
+		{ "a\nb", false },
+		{ "a\x7f", false },
+		{ "\xc3\xa9t\xc3\xa9", true },
+		{ "\xc3", false },
+		{ "\xc0\xaf", false },
+		{ "\xed\xa0\x80", false },
+		{ "\xf4\x90\x80\x80", false },
+		{ "\xf0\x9f\x92\xa7", true },
+		{ "\xc2\x85", false },
+		{ "a b/c..d", true },
+		{ "\xff", false },
 		{ "\xe2\x82", false },
 	};
 	char name[PEN_DATASET_NAME_MAX + 2];
 	size_t i;
 
 	for (i = 0; i < PEN_COUNT(cases); i++)
-		cr_expect_eq(pen_dataset_name_check(cases[i].name), cases[i].good ? 0 : -PEN_DATASET_NAME, "%s",
-			     cases[i].name);
+		cr_expect_eq(pen_dataset_name_check(cases[i].name), cases[i].good ? 0 : -PEN_DATASET_NAME,
+			     "%s", cases[i].name);
 	memset(name, 'n', sizeof(name));
 	name[PEN_DATASET_NAME_MAX + 1] = 0;
 	cr_expect_eq(pen_dataset_name_check(name), -PEN_DATASET_NAME);
@@ -105,8 +118,8 @@ Test(dataset, names_are_checked)
 Test(dataset, key_kinds_mix_unless_one_is_a_number)
 {
 	struct pen_store *store = scratch_store("s");
-	static const enum pen_key kinds[] = { PEN_KEY_SEQ, PEN_KEY_OFFSET, PEN_KEY_PATH, PEN_KEY_CONTENT,
-					      PEN_KEY_POINTER, PEN_KEY_GIVEN };
+	static const enum pen_key kinds[] = { PEN_KEY_SEQ,     PEN_KEY_OFFSET,	PEN_KEY_PATH,
+					      PEN_KEY_CONTENT, PEN_KEY_POINTER, PEN_KEY_GIVEN };
 	size_t a, b;
 
 	for (a = 0; a < PEN_COUNT(kinds); a++) {
@@ -155,12 +168,17 @@ Test(dataset, policies_decide_what_a_second_record_does)
 		cr_assert_eq(pen_dataset_put(ds, "k", 1, "first", 5, false, cases[i].policy, &put), 0);
 		cr_expect_eq(put, PEN_PUT_NEW);
 		offer("k", 1, "first", 5);
-		cr_assert_eq(pen_dataset_put(ds, "k", 1, "second, longer", 14, false, cases[i].policy, &put), 0);
+		cr_assert_eq(pen_dataset_put(ds, "k", 1, "second, longer", 14, false, cases[i].policy, &put),
+			     0);
 		cr_expect_eq(put, cases[i].put);
 		offer("k", 1, "second, longer", 14);
 		cr_expect_eq(pen_dataset_entries(ds), 1);
-		cr_assert_eq(mdb_get(txn->mdb, pen_handle_find(store, name) ? pen_handle_find(store, name)->dbi :
-						store->db[PEN_DB_DIGESTS] + 1 + (MDB_dbi)i, &k, &v), 0);
+		cr_assert_eq(mdb_get(txn->mdb,
+				     pen_handle_find(store, name)
+					     ? pen_handle_find(store, name)->dbi
+					     : store->db[PEN_DB_DIGESTS] + 1 + (MDB_dbi)i,
+				     &k, &v),
+			     0);
 		cr_expect_eq(v.mv_size, strlen(cases[i].value));
 		cr_expect_eq(memcmp(v.mv_data, cases[i].value, v.mv_size), 0);
 		finish(txn, ds);
@@ -171,7 +189,8 @@ Test(dataset, policies_decide_what_a_second_record_does)
 
 Test(dataset, edges_of_keys_and_values)
 {
-	static const size_t values[] = { 0, 1, 2, 1500, 2000, 2029, 2030, 2031, 4079, 4080, 4081, 100000, 1 << 20 };
+	static const size_t values[] = { 0,    1,    2,	   1500, 2000,	 2029,	 2030,
+					 2031, 4079, 4080, 4081, 100000, 1 << 20 };
 	struct pen_store *store = scratch_store("s");
 	static char key[PEN_KEY_MAX + 1], value[1 << 20];
 	enum pen_put put = PEN_PUT_KEPT;
@@ -189,12 +208,15 @@ Test(dataset, edges_of_keys_and_values)
 
 			key[0] = (char)('a' + i);
 			memset(value, (int)('a' + i), len);
-			cr_assert_eq(pen_dataset_put(ds, key, key_len, value, len, false, PEN_DUP_REPLACE, &put), 0);
+			cr_assert_eq(pen_dataset_put(ds, key, key_len, value, len, false, PEN_DUP_REPLACE,
+						     &put),
+				     0);
 			cr_expect_eq(put, round ? PEN_PUT_REPLACED : PEN_PUT_NEW);
 			offer(key, key_len, value, len);
 		}
 		cr_expect_eq(pen_dataset_put(ds, "", 0, "v", 1, false, PEN_DUP_REPLACE, &put), -EINVAL);
-		cr_expect_eq(pen_dataset_put(ds, key, PEN_KEY_MAX + 1, "v", 1, false, PEN_DUP_REPLACE, &put), -EINVAL);
+		cr_expect_eq(pen_dataset_put(ds, key, PEN_KEY_MAX + 1, "v", 1, false, PEN_DUP_REPLACE, &put),
+			     -EINVAL);
 		finish(txn, ds);
 		cr_expect(agrees(store, "d"));
 	}
@@ -269,7 +291,8 @@ Test(dataset, random_operations_keep_counts_and_digests_exact)
 
 			memset(value, (int)(r >> 40 & 255), len);
 			cr_assert_eq(pen_dataset_put(ds, key, (size_t)key_len, value, len, false,
-						     (enum pen_duplicate)(r >> 50) % 3, &put), 0);
+						     (enum pen_duplicate)(r >> 50) % 3, &put),
+				     0);
 			offer(key, (size_t)key_len, value, len);
 		}
 		if (round % 5 == 3) {
@@ -302,7 +325,7 @@ struct mirror {
 	struct {
 		size_t count_or_page;
 		void *page;
-	} *dirty;
+	} * dirty;
 };
 
 /* Pages that LMDB itself has in its dirty list. */
@@ -344,9 +367,11 @@ static void load_run(struct pen_store *store, const char *name, const struct loa
 	for (i = 0; i < load->records; i++) {
 		unsigned char key[8];
 
-		pen_put_be64(key, load->random ? random_next() % load->space :
-						 base + i * (load->append ? 1 : load->space / load->records));
-		cr_assert_eq(pen_dataset_put(ds, key, 8, value, load->value, load->append, PEN_DUP_REPLACE, &put), 0);
+		pen_put_be64(key, load->random ? random_next() % load->space
+					       : base + i * (load->append ? 1 : load->space / load->records));
+		cr_assert_eq(pen_dataset_put(ds, key, 8, value, load->value, load->append, PEN_DUP_REPLACE,
+					     &put),
+			     0);
 		offer(key, 8, value, load->value);
 		if (i % 97 && i != load->records - 1)
 			continue;
@@ -354,7 +379,8 @@ static void load_run(struct pen_store *store, const char *name, const struct loa
 		said = pen_txn_dirty(txn);
 		cr_assert_geq(said, real, "%s: %lu said, %lu there, after %lu", load->what, said, real, i);
 	}
-	cr_expect_leq((double)said, (double)real * load->most + 40, "%s: %lu said, %lu there", load->what, said, real);
+	cr_expect_leq((double)said, (double)real * load->most + 40, "%s: %lu said, %lu there", load->what,
+		      said, real);
 	finish(txn, ds);
 }
 
@@ -400,8 +426,9 @@ static void foreign_make(const char *name, unsigned flags, const char *key)
 	cr_assert_eq(mdb_env_set_mapsize(env, 1ull << 30), 0);
 	cr_assert_eq(mdb_env_open(env, scratch_path("s"), 0, 0600), 0);
 	cr_assert_eq(mdb_txn_begin(env, NULL, 0, &txn), 0);
-	cr_assert_eq(mdb_dbi_open(txn, flags == UINT32_MAX ? NULL : name, flags == UINT32_MAX ? 0 : MDB_CREATE | flags,
-				  &dbi), 0);
+	cr_assert_eq(mdb_dbi_open(txn, flags == UINT32_MAX ? NULL : name,
+				  flags == UINT32_MAX ? 0 : MDB_CREATE | flags, &dbi),
+		     0);
 	if (flags == UINT32_MAX) /* a plain value in the main database */
 		k = (MDB_val){ strlen(name), (void *)(uintptr_t)name };
 	if (k.mv_size)
@@ -417,8 +444,11 @@ Test(dataset, foreign_databases_are_read_taken_over_when_empty_and_else_left)
 		unsigned flags;
 		int code;
 	} cases[] = {
-		{ "empty", "", 0, 0 }, { "full", "k", 0, -PEN_KEY_KIND }, { "dups", "k", MDB_DUPSORT, -PEN_KEY_KIND },
-		{ "dups-empty", "", MDB_DUPSORT, -PEN_KEY_KIND }, { "plain", "", UINT32_MAX, -PEN_KEY_KIND },
+		{ "empty", "", 0, 0 },
+		{ "full", "k", 0, -PEN_KEY_KIND },
+		{ "dups", "k", MDB_DUPSORT, -PEN_KEY_KIND },
+		{ "dups-empty", "", MDB_DUPSORT, -PEN_KEY_KIND },
+		{ "plain", "", UINT32_MAX, -PEN_KEY_KIND },
 	};
 	struct pen_store *store;
 	struct pen_dataset_info info;
@@ -525,7 +555,8 @@ Test(dataset, dropped_by_another_process_can_be_made_again)
 	if (!pid) {
 		struct pen_store *theirs = NULL;
 
-		_exit(scratch_open_with("s", false, false, 0, &theirs) || pen_dataset_drop(theirs, "d", NULL));
+		_exit(scratch_open_with("s", false, false, 0, &theirs) ||
+		      pen_dataset_drop(theirs, "d", NULL));
 	}
 	cr_assert_eq(scratch_wait(pid), 0);
 	cr_assert_eq(scratch_put(store, "d", "k2", "v"), 0);
@@ -539,8 +570,9 @@ Test(dataset, fed_by_an_unfinished_batch_is_not_dropped)
 		enum pen_state state;
 		int code;
 	} cases[] = {
-		{ PEN_RUNNING, -EBUSY }, { PEN_INTERRUPTED, -EBUSY }, { PEN_STOPPED, -EBUSY }, { PEN_PAUSED, -EBUSY },
-		{ PEN_COMPLETED, 0 }, { PEN_FAILED, 0 }, { PEN_CANCELLED, 0 },
+		{ PEN_RUNNING, -EBUSY }, { PEN_INTERRUPTED, -EBUSY }, { PEN_STOPPED, -EBUSY },
+		{ PEN_PAUSED, -EBUSY },	 { PEN_COMPLETED, 0 },	      { PEN_FAILED, 0 },
+		{ PEN_CANCELLED, 0 },
 	};
 	struct pen_store *store = scratch_store("s");
 	size_t i;

@@ -214,10 +214,15 @@ Test(store, damaged_files_are_damage_and_never_a_signal)
 		const char *what;
 		long length, at;
 	} cases[] = {
-		{ "empty", 0, -1 }, { "head of a page", 100, -1 }, { "one meta page", 4096, -1 },
-		{ "meta pages alone", 8192, -1 }, { "a page is missing", -4096, -1 },
-		{ "magic of page 0", LONG_MAX, 16 }, { "magic of page 1", LONG_MAX, 4096 + 16 },
-		{ "page size", LONG_MAX, 16 + 24 }, { "flags of page 0", LONG_MAX, 10 },
+		{ "empty", 0, -1 },
+		{ "head of a page", 100, -1 },
+		{ "one meta page", 4096, -1 },
+		{ "meta pages alone", 8192, -1 },
+		{ "a page is missing", -4096, -1 },
+		{ "magic of page 0", LONG_MAX, 16 },
+		{ "magic of page 1", LONG_MAX, 4096 + 16 },
+		{ "page size", LONG_MAX, 16 + 24 },
+		{ "flags of page 0", LONG_MAX, 10 },
 	};
 	size_t i;
 
@@ -234,8 +239,9 @@ Test(store, damaged_files_are_damage_and_never_a_signal)
 		fd = open(scratch_path("s/data.mdb"), O_RDWR);
 		cr_assert(fd >= 0 && !fstat(fd, &st));
 		if (cases[i].length != LONG_MAX)
-			cr_assert_eq(ftruncate(fd, cases[i].length < 0 ? st.st_size + cases[i].length :
-									 cases[i].length), 0);
+			cr_assert_eq(ftruncate(fd, cases[i].length < 0 ? st.st_size + cases[i].length
+								       : cases[i].length),
+				     0);
 		if (cases[i].at >= 0)
 			cr_assert_eq(pwrite(fd, "\0\0\0\0", 4, cases[i].at), 4);
 		(void)close(fd);
@@ -268,7 +274,8 @@ Test(store, short_file_with_free_pages_at_its_end_opens)
 	cr_assert_eq(pen_txn_commit(txn, NULL), 0);
 	cr_assert_eq(mdb_env_info(store->env, &info), 0);
 	cr_assert_eq(stat(scratch_path("s/data.mdb"), &st), 0);
-	cr_expect_lt((uint64_t)st.st_size, (info.me_last_pgno + 1) * store->page_size, "the case does not arise");
+	cr_expect_lt((uint64_t)st.st_size, (info.me_last_pgno + 1) * store->page_size,
+		     "the case does not arise");
 	pen_store_close(store);
 	store = scratch_store("s");
 	pen_store_close(store);
@@ -294,9 +301,14 @@ Test(store, network_file_systems_are_refused)
 		long type;
 		int code;
 	} cases[] = {
-		{ 0x6969, -PEN_STORE_NETWORK }, { 0xff534d42, -PEN_STORE_NETWORK }, { 0xfe534d42, -PEN_STORE_NETWORK },
-		{ 0x01021997, -PEN_STORE_NETWORK }, { 0x5346414f, -PEN_STORE_NETWORK }, { 0xef53, 0 },
-		{ 0x01021994, 0 }, { 0x65735546 /* FUSE */, 0 },
+		{ 0x6969, -PEN_STORE_NETWORK },
+		{ 0xff534d42, -PEN_STORE_NETWORK },
+		{ 0xfe534d42, -PEN_STORE_NETWORK },
+		{ 0x01021997, -PEN_STORE_NETWORK },
+		{ 0x5346414f, -PEN_STORE_NETWORK },
+		{ 0xef53, 0 },
+		{ 0x01021994, 0 },
+		{ 0x65735546 /* FUSE */, 0 },
 	};
 	size_t i;
 
@@ -307,7 +319,8 @@ Test(store, network_file_systems_are_refused)
 
 		faked_type = cases[i].type;
 		(void)snprintf(name, sizeof(name), "s%zu", i);
-		cr_expect_eq(scratch_open_with(name, true, false, 0, &store), cases[i].code, "%lx", faked_type);
+		cr_expect_eq(scratch_open_with(name, true, false, 0, &store), cases[i].code, "%lx",
+			     faked_type);
 		cr_expect_eq(exists(name), !cases[i].code);
 		pen_store_close(store);
 	}
@@ -375,7 +388,8 @@ Test(store, creation_killed_anywhere_leaves_a_store_or_none)
 		}
 		cr_assert_eq(scratch_wait(pid), 128 + SIGKILL, "%s", points[i]);
 		rc = scratch_open_with("s", false, false, 0, &store);
-		cr_expect_eq(rc, strcmp(points[i], "placed") ? -PEN_STORE_MISSING : 0, "%s: %d", points[i], rc);
+		cr_expect_eq(rc, strcmp(points[i], "placed") ? -PEN_STORE_MISSING : 0, "%s: %d", points[i],
+			     rc);
 		if (!rc)
 			pen_store_close(store);
 		store = scratch_store("s");

@@ -108,7 +108,8 @@ static int hot_committer(struct shared *sh)
 
 Test(turn, foreign_transaction_gets_in_within_few_groups)
 {
-	struct shared *sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct shared *sh =
+		mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct pen_store *store;
 	struct pen_txn *txn;
 	int i, before, worst = 0;
@@ -167,7 +168,8 @@ Test(turn, strictest_level_of_living_engines_counts)
 		_exit(0); /* without leaving */
 	}
 	cr_assert_eq(scratch_wait(pid), 0);
-	cr_expect_eq(pen_turn_level(store, PEN_DURABLE_RELAXED), PEN_DURABLE_RELAXED, "the dead do not count");
+	cr_expect_eq(pen_turn_level(store, PEN_DURABLE_RELAXED), PEN_DURABLE_RELAXED,
+		     "the dead do not count");
 	pen_store_close(store);
 }
 

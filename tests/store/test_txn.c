@@ -49,8 +49,10 @@ Test(txn, level_sets_the_flag_and_the_stricter_one_wins)
 		enum pen_durability asked, other;
 		bool nometasync;
 	} cases[] = {
-		{ PEN_DURABLE_COMMIT, PEN_DURABLE_RELAXED, false }, { PEN_DURABLE_GROUP, PEN_DURABLE_RELAXED, true },
-		{ PEN_DURABLE_RELAXED, PEN_DURABLE_RELAXED, true }, { PEN_DURABLE_RELAXED, PEN_DURABLE_COMMIT, false },
+		{ PEN_DURABLE_COMMIT, PEN_DURABLE_RELAXED, false },
+		{ PEN_DURABLE_GROUP, PEN_DURABLE_RELAXED, true },
+		{ PEN_DURABLE_RELAXED, PEN_DURABLE_RELAXED, true },
+		{ PEN_DURABLE_RELAXED, PEN_DURABLE_COMMIT, false },
 		{ PEN_DURABLE_RELAXED, PEN_DURABLE_GROUP, true },
 	};
 	size_t i;

@@ -38,10 +38,10 @@ struct producer {
 
 static struct pen_fanin fanin;
 static struct producer producers[PRODUCERS_MAX];
-static _Atomic uint64_t received; /* by the consumer */
+static _Atomic uint64_t received;  /* by the consumer */
 static _Atomic uint64_t let_go_at; /* by the stopper: the victim rests until so many were received */
-static _Atomic uint32_t victim; /* by the stopper: its lane */
-static _Atomic uint32_t pushing; /* producers that have words left */
+static _Atomic uint32_t victim;	   /* by the stopper: its lane */
+static _Atomic uint32_t pushing;   /* producers that have words left */
 static _Atomic bool stalled;
 
 static _Thread_local uint32_t my_lane = UINT32_MAX;
@@ -108,7 +108,8 @@ static void *stop_others(void *arg)
 		/* Not joined before this thread ends, so the handle is valid even if the thread has ended. */
 		pthread_kill(producers[lane].thread, SIGUSR1);
 		do
-			nanosleep(&(struct timespec){ .tv_nsec = (long)stress_below(&random, 2000000) }, NULL);
+			nanosleep(&(struct timespec){ .tv_nsec = (long)stress_below(&random, 2000000) },
+				  NULL);
 		while (atomic_load(&received) < atomic_load(&let_go_at) && atomic_load(&pushing) > 1);
 	}
 	return NULL;
@@ -120,14 +121,16 @@ static void consume(uint64_t seed)
 	uint64_t batch[64], next[PRODUCERS_MAX] = { 0 };
 
 	while (!pen_fanin_ended(&fanin)) {
-		uint32_t n = pen_fanin_pop_wait(&fanin, batch, 1 + (uint32_t)stress_below(&random, 64), WAIT_NS);
+		uint32_t n =
+			pen_fanin_pop_wait(&fanin, batch, 1 + (uint32_t)stress_below(&random, 64), WAIT_NS);
 
 		for (uint32_t i = 0; i < n; i++) {
 			uint32_t lane = (uint32_t)(batch[i] >> 48);
 
 			STRESS_CHECK(lane < fanin.count, "word %llx", (unsigned long long)batch[i]);
-			STRESS_CHECK((batch[i] & 0xffffffffffff) == next[lane], "lane %u: word %llx where %llx was due",
-				     lane, (unsigned long long)batch[i], (unsigned long long)next[lane]);
+			STRESS_CHECK((batch[i] & 0xffffffffffff) == next[lane],
+				     "lane %u: word %llx where %llx was due", lane,
+				     (unsigned long long)batch[i], (unsigned long long)next[lane]);
 			STRESS_CHECK(producers[lane].payload[next[lane] % RECENT] == stress_mix(batch[i]),
 				     "payload of %llx", (unsigned long long)batch[i]);
 			next[lane]++;
@@ -156,7 +159,8 @@ int main(void)
 		uint64_t run_seed = seed + runs * 1000;
 		pthread_t stopper;
 
-		STRESS_CHECK(pen_fanin_init(&fanin, count, 2u << stress_below(&random, 10)) == 0, "no memory");
+		STRESS_CHECK(pen_fanin_init(&fanin, count, 2u << stress_below(&random, 10)) == 0,
+			     "no memory");
 		atomic_store(&received, 0);
 		atomic_store(&let_go_at, 0);
 		atomic_store(&pushing, count);

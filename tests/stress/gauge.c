@@ -31,10 +31,11 @@ static void *observe(void *arg)
 			STRESS_CHECK(words[0] >= last, "the numbers went back");
 			last = words[0];
 			for (uint32_t i = 1; last && i < PEN_GAUGE_WORDS; i++)
-				STRESS_CHECK(words[i] == stress_mix(base + last + i), "word %u of set %llu is of another", i,
+				STRESS_CHECK(words[i] == stress_mix(base + last + i),
+					     "word %u of set %llu is of another", i,
 					     (unsigned long long)last);
-			STRESS_CHECK(!last || log_of[last] == base + last, "what came before set %llu is not seen",
-				     (unsigned long long)last);
+			STRESS_CHECK(!last || log_of[last] == base + last,
+				     "what came before set %llu is not seen", (unsigned long long)last);
 			whole++;
 		}
 		stress_pause(&random);
@@ -61,9 +62,11 @@ int main(void)
 		atomic_store(&over, false);
 		for (uint64_t i = 0; i < READERS; i++) {
 			counts[i] = seed + rounds + i * 7;
-			STRESS_CHECK(pthread_create(&readers[i], NULL, observe, &counts[i]) == 0, "no thread");
+			STRESS_CHECK(pthread_create(&readers[i], NULL, observe, &counts[i]) == 0,
+				     "no thread");
 		}
-		for (uint64_t number = 1; number <= WRITES && (stress_time_left() || number < 2000); number++) {
+		for (uint64_t number = 1; number <= WRITES && (stress_time_left() || number < 2000);
+		     number++) {
 			words[0] = number;
 			for (uint32_t i = 1; i < PEN_GAUGE_WORDS; i++)
 				words[i] = stress_mix(base + number + i);
@@ -79,6 +82,7 @@ int main(void)
 		rounds++;
 	} while (stress_time_left());
 	STRESS_CHECK(whole > 0, "nothing was ever read");
-	printf("gauge: %llu rounds, %llu whole sets read\n", (unsigned long long)rounds, (unsigned long long)whole);
+	printf("gauge: %llu rounds, %llu whole sets read\n", (unsigned long long)rounds,
+	       (unsigned long long)whole);
 	return 0;
 }

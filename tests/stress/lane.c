@@ -66,8 +66,8 @@ static void consume(struct run *run)
 		for (uint32_t i = 0; i < n; i++, next++) {
 			STRESS_CHECK(batch[i] == next, "word %llu came where %llu was due",
 				     (unsigned long long)batch[i], (unsigned long long)next);
-			STRESS_CHECK(run->payload[next % PAYLOADS] == stress_mix(next), "payload of word %llu",
-				     (unsigned long long)next);
+			STRESS_CHECK(run->payload[next % PAYLOADS] == stress_mix(next),
+				     "payload of word %llu", (unsigned long long)next);
 		}
 		if (!n)
 			sched_yield();

@@ -80,7 +80,8 @@ static void *play(void *arg)
 		if (me->serves)
 			send(me->other, i, &random);
 		uint64_t word = receive(me, &random);
-		STRESS_CHECK(word == i, "word %llu in round %llu", (unsigned long long)word, (unsigned long long)i);
+		STRESS_CHECK(word == i, "word %llu in round %llu", (unsigned long long)word,
+			     (unsigned long long)i);
 		if (!me->serves)
 			send(me->other, i, &random);
 	}

@@ -112,8 +112,8 @@ static void *reader(void *arg)
 		stress_pause(&random);
 		rc = mdb_cursor_get(cur->mdb, &b, &vb, MDB_SET_KEY);
 		STRESS_CHECK(!rc, "second: %s", mdb_strerror(rc));
-		STRESS_CHECK(va.mv_size == 8 && vb.mv_size == 8 && !memcmp(va.mv_data, vb.mv_data, 8), "torn in %s",
-			     name);
+		STRESS_CHECK(va.mv_size == 8 && vb.mv_size == 8 && !memcmp(va.mv_data, vb.mv_data, 8),
+			     "torn in %s", name);
 		pen_cursor_close(cur);
 		w->done++;
 	}
@@ -133,7 +133,8 @@ static void run(uint64_t mine)
 	STRESS_CHECK(!rc, "%d %s", rc, why.text);
 	for (i = 0; i < WRITERS + READERS; i++) {
 		w[i].seed = stress_mix(mine + (uint64_t)i);
-		STRESS_CHECK(!pthread_create(&w[i].thread, NULL, i < WRITERS ? writer : reader, &w[i]), "thread");
+		STRESS_CHECK(!pthread_create(&w[i].thread, NULL, i < WRITERS ? writer : reader, &w[i]),
+			     "thread");
 	}
 	for (i = 0; i < WRITERS + READERS; i++)
 		STRESS_CHECK(!pthread_join(w[i].thread, NULL), "join");
@@ -162,7 +163,8 @@ int main(void)
 	run(stress_mix(seed) + (pid ? 0 : 1000));
 	if (!pid)
 		_exit(0);
-	STRESS_CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && !WEXITSTATUS(status), "the other process");
+	STRESS_CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && !WEXITSTATUS(status),
+		     "the other process");
 	rc = pen_store_open(dir, NULL, &store, &why);
 	STRESS_CHECK(!rc, "%d %s", rc, why.text);
 	STRESS_CHECK(!pen_turn_wanted(store), "somebody is left waiting");

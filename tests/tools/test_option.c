@@ -69,7 +69,8 @@ Test(option, lists_keep_every_value)
 	cr_assert_eq(args.lists[0].count, 2);
 	cr_expect_str_eq(args.lists[0].at[1], "l=2");
 	pen_option_fini(&args);
-	cr_assert_eq(PARSE("run", "a", "--exclude", "x", "--include=i", "--exclude", "y", "--label", "k=v"), 0);
+	cr_assert_eq(PARSE("run", "a", "--exclude", "x", "--include=i", "--exclude", "y", "--label", "k=v"),
+		     0);
 	cr_expect_eq(args.lists[PEN_O_INCLUDE - PEN_O_LABEL].count, 1);
 	cr_assert_eq(args.lists[PEN_O_EXCLUDE - PEN_O_LABEL].count, 2);
 	cr_expect_str_eq(args.lists[PEN_O_EXCLUDE - PEN_O_LABEL].at[1], "y");
