@@ -303,7 +303,7 @@ void pen_group_place(const struct pen_chunk *chunk, uint32_t at, uint32_t line, 
 	row->path = tree ? chunk->path : NULL;
 	if (chunk->rules.format == PEN_FORMAT_FILES) {
 		/* A file that is given by itself is its source; in an archive it has a name of its own. */
-		if (chunk->kind == PEN_CHUNK_FILES &&
+		if (chunk->kind == PEN_CHUNK_FILES && source &&
 		    (tree || source->archive || source->kind == PEN_SOURCE_STREAM))
 			row->path = chunk->keys + line;
 	} else if (chunk->kind != PEN_CHUNK_PUTS) {

@@ -133,7 +133,7 @@ ended:
 			return false;
 		goto member;
 	}
-	if (c != (in_object ? '}' : ']'))
+	if (c != static_cast<unsigned char>(in_object ? '}' : ']'))
 		return false;
 closed:
 	if (depth == w->level)

@@ -139,7 +139,7 @@ static void trim_utf8(char *text, size_t len)
 	}
 }
 
-int pen_fail(struct pen_failure *why, int code, int os_errno, const char *format, ...)
+int(pen_fail)(struct pen_failure *why, int code, int os_errno, const char *format, ...)
 {
 	va_list args;
 	int n;

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
