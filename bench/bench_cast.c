@@ -6,6 +6,8 @@
  *                and 64 that sleep on the futex (batches that woke somebody are left out, and their cost is told apart)
  * cast_latency   from publishing to having copied the event, for a reader that spins and for one that sleeps
  * cast_drain     records a second that one reader copies out of a full ring
+ * cast_floor     what this pair of CPUs needs to hand one cache line over, one way: where a hypervisor puts them
+ *                decides it, and no ring can tell a reader sooner
  *
  * The publisher has one CPU, a spinning reader another; sleeping ones run anywhere. One JSON line each.
  * Usage: bench_cast [BATCHES]    default 200,000
@@ -199,6 +201,43 @@ static void latency(const char *who, struct reader reader, uint32_t events, uint
 	fflush(stdout);
 }
 
+static _Alignas(128) _Atomic uint32_t ball;
+
+static void *return_ball(void *arg)
+{
+	uint32_t rounds = *(const uint32_t *)arg;
+
+	pin(1);
+	for (uint32_t i = 0; i < rounds; i++) {
+		while (atomic_load_explicit(&ball, memory_order_acquire) != 2 * i + 1)
+			;
+		atomic_store_explicit(&ball, 2 * i + 2, memory_order_release);
+	}
+	return NULL;
+}
+
+static void hand_over(uint32_t rounds)
+{
+	pthread_t other;
+
+	sample_count = 0;
+	if (pthread_create(&other, NULL, return_ball, &rounds))
+		exit(1);
+	for (uint32_t i = 0; i < rounds; i++) {
+		uint64_t from = pen_ring_mono_ns();
+
+		atomic_store_explicit(&ball, 2 * i + 1, memory_order_release);
+		while (atomic_load_explicit(&ball, memory_order_acquire) != 2 * i + 2)
+			;
+		sample(pen_ring_mono_ns() - from);
+	}
+	pthread_join(other, NULL);
+	qsort(samples, sample_count, sizeof(*samples), by_size);
+	printf("{\"bench\":\"cast_floor\",\"ns_p50\":%.0f,\"ns_p90\":%.0f,\"ns_p99\":%.0f}\n", quantile(0.5) / 2,
+	       quantile(0.9) / 2, quantile(0.99) / 2);
+	fflush(stdout);
+}
+
 static void drain(uint32_t rounds)
 {
 	static struct pen_ring_event got[256];
@@ -242,6 +281,7 @@ int main(int argc, char **argv)
 	if (dir < 0 || !samples)
 		return 1;
 	pin(0);
+	hand_over(batches);
 	publish("none", (struct reader){ 0 }, 0, batches, 0);
 	publish("1 spins", (struct reader){ .cpu = 1 }, 1, batches, 0);
 	publish("none, paced", (struct reader){ 0 }, 0, batches / 10 + 1, 20000);
