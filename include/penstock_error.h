@@ -30,6 +30,10 @@
 	X(MEMORY, 316, 3, "not enough memory", "raise the limit (ulimit -v, cgroup), or use fewer --jobs") \
 	X(TREE_MOVED, 317, 0, "files behind the checkpoint were added or removed; they are not read again", "run with --fresh to take the tree as it is now") \
 	X(SOURCE_KEPT, 321, 0, "source files were not deleted or moved", "they are no longer what was read, or cannot go where they should: look at them, then remove them yourself") \
+	X(WAITS, 322, 0, "items wait for their next try", "`penstock work` goes on when they are due") \
+	X(PROCESSOR_BROKEN, 323, 3, "the processor cannot work", "run its command by hand on one item; nothing is lost: the same batch runs again") \
+	X(NOT_DUE, 324, 75, "the batch is not to run yet", "`penstock why` says what it waits for") \
+	X(PAUSED_BY, 325, 75, "the batch is paused", "`penstock resume` lets it go on") \
 	/* store */                                                                                \
 	X(STORE_MISSING, 401, 3, "there is no store in that directory", "`penstock run` makes one; check --store and $PENSTOCK_STORE") \
 	X(STORE_FOREIGN, 402, 2, "the directory holds other files and is no store", "choose an empty or new directory") \
