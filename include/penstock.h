@@ -721,6 +721,15 @@ void pen_forecast_fini(struct pen_forecast *forecast);
 /* "new", "resume", ... Never NULL; static storage. */
 const char *pen_fate_name(enum pen_fate fate);
 
+/* ---- commands and workers ------------------------------------------------------------------ */
+
+/*
+ * Commands and workers are started by a process of its own. `penstock launcher` is one; a program that has a copy of
+ * this library linked in can be another: when it is started with `launcher` as its only argument, it returns from
+ * main what pen_launcher_main(3) returns, before it does anything else. Set $PENSTOCK_LAUNCHER to it then.
+ */
+int pen_launcher_main(int fd);
+
 /* ---- machine ------------------------------------------------------------------------------- */
 
 struct pen_version {
