@@ -188,33 +188,72 @@ static bool whole_number(const char *text, uint64_t *ret)
 	return true;
 }
 
-/* What the C library's matcher cannot be trusted with. NULL, or the reason. */
+/* Behind a [set] that begins at c, or at its end when it is not closed. */
+static const char *behind_set(const char *c)
+{
+	c += c[1] == '^' ? 2 : 1;
+	for (bool first = true; *c && (*c != ']' || first); first = false) {
+		if (*c == '[' && (c[1] == ':' || c[1] == '.' || c[1] == '=')) {
+			const char end[] = { c[1], ']', '\0' }, *to = strstr(c + 2, end);
+
+			c = to ? to + 2 : c + 1;
+		} else {
+			c++;
+		}
+	}
+	return *c ? c + 1 : c;
+}
+
+/* How often {n}, {n,}, {,m} or {n,m} at c writes out what stands before it; *ret: behind it. */
+static uint64_t repeats(const char *c, const char **ret)
+{
+	uint64_t n = 0, most = 0;
+
+	for (c++; (*c >= '0' && *c <= '9') || *c == ','; c++) {
+		n = *c == ',' ? 0 : pen_min(n * 10 + (uint64_t)(*c - '0'), 1000000);
+		most = pen_max(most, n);
+	}
+	*ret = *c == '}' ? c + 1 : c;
+	return most + 1;
+}
+
+/*
+ * What the C library's matcher cannot be trusted with: back-references take for ever, and it writes repetitions out (of
+ * x+ it makes xx*), so that nested ones double with each level. NULL, or the reason.
+ */
 static const char *too_much(const char *regex, size_t len)
 {
-	uint64_t repeats = 1;
+	uint64_t sum[PEN_WHERE_DEPTH + 1] = { 0 }, last = 0; /* steps: of each open group, of the last atom */
+	uint32_t depth = 0;
 
 	if (len > PEN_WHERE_REGEX)
 		return "is longer than 256 bytes";
-	for (const char *c = regex; *c; c++) {
-		if (*c == '\\' && c[1] >= '1' && c[1] <= '9')
-			return "has a back-reference";
-		if (*c == '\\' && c[1]) {
-			c++;
-			continue;
-		}
-		/* The larger number of {n}, {n,}, {,m} and {n,m}; in a [set] it is only counted too often. */
-		if (*c == '{') {
-			uint64_t n = 0, most = 1;
+	for (const char *c = regex; *c;) {
+		char now = *c++;
 
-			for (c++; (*c >= '0' && *c <= '9') || *c == ','; c++) {
-				n = *c == ',' ? 0 : pen_min(n * 10 + (uint64_t)(*c - '0'), 1000000);
-				most = pen_max(most, n);
-			}
-			repeats *= most;
-			if (repeats > PEN_WHERE_REPEATS)
-				return "repeats more than 256 times, multiplied";
-			c--;
+		if (now == '\\' && *c >= '1' && *c <= '9')
+			return "has a back-reference";
+		if (now == '(') {
+			if (depth == PEN_WHERE_DEPTH)
+				return "has more than 32 groups inside each other";
+			sum[depth++] += last;
+			sum[depth] = last = 0;
+		} else if (now == ')' && depth) {
+			last = sum[depth--] + last + 1;
+		} else if (now == '+') {
+			last = last * 2 + 1;
+		} else if (now == '{') {
+			last = (last + 1) * repeats(c - 1, &c);
+		} else if (now != '*' && now != '?') {
+			sum[depth] += last;
+			last = 1;
+			if (now == '[')
+				c = behind_set(c - 1);
+			else if (now == '\\' && *c)
+				c++;
 		}
+		if (sum[depth] + last > PEN_WHERE_STEPS)
+			return "repeats too much: more than 1024 characters when it is written out";
 	}
 	return NULL;
 }
@@ -327,6 +366,7 @@ static int one(struct parser *p, uint16_t *ret)
 	const char *begin;
 	int rc;
 
+	*ret = 0;
 	skip(p);
 	begin = p->at;
 	if (*begin != '(' && !word(p, "not"))
@@ -354,7 +394,7 @@ static int one(struct parser *p, uint16_t *ret)
 
 static int and_chain(struct parser *p, uint16_t *ret)
 {
-	uint16_t right;
+	uint16_t right = 0;
 	int rc = one(p, ret);
 
 	while (!rc && word(p, "and")) {
@@ -367,7 +407,7 @@ static int and_chain(struct parser *p, uint16_t *ret)
 
 static int or_chain(struct parser *p, uint16_t *ret)
 {
-	uint16_t right;
+	uint16_t right = 0;
 	int rc = and_chain(p, ret);
 
 	while (!rc && word(p, "or")) {

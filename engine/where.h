@@ -22,8 +22,9 @@
  *   Memory     one block, and what regcomp() needs for each expression. Matching allocates nothing itself;
  *              the C library's regexec() does.
  *   Limits     PEN_WHERE_BYTES a condition, PEN_WHERE_TERMS comparisons, PEN_WHERE_DEPTH levels of parentheses and
- *              nots; a regular expression has PEN_WHERE_REGEX bytes at most, no back-references, and repeats by {n}
- *              up to PEN_WHERE_REPEATS, multiplied: what makes the C library's matcher slow or large is refused.
+ *              nots; a regular expression has PEN_WHERE_REGEX bytes, PEN_WHERE_DEPTH groups inside each other and
+ *              PEN_WHERE_STEPS characters with its repetitions written out, and no back-references: what makes the C
+ *              library's matcher slow or large is refused.
  *   Errors     -PEN_USAGE with the column, counted in characters from 1; -PEN_MEMORY.
  */
 #ifndef PEN_ENGINE_WHERE_H
@@ -37,7 +38,7 @@
 #define PEN_WHERE_TERMS 64u
 #define PEN_WHERE_DEPTH 32u
 #define PEN_WHERE_REGEX 256u
-#define PEN_WHERE_REPEATS 256u
+#define PEN_WHERE_STEPS 1024u
 
 struct pen_where;
 

@@ -138,8 +138,10 @@ Test(where, what_is_refused_names_the_column)
 		{ "error~'('", 7, "no regular expression" },
 		{ "error~'['", 7, "no regular expression" },
 		{ "error~'(a)\\1'", 7, "back-reference" },
-		{ "error~'(a{20}){20}'", 7, "repeats more than 256" },
-		{ "error~'a{,300}'", 7, "repeats more than 256" },
+		{ "error~'(a{40}){40}'", 7, "repeats too much" },
+		{ "error~'a++++++++++++'", 7, "repeats too much" },
+		{ "error~'((((((((((a+)+)+)+)+)+)+)+)+)+)'", 7, "repeats too much" },
+		{ "error~'a{,3000}'", 7, "repeats too much" },
 		{ "(seq=1", 7, "the ( is in column 1" },
 		{ "seq=1)", 6, "instead of `and`" },
 		{ "seq=1 seq=2", 7, "instead of `and`" },
@@ -201,5 +203,8 @@ Test(where, limits)
 	snprintf(text, sizeof text, "error~%0*d", (int)PEN_WHERE_REGEX + 1, 0);
 	cr_expect_eq(pen_where_parse(text, &where, NULL), -PEN_USAGE);
 	cr_expect(fits("error!~'a{256}'", &item));
+	cr_expect(fits("error!~'a+b+c+d+e+f+g+h+i+j+k+l+m+n+o+p+q+r+s+t+u+v+w+x+y+z+'", &item));
+	cr_expect(fits("error~'[]{999}+n]{2}e'", &item), "a set is one step");
+	cr_expect(fits("error~'^[[:alpha:]+{999}]+ '", &item));
 	pen_where_free(NULL);
 }
