@@ -469,6 +469,8 @@ static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int 
 
 		switch (chunk->kind) {
 		case PEN_CHUNK_END:
+			if (!chunk->res || chunk->res == -PEN_WAITS)
+				a->group->job.fed = 1;
 			rc = end_batch(a, st, a->batch->over ? a->batch->over : chunk->res, now_ms);
 			break;
 		case PEN_CHUNK_PAUSE:
@@ -541,9 +543,11 @@ int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_bat
 		rc = stand(&a, st, now_ms, &over);
 	if (!rc && batch->plan->key_kind == PEN_KEY_SEQ)
 		pen_dataset_set_next_seq(a.ds, pen_max(pen_dataset_next_seq(a.ds),
-						       batch->seq_base + (pen_plan_is_job(batch->plan)
-										  ? a.tally.items_end
-										  : a.n->items)));
+						       batch->seq_base +
+							       (pen_plan_is_job(batch->plan)
+									? pen_max(a.tally.items_end,
+										  group->job.place_items)
+									: a.n->items)));
 	group->job.due_ms = 0;
 	if (!rc && group->job.retrying)
 		rc = pen_index_first_due(txn, batch->id, &group->job.due_ms);
