@@ -228,6 +228,8 @@ enum {
 	PEN_RING_FULL_US,
 	PEN_RING_QUEUED,   /* level: chunks waiting before the stage */
 	PEN_RING_CAPACITY, /* level: how many could */
+	PEN_RING_BUSY_NS = 0x20,
+	PEN_RING_PUBLISH_CPU_US, /* CPU time of the thread that writes the ring, spent on that */
 	PEN_RING_IO_SHORT = 0x1001,
 	PEN_RING_IO_ERRORS,
 	PEN_RING_IO_RETRIES,

@@ -501,6 +501,61 @@ Test(tell, two_owners_whose_files_would_have_one_name_do_not_share_it)
 	cr_expect(pen_tell_ring_of(tell, "__") && pen_tell_ring_of(tell, "__") != one);
 }
 
+static uint64_t cpu_used;
+
+/* Every look at it costs a microsecond, so a call that is measured has cost one. */
+static uint64_t hand_cpu(void)
+{
+	return cpu_used += 1000;
+}
+
+Test(tell, what_publishing_costs_is_counted_and_looking_for_work_is_free)
+{
+	struct pen_batch *b;
+
+	tell->cpu_ns = hand_cpu;
+	open_own();
+	b = begin(0, tell->rings[0].owner, 1000, false);
+	cr_expect_eq(tell->publish_ns, 1000);
+	commit(b, 10);
+	cr_expect_eq(tell->publish_ns, 2000);
+	pass_ms(100);
+	cr_expect_eq(tell->publish_ns, 3000, "counters were due");
+	cr_expect_eq(pen_ring_total(&ring, PEN_RING_ID(PEN_RING_COMMIT, PEN_RING_PUBLISH_CPU_US)), 2);
+	cr_expect_eq(pen_cast_owes(tell->rings[0].cast), UINT64_MAX);
+	for (int i = 0; i < 1000; i++) {
+		pen_tell_turn(tell);
+		(void)pen_tell_rest(tell);
+	}
+	cr_expect_eq(tell->publish_ns, 3000, "nothing was due");
+	pen_tell_stall(tell, b, -PEN_DISK_FULL);
+	pen_tell_synced(tell, batches);
+	complete(b);
+	cr_expect_eq(tell->publish_ns, 7000, "%llu", (unsigned long long)tell->publish_ns);
+	pass_ms(100);
+	cr_expect_eq(pen_ring_total(&ring, PEN_RING_ID(PEN_RING_COMMIT, PEN_RING_PUBLISH_CPU_US)), 7);
+	pen_ring_close(&ring);
+}
+
+Test(tell, a_wake_that_was_owed_is_counted_where_it_is_given)
+{
+	struct pen_cast_wakes before, after;
+	struct pen_batch *b = begin(0, tell->rings[0].owner, 1000, false);
+	uint64_t spent;
+
+	commit(b, 10);
+	commit(b, 20);
+	cr_assert_neq(pen_cast_owes(tell->rings[0].cast), UINT64_MAX, "too soon after the first");
+	spent = tell->publish_ns;
+	pen_cast_wakes(tell->rings[0].cast, &before);
+	hand.ns += PEN_NS_PER_S;
+	tell->counted_ns = hand.ns; /* nothing else is due */
+	(void)pen_tell_rest(tell);
+	pen_cast_wakes(tell->rings[0].cast, &after);
+	cr_expect_eq(after.wakes, before.wakes + 1);
+	cr_expect_eq(tell->publish_ns - spent, after.spent_ns - before.spent_ns);
+}
+
 Test(tell, names_of_live_counters_are_checked_and_cut)
 {
 	static const char *const names[PEN_LIVE_MAX + 1] = {
