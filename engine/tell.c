@@ -38,7 +38,9 @@ enum {
 	WORD_CAPACITY,
 	WORD_COUNT,
 	/* The committer's, behind its own and what is said of all processors. */
-	WORD_PUBLISH = 2 * WORD_COUNT
+	WORD_PUBLISH = 2 * WORD_COUNT,
+	WORD_P50,
+	WORD_P99
 };
 
 /* ---- files --------------------------------------------------------------------------------- */
@@ -198,6 +200,16 @@ static int describe_all(struct pen_tell *tell)
 		  .unit = PEN_RING_UNIT_US,
 		  .word = WORD_PUBLISH,
 		  .name = "publish.cpu_us" },
+		{ .id = PEN_RING_ID(PEN_RING_COMMIT, PEN_RING_P50_US),
+		  .kind = PEN_RING_LEVEL,
+		  .unit = PEN_RING_UNIT_US,
+		  .word = WORD_P50,
+		  .name = "commit.p50_us" },
+		{ .id = PEN_RING_ID(PEN_RING_COMMIT, PEN_RING_P99_US),
+		  .kind = PEN_RING_LEVEL,
+		  .unit = PEN_RING_UNIT_US,
+		  .word = WORD_P99,
+		  .name = "commit.p99_us" },
 	};
 	uint32_t processors = tell->engine->processor_count, committer = processors + 1;
 
@@ -223,6 +235,7 @@ static int describe_all(struct pen_tell *tell)
 struct sums {
 	uint64_t read_chunks, read_bytes, processed, commit_chunks, commit_bytes;
 	uint64_t stall_us[6]; /* read some, full; process some, full; commit some, full */
+	uint64_t p50_us, p99_us;
 };
 
 static void count_block(uint64_t *block, const struct pen_meter *m)
@@ -243,6 +256,8 @@ static void add_up(struct pen_tell *tell, uint64_t now, struct sums *s)
 		.read_bytes = pen_meter_read(&e->reader_meter.bytes),
 		.commit_chunks = pen_meter_read(&e->commit_meter.chunks),
 		.commit_bytes = pen_meter_read(&e->commit_meter.bytes),
+		.p50_us = pen_latency_us(&tell->commits, now, 500),
+		.p99_us = pen_latency_us(&tell->commits, now, 990),
 	};
 	/* How the waits of several processors overlapped is not known: at least the longest has passed with some of
 	 * them waiting, at most the shortest with all of them. */
@@ -291,6 +306,14 @@ static void count(struct pen_tell *tell, struct pen_cast *cast, const struct sum
 	pen_cast_count(block, WORD_COUNT + WORD_QUEUED, between(s->read_chunks, s->processed));
 	pen_cast_count(block, WORD_COUNT + WORD_CAPACITY, e->arena.count);
 	pen_cast_count(block, WORD_PUBLISH, tell->publish_ns / 1000);
+	pen_cast_count(block, WORD_P50, s->p50_us);
+	pen_cast_count(block, WORD_P99, s->p99_us);
+}
+
+void pen_tell_took(struct pen_tell *tell, uint64_t ns)
+{
+	if (tell)
+		pen_latency_add(&tell->commits, pen_mono_ns(tell->engine->clock), ns);
 }
 
 /* Stalls are compared over the last seconds: what an engine did an hour ago says nothing about now. */

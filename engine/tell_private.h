@@ -5,6 +5,7 @@
 #ifndef PEN_ENGINE_TELL_PRIVATE_H
 #define PEN_ENGINE_TELL_PRIVATE_H
 
+#include "engine/latency.h"
 #include "engine/pace.h"
 #include "engine/tell.h"
 #include "ring/cast.h"
@@ -52,6 +53,7 @@ struct pen_tell {
 	uint64_t shown[6];   /* stall totals as shown: they never fall */
 	uint64_t past[2][6]; /* the same 5 to 10, and up to 5 seconds ago */
 	uint64_t past_ns;
+	struct pen_latency commits;
 
 	struct pen_cast_counter *counters;
 	uint32_t counter_count;

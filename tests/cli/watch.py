@@ -264,7 +264,8 @@ def sizes_and_locales(lab):
     lab.slow(100000)
     for columns, rows, lang in ((60, 20, "C"), (120, 40, "C.UTF-8"), (200, 50, "C.UTF-8"), (80, 12, "C")):
         lab.screen(columns=columns, rows=rows, lang=lang)
-        text = lab.wait_for(r"commit \d+%" if columns >= 80 else r"STAGES +read")
+        text = lab.wait_for(r"commit \d+%  p50 [\d.]+ p99 [\d.]+ ms" if columns >= 100 else
+                            r"commit \d+% [\d.]+/[\d.]+ ms" if columns >= 80 else r"STAGES +read")
         assert all(len(x) <= columns for x in text.split("\n")) and text.isascii() == (lang == "C"), text
         assert ("SOURCE" in text) == (columns >= 80) and re.search(r"running .*\d+%", text), text
         subprocess.run([*lab.tmux, "resize-window", "-x", "30", "-y", "8"], check=True)

@@ -501,6 +501,28 @@ Test(tell, two_owners_whose_files_would_have_one_name_do_not_share_it)
 	cr_expect(pen_tell_ring_of(tell, "__") && pen_tell_ring_of(tell, "__") != one);
 }
 
+Test(tell, commits_of_the_last_seconds_are_told_by_their_quantiles)
+{
+	const uint32_t p50 = PEN_RING_ID(PEN_RING_COMMIT, PEN_RING_P50_US),
+		       p99 = PEN_RING_ID(PEN_RING_COMMIT, PEN_RING_P99_US);
+
+	open_own();
+	pass_ms(100);
+	cr_expect_eq(pen_ring_total(&ring, p50), 0);
+	for (unsigned i = 0; i < 98; i++)
+		pen_tell_took(tell, 15000);
+	for (unsigned i = 0; i < 2; i++)
+		pen_tell_took(tell, 4095999);
+	pen_tell_took(NULL, 1);
+	pass_ms(100);
+	cr_expect_eq(pen_ring_total(&ring, p50), 15);
+	cr_expect_eq(pen_ring_total(&ring, p99), 4095);
+	pass_ms(25000);
+	cr_expect_eq(pen_ring_total(&ring, p50), 0, "an engine that rests has none");
+	cr_expect_eq(pen_ring_total(&ring, p99), 0);
+	pen_ring_close(&ring);
+}
+
 static uint64_t cpu_used;
 
 /* Every look at it costs a microsecond, so a call that is measured has cost one. */
