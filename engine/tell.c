@@ -496,8 +496,11 @@ static void place(struct pen_tell *tell)
 			continue;
 		sweep(tell);
 		rc = open_ring(tell, &tell->rings[0], owner, &why);
-		if (!rc)
+		if (!rc) {
+			/* Ours is there by now, so the directory stays. */
+			(void)pen_cast_clear(tell->dir, tell->engine->clock);
 			return;
+		}
 		close(tell->dir);
 		tell->dir = -1;
 		if (rc != -ENOENT)

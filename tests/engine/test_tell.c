@@ -501,6 +501,27 @@ Test(tell, two_owners_whose_files_would_have_one_name_do_not_share_it)
 	cr_expect(pen_tell_ring_of(tell, "__") && pen_tell_ring_of(tell, "__") != one);
 }
 
+Test(tell, an_engine_that_starts_clears_what_the_dead_left_in_other_stores)
+{
+	const struct timespec old[2] = { { .tv_sec = 1700000000 - 2 * 86400 },
+					 { .tv_sec = 1700000000 - 2 * 86400 } };
+	char path[128], file[160];
+	int fd;
+
+	stop();
+	snprintf(path, sizeof path, "%s/00112233445566ff", run_dir);
+	snprintf(file, sizeof file, "%s/.bob.0.ring.7.01020304", path);
+	cr_assert_eq(mkdir(path, 0700), 0);
+	fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	cr_assert_geq(fd, 0);
+	close(fd);
+	cr_assert_eq(utimensat(AT_FDCWD, file, old, 0), 0);
+	start();
+	cr_expect_neq(access(path, F_OK), 0);
+	open_own();
+	pen_ring_close(&ring);
+}
+
 Test(tell, commits_of_the_last_seconds_are_told_by_their_quantiles)
 {
 	const uint32_t p50 = PEN_RING_ID(PEN_RING_COMMIT, PEN_RING_P50_US),
