@@ -4,7 +4,6 @@
 #   tests/cli/watch.py PENSTOCK [WORD]      only checks whose name contains WORD
 #
 # Rings are made in a directory of each check's own ($PENSTOCK_RUN), below /dev/shm.
-import concurrent.futures
 import json
 import os
 import re
@@ -14,11 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
-from lab import CHECKS, Lab, PENSTOCK, SEED, Skip, check
+from lab import Lab, PENSTOCK, Skip, check, judge_all
 
-WORD = sys.argv[2] if len(sys.argv) > 2 else ""
 SLOW = ("--format", "lines", "--chunk", "100", "--pause-ms", "20", "--progress", "none")  # about 4,000 items a second
 KEYS = ["v", "event", "engine", "batch", "state", "code", "items", "committed", "rejected", "failed", "skipped", "duplicates", "retrying",
         "items_total", "bytes", "bytes_total", "rate", "eta_s", "started_ms", "updated_ms", "attempt", "owner", "source", "label", "live"]
@@ -297,34 +294,5 @@ def terminals_without_a_cursor(lab):
         lab.wait_for(r"running +\d+%  [\d,]+ items")
 
 
-def judge(f):
-    lab = None
-    try:
-        lab = WatchLab(f.__name__)
-        f(lab)
-        return f.__name__, None, None
-    except Skip as why:
-        return f.__name__, None, str(why)
-    except Exception:
-        return f.__name__, traceback.format_exc(), None
-    finally:
-        if lab:
-            lab.end()
-
-
-def main():
-    print("seed %d" % SEED, flush=True)
-    bad = skipped = 0
-    checks = [f for f in CHECKS if WORD in f.__name__]
-    with concurrent.futures.ProcessPoolExecutor(2) as pool:
-        for name, error, reason in pool.map(judge, checks):
-            print("%s %s%s" % ("FAIL" if error else "skip" if reason else "ok  ", name,
-                               "\n" + error if error else ": " + reason if reason else ""), flush=True)
-            bad += error is not None
-            skipped += reason is not None
-    print("%d passed, %d failed" % (len(checks) - bad - skipped, bad))
-    return 1 if bad else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(judge_all(WatchLab))

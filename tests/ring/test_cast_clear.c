@@ -15,20 +15,18 @@ static void (*meanwhile)(void);
 #include "ring/cast_clear.c"
 
 #include "ring/base.h"
-#include "tests/lib/cast_lab.h"
+#include "tests/lib/cast_case.h"
 
 #define DAY_S 86400
 #define NOW_S 1700000000ll
 #define OWN "00000000000000aa"
 #define STORE "00112233445566ff"
 
-static struct cast_lab lab;
 static int own = -1;
 
 static void lab_make(void)
 {
-	if (!cast_lab_make(&lab))
-		cr_skip_test("no memory file system here");
+	cast_case_make();
 	cr_assert_eq(mkdirat(lab.fd, OWN, 0700), 0);
 	own = openat(lab.fd, OWN, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cr_assert_geq(own, 0);
@@ -41,7 +39,7 @@ static void lab_drop(void)
 	(void)close(own);
 	(void)snprintf(command, sizeof(command), "rm -rf %s/*", lab.dir);
 	cr_expect_eq(system(command), 0);
-	cast_lab_drop(&lab);
+	cast_case_drop();
 }
 
 TestSuite(cast_clear, .init = lab_make, .fini = lab_drop, .timeout = 60);
@@ -66,12 +64,12 @@ static int store_dir(const char *name)
 static void make_ring(int dir, const char *name)
 {
 	struct pen_cast_options opt = cast_lab_options(&lab);
-	struct pen_cast *cast;
+	struct pen_cast *made;
 
 	opt.dir = dir;
 	opt.name = name;
-	cr_assert_eq(pen_cast_open(&cast, &opt, NULL), 0);
-	pen_cast_close(cast, PEN_RING_FAILED, 1, true);
+	cr_assert_eq(pen_cast_open(&made, &opt, NULL), 0);
+	pen_cast_close(made, PEN_RING_FAILED, 1, true);
 }
 
 /* A ring whose writer ended without closing it. */
