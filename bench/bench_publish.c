@@ -4,9 +4,10 @@
  *
  *	bench_publish PENSTOCK FILE STORE [RUNS]      default 5
  *
- * Each run imports FILE into a fresh STORE, while one reader spins on the ring and another sleeps on it. What publishing
- * took is the committer's own account (the counter publish.cpu_us, of its thread's CPU clock, wakes included); what the run
- * took is the kernel's (wait4: user and system). One JSON line: the medians, and the range of the percentages.
+ * Each run imports FILE into a fresh STORE, while one reader spins on the ring and another sleeps on it. What
+ * publishing took is the committer's own account (the counter publish.cpu_us, of its thread's CPU clock, wakes
+ * included); what the run took is the kernel's (wait4: user and system). One JSON line: the medians, and the range
+ * of the percentages.
  */
 #include <fcntl.h>
 #include <glob.h>
@@ -89,7 +90,7 @@ static bool find_ring(pid_t pid)
 			globfree(&found);
 			return true;
 		}
-		(void)usleep(500);
+		nanosleep(&(struct timespec){ .tv_nsec = 500000 }, NULL);
 	}
 	return false;
 }

@@ -69,8 +69,8 @@ struct pen_tell {
 };
 
 /*
- * What publishing costs the committer, by its own CPU clock: around calls that publish, and not around those that only look
- * whether there is anything to do.
+ * What publishing costs the committer, by its own CPU clock: around calls that publish, and not around those that
+ * only look whether there is anything to do.
  */
 static inline uint64_t pen_tell_work(const struct pen_tell *tell)
 {

@@ -2,14 +2,14 @@
 /*
  * cast_clear - removes what engines that were killed left behind, in the directories of all stores
  *
- * An engine removes its own rings, and those of its number in its store; a store that nobody opens again keeps what a
- * SIGKILL left there. A file goes when it is ours, nobody has written it anew for a day, and its header names a process
- * that is no more; one in the making (its name begins with a dot) goes when it is ours and a day old, unless it is a ring
- * of a process that lives. Whatever else lies there is left alone, as is the ring of a process in another pid
- * namespace. A directory that becomes empty goes; who was about to use it makes it again (pen_cast_place).
+ * An engine removes its own rings, and those of its number in its store; a store that nobody opens again keeps what
+ * a SIGKILL left there. A file goes when it is ours and more than a day old, and its header names a process that is
+ * no more; one in the making (its name begins with a dot) goes when it is ours and that old, unless it is a ring of a
+ * process that lives. Whatever else lies there is left alone, as is the ring of a process in another pid namespace.
+ * A directory that becomes empty goes; who was about to use it makes it again (pen_cast_place).
  *
- * Nothing is trusted: links are not followed, nothing is mapped (its owner may cut it short), and others' files and
- * directories are not opened. Bounded: so many names, directories and files, from a place that differs from start to start.
+ * Nothing is trusted: links are not followed, nothing is mapped (it may be cut short), and what belongs to others is
+ * left alone. Bounded: so many names, directories and files, from a place that differs from start to start.
  */
 #include <dirent.h>
 #include <errno.h>

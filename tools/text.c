@@ -228,7 +228,7 @@ const char *pen_text_ms(char out[PEN_TEXT_NUMBER], uint64_t us)
 	/* Cut off, as other numbers are. */
 	uint64_t step = us < 1000 ? 10 : us < 10000 ? 100 : 1000;
 
-	snprintf(out, PEN_TEXT_NUMBER, "%.*f", digits, (double)(us / step * step) / 1000);
+	snprintf(out, PEN_TEXT_NUMBER, "%.*f", digits, (double)(us - us % step) / 1000);
 	return out;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The publisher against the readers' header: batches, their events, rings and owners. test_tell_counters has what is told
- * of the engine as a whole.
+ * The publisher against the readers' header: batches, their events, rings and owners. test_tell_counters has what
+ * is told of the engine as a whole.
  */
 #include "engine/tell.h"
 

@@ -2,9 +2,9 @@
 /*
  * names - the names of a gauge's batch: store_names in ring/cast.c, pen_ring_names in penstock_progress.h
  *
- * A slot's batch 1 has a label and the name of a live counter, of two words. Then batch 2 gets the slot, with a label, and
- * its counter gets a name later: all is written again. The writer may die after any of its stores. A reader asks for
- * the names of either batch: what it believes are that batch's, and no name is half there.
+ * A slot's batch 1 has a label and the name of a live counter, of two words. Then batch 2 gets the slot, with a
+ * label, and its counter gets a name later: all is written again. The writer may die after any of its stores. A
+ * reader asks for the names of either batch: what it believes are that batch's, and no name is half there.
  */
 #include "tests/models/model.hpp"
 

@@ -2,8 +2,8 @@
 /*
  * test_cast_clear - what dead engines left goes after a day; what lives, is young, or is no ring of ours stays
  *
- * The lab's directory is the run directory; the clock is turned by hand, and files' times are set. A writer that died is a
- * process that a test makes and waits for.
+ * The lab's directory is the run directory; the clock is turned by hand, and files' times are set. A writer that
+ * died is a process that a test makes and waits for.
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
