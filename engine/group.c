@@ -322,10 +322,9 @@ void pen_group_place(const struct pen_chunk *chunk, uint32_t at, uint32_t line, 
 	}
 }
 
-static int put_flaw(struct apply *a, const struct pen_chunk *chunk, const struct pen_flaw *flaw)
+void pen_group_flaw(const struct pen_chunk *chunk, const struct pen_flaw *flaw, struct pen_row *ret)
 {
-	struct pen_row row = {
-		.batch = a->batch->id,
+	*ret = (struct pen_row){
 		.seq = chunk->first_item + flaw->item,
 		.state = PEN_ITEM_REJECTED,
 		.code = -(int)flaw->code,
@@ -336,8 +335,15 @@ static int put_flaw(struct apply *a, const struct pen_chunk *chunk, const struct
 		.raw_total = flaw->total,
 		.attempts = 1,
 	};
+	pen_group_place(chunk, flaw->at, flaw->line, ret);
+}
 
-	pen_group_place(chunk, flaw->at, flaw->line, &row);
+static int put_flaw(struct apply *a, const struct pen_chunk *chunk, const struct pen_flaw *flaw)
+{
+	struct pen_row row;
+
+	pen_group_flaw(chunk, flaw, &row);
+	row.batch = a->batch->id;
 	a->n->rejected++;
 	return pen_item_put(a->txn, &row);
 }
