@@ -430,6 +430,8 @@ static int start_queued(struct admission *a, struct pen_facts *facts, struct pen
 	memcpy(facts->fixed.content, a->plan->content, 16); /* as they are now that they are read */
 	running(a, st, false);
 	rc = pen_ledger_restate(a->txn, facts, st);
+	if (!rc && a->plan->parents)
+		rc = pen_journal_add(a->txn, facts->fixed.id, PEN_EVENT_DEPENDENCY_READY, 0, a->plan->parents, 0);
 	if (!rc)
 		rc = pen_journal_add(a->txn, facts->fixed.id, PEN_EVENT_STARTED, 0, 0, 0);
 	if (!rc)

@@ -80,6 +80,7 @@ struct pen_plan {
 	size_t packed_len;
 	struct pen_order *order; /* what is submitted with it; NULL: it runs at once. Borrowed strings are the plan's */
 	uint64_t take;		 /* this batch, and no other */
+	uint32_t parents;	 /* that it waited for */
 	bool fed;		 /* all of its items were given: only those that wait are left */
 
 	bool has_identity;

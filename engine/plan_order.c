@@ -149,6 +149,47 @@ static int name_sources(struct pen_plan *plan, const struct pen_facts *facts)
 	return 0;
 }
 
+/* $PENSTOCK_PARENTS: how the batches ended that this one waited for. */
+static int tell_parents(struct pen_store *store, const struct pen_order *order, struct pen_plan *plan)
+{
+	char *text = NULL, **env;
+	size_t len = 0;
+	FILE *f;
+
+	if (!pen_plan_is_job(plan))
+		return 0;
+	f = open_memstream(&text, &len);
+	env = realloc(plan->job.env, (plan->job.env_count + 2) * sizeof *env);
+	if (env)
+		plan->job.env = env;
+	if (!f || !env) {
+		if (f)
+			fclose(f);
+		free(text);
+		return -ENOMEM;
+	}
+	fputs("PENSTOCK_PARENTS=[", f);
+	for (uint32_t i = 0; i < order->parent_count; i++) {
+		struct pen_batch_info info = { .id = order->parents[i].id };
+		const struct pen_counters *n = &info.counted;
+		bool there = !pen_batch_get(store, info.id, &info);
+
+		fprintf(f,
+			"%s{\"batch\":\"" ID "\",\"state\":\"%s\",\"items\":%" PRIu64 ",\"committed\":%" PRIu64
+			",\"rejected\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"skipped\":%" PRIu64 "}",
+			i ? "," : "", order->parents[i].id, there ? pen_state_name(info.state) : "gone", n->items,
+			n->committed, n->rejected, n->failed, n->skipped);
+	}
+	fputs("]", f);
+	if (fclose(f)) {
+		free(text);
+		return -ENOMEM;
+	}
+	env[plan->job.env_count++] = text;
+	env[plan->job.env_count] = NULL;
+	return 0;
+}
+
 int pen_plan_open_take(struct pen_store *store, uint64_t id, struct pen_plan **ret, struct pen_failure *why)
 {
 	struct pen_order *order = NULL;
@@ -168,12 +209,15 @@ int pen_plan_open_take(struct pen_store *store, uint64_t id, struct pen_plan **r
 		rc = pen_order_unpack(order->spec, order->spec_len, &run);
 	if (!rc)
 		rc = pen_plan_open(run, false, &plan, why);
+	if (!rc && order->parent_count)
+		rc = tell_parents(store, order, plan);
 	if (!rc)
 		rc = pen_job_read(store, id, &job);
 	if (rc == -PEN_NOT_FOUND)
 		rc = 0; /* its items do not end one by one */
 	if (!rc) {
 		plan->take = id;
+		plan->parents = order->parent_count;
 		plan->fed = job.fed;
 		rc = plan->fed ? name_sources(plan, facts) : 0;
 	}

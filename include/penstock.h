@@ -443,6 +443,53 @@ void pen_spool_drop(struct pen_store *store, const char *name);
  */
 void pen_prep_take(struct pen_sqe *sqe, uint64_t batch, unsigned flags);
 
+/* Which of the submitted batches to take up; one queue a worker, used by one thread. */
+struct pen_queue;
+struct pen_queue_options {
+	size_t size;	    /* sizeof(struct pen_queue_options) */
+	uint32_t cap;	    /* batches that this worker runs at once; 0: none but the engine's */
+	uint32_t owner_cap; /* of one owner; 0: no limit */
+};
+int pen_queue_open(struct pen_store *store, const struct pen_queue_options *opt, struct pen_queue **ret);
+void pen_queue_close(struct pen_queue *queue); /* NULL is allowed */
+/*
+ * 1: *ret_batch is next; take it, and say so when it is done with. 0: none may run now; *ret_wait_ms is when one might
+ * (UINT64_MAX: not by time alone), *ret_left how many wait. Children whose parents ended so that they will never run
+ * are cancelled here. Negative: a failure.
+ */
+int pen_queue_next(struct pen_queue *queue, uint64_t *ret_batch, uint64_t *ret_wait_ms, uint32_t *ret_left);
+/* The batch left this worker; code is its completion's. */
+void pen_queue_done(struct pen_queue *queue, uint64_t batch, int code);
+/* Why a batch is where it is: one sentence a line, the newest decision first. Its length. -PEN_NOT_FOUND. Any thread. */
+long pen_batch_why(struct pen_store *store, uint64_t batch, char *ret, size_t cap);
+
+/*
+ * Commands to be run at a batch's end (pen_submit.on_complete), oldest first. 1: run this one and say done; nobody else
+ * gets it meanwhile, and the batch cannot be retried. If this process dies before, the next caller gets it. 0: none.
+ */
+struct pen_hook {
+	uint64_t batch;
+	char *command;
+	int lock;
+};
+int pen_hook_next(struct pen_store *store, struct pen_hook *ret);
+/* Frees the hook's parts, whatever it returns. */
+int pen_hook_done(struct pen_store *store, struct pen_hook *hook, struct pen_failure *why);
+
+/*
+ * May a submitted batch run now? 1: yes. 0: *ret_wait_ms is when to ask again. -PEN_CANCELLED_BY: it never will, because
+ * of how a parent ended, and has been cancelled. Any thread.
+ */
+int pen_batch_due(struct pen_store *store, uint64_t batch, uint64_t *ret_wait_ms);
+
+/*
+ * Items of a batch that failed, were quarantined or rejected are to be tried again: those that fit the condition
+ * (engine/where.h; NULL: failed and quarantined ones). Their attempts are kept. In steps of 1,000 a transaction; a kill
+ * leaves whole steps. The batch is queued again. dry: only counts. *ret_count items. Any thread.
+ */
+int pen_batch_retry(struct pen_store *store, uint64_t batch, const char *where, bool dry, uint64_t *ret_count,
+		    struct pen_failure *why);
+
 /*
  * Opens a batch whose records the program puts itself. spec->sources are ignored and key must be NULL
  * (keys are given) or "@seq". Completes when the batch is open: cqe->batch is its id, cqe->value the number

@@ -105,7 +105,7 @@ static void visit_edge(struct pen_audit *audit, void *arg, const MDB_val *key, c
 
 struct index_walk {
 	MDB_dbi items;
-	uint64_t entries;
+	uint64_t entries, hooks;
 };
 
 static void wrong(struct pen_audit *audit, const char *what, uint64_t id)
@@ -174,6 +174,11 @@ static void visit_index(struct pen_audit *audit, void *arg, const MDB_val *key, 
 			wrong(audit, "when it ended", id);
 	} else if (key->mv_size == 18 && at[0] == PEN_INDEX_ROW) {
 		check_row(audit, walk, at + 1, value);
+	} else if (key->mv_size == 9 && at[0] == PEN_INDEX_HOOK) {
+		batch = pen_audit_find_batch(audit, id);
+		if (!batch || !batch->has_order)
+			wrong(audit, "its command", id);
+		walk->hooks++;
 	} else if (key->mv_size == 25 && at[0] == PEN_INDEX_DUE) {
 		check_due(audit, walk, at + 1);
 	} else {
@@ -214,6 +219,7 @@ void pen_audit_jobs(struct pen_audit *audit)
 				      b->rows_retrying, b->retrying);
 		expected += 2 + pen_ledger_over(b->state) + b->rows_indexed + b->rows_retrying;
 	}
+	expected += walk.hooks; /* what has run is not known from the order */
 	if (index && walk.entries != expected)
 		pen_audit_say(audit->voice, PEN_INV_INDEX,
 			      "the index has %" PRIu64 " entries, but %" PRIu64 " things are to be found",

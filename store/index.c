@@ -65,6 +65,14 @@ struct pen_index_key pen_index_ended(uint64_t ended_ms, uint64_t batch)
 	return key;
 }
 
+struct pen_index_key pen_index_hook(uint64_t batch)
+{
+	struct pen_index_key key = begin(PEN_INDEX_HOOK);
+
+	add_u64(&key, batch);
+	return key;
+}
+
 struct pen_index_key pen_index_row(uint64_t batch, uint8_t state, uint64_t item)
 {
 	struct pen_index_key key = begin(PEN_INDEX_ROW);
@@ -179,6 +187,13 @@ int pen_index_of_owner(struct pen_store *store, const char *owner, uint64_t afte
 		       uint32_t cap)
 {
 	struct pen_index_key prefix = of_owner(owner);
+
+	return list(store, &prefix, after, ret, cap);
+}
+
+int pen_index_hooks(struct pen_store *store, uint64_t after, uint64_t *ret, uint32_t cap)
+{
+	struct pen_index_key prefix = begin(PEN_INDEX_HOOK);
 
 	return list(store, &prefix, after, ret, cap);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "ring/base.h"
+#include "store/index.h"
 #include "store/store_private.h"
 
 #define PARENT_BYTES 9u
@@ -68,6 +69,11 @@ int pen_order_put(struct pen_txn *txn, const struct pen_order *order)
 	pen_put_be64(key, fixed.id);
 	rc = pen_txn_put(txn, PEN_DB_ORDERS, key, sizeof(key), value, size, 0);
 	free(value);
+	if (!rc && order->hook && *order->hook) {
+		struct pen_index_key hook = pen_index_hook(fixed.id);
+
+		rc = pen_index_add(txn, &hook, 0);
+	}
 	return rc ? rc : put_edges(txn, order);
 }
 

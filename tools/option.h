@@ -33,7 +33,13 @@ enum pen_command_id {
 	PEN_CMD_GET,
 	PEN_CMD_SCAN,
 	PEN_CMD_DROP,
+	PEN_CMD_SUBMIT,
+	PEN_CMD_WORK,
+	PEN_CMD_PAUSE,
+	PEN_CMD_RESUME,
 	PEN_CMD_CANCEL,
+	PEN_CMD_RETRY,
+	PEN_CMD_WHY,
 	PEN_CMD_VERIFY,
 	PEN_CMD_DOCTOR,
 	PEN_CMD_EXPLAIN,
@@ -97,7 +103,19 @@ enum pen_option_id {
 	PEN_O_LABEL, /* the LIST options, in a row */
 	PEN_O_INCLUDE,
 	PEN_O_EXCLUDE,
+	PEN_O_PARENT,
 	PEN_O_CORRELATION_ID,
+	PEN_O_PRIORITY,
+	PEN_O_NOT_BEFORE,
+	PEN_O_ON_COMPLETE,
+	PEN_O_FOREVER,
+	PEN_O_BATCHES,
+	PEN_O_OWNER_BATCHES,
+	PEN_O_OF_OWNER,
+	PEN_O_ALL,
+	PEN_O_REASON,
+	PEN_O_WHERE,
+	PEN_O_DRY_RUN,
 	PEN_O_IDEMPOTENCY_KEY,
 	PEN_O_FRESH,
 	PEN_O_FOLLOW_SYMLINKS,
@@ -168,7 +186,7 @@ struct pen_value {
 };
 
 #define PEN_OPTION_TEXT 512
-#define PEN_LISTS (PEN_O_EXCLUDE - PEN_O_LABEL + 1)
+#define PEN_LISTS (PEN_O_PARENT - PEN_O_LABEL + 1)
 
 struct pen_args {
 	const struct pen_command *command; /* NULL: none was typed */
