@@ -124,12 +124,48 @@ int pen_control_read(struct pen_store *store, uint64_t id, struct pen_control *r
 
 /* ---- wishes ---------------------------------------------------------------------------------- */
 
+/* Whether all that an order waits for has ended as it wants. What is gone was cleaned up, so it had ended. */
+static int ready(struct pen_txn *txn, const struct pen_order *order, bool *ret)
+{
+	struct pen_standing *st = malloc(sizeof(*st));
+	int rc = st ? 0 : -PEN_MEMORY;
+
+	*ret = true;
+	for (uint32_t i = 0; i < order->parent_count && *ret && !rc; i++) {
+		rc = pen_ledger_load(txn, order->parents[i].id, NULL, st);
+		if (!rc)
+			*ret = order->parents[i].edge == PEN_EDGE_ANY ? pen_ledger_over(st->fixed.state)
+								      : st->fixed.state == PEN_COMPLETED;
+		rc = rc == -PEN_NOT_FOUND ? 0 : rc;
+	}
+	free(st);
+	return rc;
+}
+
+/* Whoever works takes a submitted one up again, once its parents let it; another one waits for its command. */
+static int after_pause(struct pen_txn *txn, uint64_t id, uint8_t *ret_state)
+{
+	struct pen_order *order;
+	bool is_ready = false;
+	int rc = pen_order_load(txn, id, &order);
+
+	if (rc == -PEN_NOT_FOUND) {
+		*ret_state = PEN_INTERRUPTED;
+		return 0;
+	}
+	if (rc)
+		return rc;
+	rc = ready(txn, order, &is_ready);
+	free(order);
+	*ret_state = is_ready ? PEN_QUEUED : PEN_WAITING;
+	return rc;
+}
+
 /* A wish for a batch that nobody runs: its state changes here and now. */
 static int change(struct pen_txn *txn, struct pen_standing *st, enum pen_wish wish, struct pen_failure *why)
 {
 	struct pen_fmt_state *s = &st->fixed;
 	enum pen_event_type event;
-	struct pen_order *order;
 	int rc;
 
 	switch (wish) {
@@ -137,18 +173,16 @@ static int change(struct pen_txn *txn, struct pen_standing *st, enum pen_wish wi
 		if (s->state == PEN_PAUSED)
 			return 0;
 		s->state = PEN_PAUSED;
+		s->code = 0;
 		event = PEN_EVENT_PAUSED;
 		break;
 	case PEN_WISH_RESUME:
 		if (s->state != PEN_PAUSED)
 			return 0;
-		/* Whoever works takes a submitted one up again; the other waits for its command. */
-		rc = pen_order_load(txn, s->id, &order);
-		if (rc && rc != -PEN_NOT_FOUND)
+		rc = after_pause(txn, s->id, &s->state);
+		if (rc)
 			return rc;
-		s->state = rc ? PEN_INTERRUPTED : PEN_QUEUED;
-		if (!rc)
-			free(order);
+		s->code = s->state == PEN_INTERRUPTED ? -PEN_INTERRUPTED_BY : 0;
 		event = PEN_EVENT_RESUMED;
 		break;
 	default:

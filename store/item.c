@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "ring/assert.h"
 #include "ring/base.h"
 #include "store/index.h"
 #include "store/ledger.h"
@@ -100,6 +101,7 @@ int pen_item_put(struct pen_txn *txn, const struct pen_row *row)
 		      message_len + stderr_len;
 	int rc = 0;
 
+	pen_assert(row->tried || row->state != PEN_ITEM_RETRYING);
 	if (row->replaces)
 		rc = index_old(txn, row->batch, row->seq);
 	if (rc && rc != -PEN_NOT_FOUND)
