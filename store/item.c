@@ -47,6 +47,12 @@ static int index_row(struct pen_txn *txn, uint64_t batch, uint64_t seq, uint8_t 
 	return there ? pen_index_add(txn, &due, 0) : pen_index_remove(txn, &due);
 }
 
+int pen_item_index(struct pen_txn *txn, uint64_t batch, uint64_t seq, const struct pen_fmt_item *item,
+		   const struct pen_fmt_try *try)
+{
+	return index_row(txn, batch, seq, item->state, item->code, try->due_ms, true);
+}
+
 static int index_old(struct pen_txn *txn, uint64_t batch, uint64_t seq)
 {
 	struct pen_fmt_item item;
