@@ -8,6 +8,7 @@
 
 #include "ring/error.h"
 #include "store/dataset.h"
+#include "store/job.h"
 #include "store/journal.h"
 #include "store/lock.h"
 
@@ -252,6 +253,10 @@ static int create(struct admission *a)
 		running(a, st, false);
 		rc = pen_ledger_create(a->txn, &facts, st);
 	}
+	if (!rc && pen_plan_is_job(plan)) {
+		a->batch->job = (struct pen_fmt_job){ .id = id };
+		rc = pen_job_save(a->txn, &a->batch->job);
+	}
 	if (!rc)
 		rc = pen_journal_add(a->txn, id, PEN_EVENT_QUEUED, 0, plan->bytes_total, plan->items_total);
 	if (!rc)
@@ -274,6 +279,10 @@ static int resume(struct admission *a, const struct pen_facts *facts, struct pen
 
 	if (!rc)
 		rc = claim_seq(a, id);
+	if (rc)
+		return rc;
+	if (pen_plan_is_job(a->plan))
+		rc = pen_job_load(a->txn, id, &a->batch->job);
 	if (rc)
 		return rc;
 	running(a, st, true);

@@ -104,7 +104,7 @@ struct pen_engine {
 	bool uring;
 
 	/* Lanes. */
-	struct pen_fanin commit_in; /* processors 0..P-1, then the reader -> committer */
+	struct pen_fanin commit_in; /* processors 0..P-1, then the reader, then the foreman -> committer */
 	struct pen_lane submitted;  /* program -> reader */
 	struct pen_lane returned;   /* committer -> reader: chunks done with, control chunks answered */
 	struct pen_fanin completed; /* committer, reader -> program: sqe numbers */
@@ -124,6 +124,8 @@ struct pen_engine {
 	_Atomic uint32_t queued; /* runs in `waiting`; read by the committer */
 
 	/* The committer's; made before it starts. */
+	struct pen_foreman *foreman; /* NULL in a rehearsal; constant after start */
+	pthread_t foreman_thread;
 	struct pen_group *group;
 	struct pen_chunk **ready; /* room for half of the tags */
 	struct pen_tell *tell;	  /* NULL: nobody is told (a rehearsal) */

@@ -16,7 +16,9 @@
 
 #include <stdio.h>
 
+#include "engine/backoff.h"
 #include "engine/glob.h"
+#include "engine/halt.h"
 #include "engine/json.h"
 #include "engine/source.h"
 
@@ -57,6 +59,21 @@ struct pen_plan {
 	char **wanted;		     /* sources as given, before they are looked at */
 	size_t wanted_count;
 
+	/* How items are worked on; command NULL: in the process. */
+	struct {
+		char *command; /* "exec:..." or "worker:...", as given */
+		char *line;    /* what follows the colon, in it */
+		bool worker;
+		uint32_t jobs, window, max_crashes;
+		uint64_t timeout_ns;
+		struct pen_backoff backoff;
+		struct pen_halt halt;
+		char **env;
+		size_t env_count;
+		bool may_leave; /* it may leave the engine while all that is left waits */
+	} job;
+	enum pen_results results;
+
 	bool has_identity;
 	uint8_t identity[16], content[16];
 	uint64_t bytes_total, items_total; /* 0: not known */
@@ -79,6 +96,16 @@ int pen_plan_copy_items(struct pen_plan *plan, const struct pen_run *run, struct
 int pen_plan_check_tree(const struct pen_plan *plan, struct pen_failure *why);
 /* Writes what of these options belongs to the identity; nothing when all are at their defaults. */
 bool pen_plan_sign_tree(const struct pen_plan *plan, FILE *f);
+/* plan_job.c: the same of what is about processors. */
+int pen_plan_copy_job(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why);
+void pen_plan_free_job(struct pen_plan *plan);
+bool pen_plan_sign_job(const struct pen_plan *plan, FILE *f);
+/* Its items end one by one, in any order. */
+static inline bool pen_plan_is_job(const struct pen_plan *plan)
+{
+	return plan->job.command != NULL;
+}
+
 /* The same of tables, encodings and frames (plan.c). */
 bool pen_plan_sign_table(const struct pen_plan *plan, FILE *f);
 

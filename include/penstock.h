@@ -198,6 +198,9 @@ enum pen_header { PEN_HEADER_AUTO = 0, PEN_HEADER_YES, PEN_HEADER_NO, PEN_HEADER
 /* What happens to a source file when its batch is complete and durable. */
 enum pen_on_success { PEN_SUCCESS_KEEP = 0, PEN_SUCCESS_DELETE, PEN_SUCCESS_MOVE };
 
+/* Items that get a row of their own. AUTO: all where a command or worker works on them, else the exceptions. */
+enum pen_results { PEN_RESULTS_AUTO = 0, PEN_RESULTS_ALL, PEN_RESULTS_EXCEPTIONS };
+
 #define PEN_RATIO_ONE 1000000u /* max_rejects_ratio is in millionths: 5 % = 50000 */
 
 /*
@@ -253,6 +256,22 @@ struct pen_run {
 
 	const char *const *live; /* names of live counters (pen_emit_progress), each cut at 23 bytes */
 	size_t live_count;	 /* up to PEN_LIVE_MAX */
+
+	/* How items are worked on. */
+	const char *processor; /* "copy" (NULL), "exec:COMMAND", "worker:COMMAND" */
+	enum pen_results results;
+	/* The rest is about exec and worker. */
+	uint32_t jobs;	     /* children at a time; 0: as many as cores */
+	uint32_t window;     /* items sent ahead to one worker; 0: 64 */
+	uint64_t timeout_ns; /* an item's time; 0: none */
+	bool has_max_retries;
+	uint32_t max_retries;	  /* else 3 */
+	const char *backoff;	  /* delays before retries; NULL: "2s,4s,8s" */
+	const char *jitter;	  /* "none" (NULL), "equal", "full", "decorrelated" */
+	const char *halt;	  /* "never" (NULL), "soon,fail=5%", ...: as in GNU parallel */
+	uint32_t max_crashes;	  /* of an item's workers, then it is quarantined; 0: 3 */
+	const char *const *env;	  /* NAME=VALUE for the children, beside the process's own environment */
+	size_t env_count;
 };
 
 #define PEN_LIVE_MAX 8u
@@ -701,6 +720,15 @@ struct pen_forecast {
 void pen_forecast_fini(struct pen_forecast *forecast);
 /* "new", "resume", ... Never NULL; static storage. */
 const char *pen_fate_name(enum pen_fate fate);
+
+/* ---- commands and workers ------------------------------------------------------------------ */
+
+/*
+ * Commands and workers are started by a process of its own. `penstock launcher` is one; a program that has a copy of
+ * this library linked in can be another: when it is started with `launcher` as its only argument, it returns from
+ * main what pen_launcher_main(3) returns, before it does anything else. Set $PENSTOCK_LAUNCHER to it then.
+ */
+int pen_launcher_main(int fd);
 
 /* ---- machine ------------------------------------------------------------------------------- */
 

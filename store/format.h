@@ -162,7 +162,8 @@ struct pen_fmt_try {
 	uint16_t message_len;
 	uint16_t crashes;    /* of its workers, charged to it */
 	uint8_t term_signal; /* 0: none */
-	uint8_t unused[5];
+	uint8_t form; /* how a worker is told it: enum pen_task_form */
+	uint8_t unused[4];
 };
 
 struct pen_fmt_event {

@@ -240,6 +240,23 @@ int pen_index_waits(struct pen_store *store, uint64_t batch, uint64_t until_ms,
 	return rc ? rc : w.bad ? -PEN_STORE_DAMAGED : (int)w.count;
 }
 
+int pen_index_first_due(struct pen_txn *txn, uint64_t batch, uint64_t *ret_ms)
+{
+	struct pen_index_key from = of_due(batch);
+	MDB_val key = { from.len, from.bytes }, value;
+	MDB_cursor *cur;
+	int rc = mdb_cursor_open(txn->mdb, txn->store->db[PEN_DB_INDEX], &cur);
+
+	if (rc)
+		return pen_mdb_code(rc);
+	rc = mdb_cursor_get(cur, &key, &value, MDB_SET_RANGE);
+	*ret_ms = !rc && key.mv_size == 25 && !memcmp(key.mv_data, from.bytes, from.len)
+			  ? pen_get_be64((const uint8_t *)key.mv_data + from.len)
+			  : 0;
+	mdb_cursor_close(cur);
+	return rc && rc != MDB_NOTFOUND ? pen_mdb_code(rc) : 0;
+}
+
 /* ---- building -------------------------------------------------------------------------------- */
 
 static int build_batches(struct pen_txn *txn, MDB_cursor *cur)

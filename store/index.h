@@ -63,6 +63,9 @@ struct pen_index_wait {
 int pen_index_waits(struct pen_store *store, uint64_t batch, uint64_t until_ms,
 		    const struct pen_index_wait *after, struct pen_index_wait *ret, uint32_t cap);
 
+/* When the first row of a batch is due, as the transaction has it; 0: none waits. */
+int pen_index_first_due(struct pen_txn *txn, uint64_t batch, uint64_t *ret_ms);
+
 /* Builds the whole index from what it is about; it is empty (store.c: a store of format 1). */
 int pen_index_build(struct pen_txn *txn);
 

@@ -102,6 +102,7 @@ int pen_item_put(struct pen_txn *txn, const struct pen_row *row)
 		.message_len = (uint16_t)message_len,
 		.crashes = row->crashes,
 		.term_signal = row->term_signal,
+		.form = row->form,
 	};
 	size_t size = sizeof(item) + (row->tried ? sizeof(try) : 0) + key_len + path_len + raw_len +
 		      message_len + stderr_len;
@@ -228,6 +229,7 @@ static int copy(const uint8_t *key, const MDB_val *value, struct pen_item_copy *
 			 .spent_us = try.spent_us,
 			 .exit_status = try.exit_status,
 			 .term_signal = try.term_signal,
+			 .form = try.form,
 			 .crashes = try.crashes,
 			 .stderr_len = try.stderr_len },
 	};

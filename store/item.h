@@ -25,7 +25,7 @@ struct pen_row {
 	bool replaces; /* there may be a row of this item already */
 	uint64_t due_ms, ended_ms, spent_us;
 	int16_t exit_status;
-	uint8_t term_signal;
+	uint8_t term_signal, form;
 	uint16_t crashes;
 	const char *message;	 /* cut at PEN_MESSAGE_MAX bytes; NULL: the code's sentence */
 	const void *stderr_tail; /* cut, from the front, at PEN_STDERR_MAX bytes */

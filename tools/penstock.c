@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -55,6 +56,9 @@ int main(int argc, char **argv)
 	struct pen_out out;
 	int status;
 
+	/* What the engine starts for exec and worker; not for people. It has to stay small: nothing is set up. */
+	if (argc == 2 && strcmp(argv[1], "launcher") == 0)
+		return pen_launcher_main(3);
 	open_standard();
 	setlocale(LC_CTYPE, "");
 	status = pen_option_parse(&args, argc, argv);
