@@ -124,41 +124,22 @@ int pen_control_read(struct pen_store *store, uint64_t id, struct pen_control *r
 
 /* ---- wishes ---------------------------------------------------------------------------------- */
 
-/* Whether all that an order waits for has ended as it wants. What is gone was cleaned up, so it had ended. */
-static int ready(struct pen_txn *txn, const struct pen_order *order, bool *ret)
-{
-	struct pen_standing *st = malloc(sizeof(*st));
-	int rc = st ? 0 : -PEN_MEMORY;
-
-	*ret = true;
-	for (uint32_t i = 0; i < order->parent_count && *ret && !rc; i++) {
-		rc = pen_ledger_load(txn, order->parents[i].id, NULL, st);
-		if (!rc)
-			*ret = order->parents[i].edge == PEN_EDGE_ANY ? pen_ledger_over(st->fixed.state)
-								      : st->fixed.state == PEN_COMPLETED;
-		rc = rc == -PEN_NOT_FOUND ? 0 : rc;
-	}
-	free(st);
-	return rc;
-}
-
-/* Whoever works takes a submitted one up again, once its parents let it; another one waits for its command. */
+/*
+ * Whoever works takes a submitted one up again; another one waits for its command. Whether parents let it run is the
+ * engine's to say (engine/graph.h), so one that has any waits until it is asked.
+ */
 static int after_pause(struct pen_txn *txn, uint64_t id, uint8_t *ret_state)
 {
 	struct pen_order *order;
-	bool is_ready = false;
 	int rc = pen_order_load(txn, id, &order);
 
-	if (rc == -PEN_NOT_FOUND) {
-		*ret_state = PEN_INTERRUPTED;
-		return 0;
-	}
+	*ret_state = rc == -PEN_NOT_FOUND ? PEN_INTERRUPTED : PEN_QUEUED;
 	if (rc)
-		return rc;
-	rc = ready(txn, order, &is_ready);
+		return rc == -PEN_NOT_FOUND ? 0 : rc;
+	if (order->parent_count)
+		*ret_state = PEN_WAITING;
 	free(order);
-	*ret_state = is_ready ? PEN_QUEUED : PEN_WAITING;
-	return rc;
+	return 0;
 }
 
 /* A wish for a batch that nobody runs: its state changes here and now. */
