@@ -284,6 +284,7 @@ static void check_copy(const struct pen_row *got, const struct pen_row *put)
 	cr_expect_eq(got->exit_status, put->exit_status);
 	cr_expect_eq(got->term_signal, put->term_signal);
 	cr_expect_eq(got->crashes, put->crashes);
+	cr_expect_eq(got->form, put->form);
 	cr_expect_str_eq(got->path ? got->path : "", put->path ? put->path : "");
 	cr_expect(got->key_len == put->key_len &&
 		  (!put->key_len || !memcmp(got->key, put->key, put->key_len)));
@@ -329,6 +330,7 @@ Test(item, a_tried_row_comes_back_whole)
 					       .exit_status = t % 2 ? -1 : 255,
 					       .term_signal = 9,
 					       .crashes = 2,
+					       .form = 1,
 					       .message = t ? words + 6000 - texts[t] : NULL,
 					       .stderr_tail = words,
 					       .stderr_len = texts[t] };
