@@ -66,7 +66,8 @@ struct pen_batch {
 	uint64_t dataset_id;
 	bool resumed;
 	bool unchanged;	       /* the sources are those that it began with */
-	bool already;	       /* complete before: nothing to do */
+	bool already;	       /* nothing to do: complete before, or only entered */
+	bool there;	       /* it was to be entered, and is known already */
 	struct pen_place from; /* where to begin */
 	uint64_t from_items;   /* items decided by earlier runs */
 	char from_path[PEN_PATH_BYTES_MAX + 1];

@@ -422,6 +422,7 @@ static void commit_group(struct committer *c)
 	}
 	if (said)
 		pen_engine_notice(c->engine, 0, "there is space again: the run goes on");
+	pen_tell_took(c->tell, c->inner_ns);
 	adapt(c, out.appended);
 	settle_group(c, &out);
 	if (pen_turn_wanted(c->engine->store))

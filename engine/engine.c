@@ -446,6 +446,23 @@ void pen_prep_run(struct pen_sqe *sqe, const struct pen_run *spec)
 	prepare_plan(sqe, PEN_OP_RUN, spec);
 }
 
+void pen_prep_submit(struct pen_sqe *sqe, const struct pen_submit *submit)
+{
+	if (sqe->engine->rehearse)
+		sqe->early = pen_fail(&sqe->why, -PEN_USAGE, 0, "this engine rehearses: it can only plan");
+	else
+		sqe->early = pen_plan_open_submit(submit, sqe->engine->store, &sqe->plan, &sqe->why);
+	prepare(sqe, PEN_OP_SUBMIT, 0);
+}
+
+void pen_prep_take(struct pen_sqe *sqe, uint64_t batch, unsigned flags)
+{
+	if (sqe->engine->rehearse)
+		sqe->early = pen_fail(&sqe->why, -PEN_USAGE, 0, "this engine rehearses: it can only plan");
+	sqe->take_flags = flags;
+	prepare(sqe, PEN_OP_TAKE, batch);
+}
+
 void pen_prep_plan(struct pen_sqe *sqe, const struct pen_run *spec, struct pen_forecast *ret)
 {
 	if (ret->size < sizeof *ret) {

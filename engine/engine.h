@@ -36,6 +36,8 @@ enum pen_op {
 	PEN_OP_NOP = 0,
 	PEN_OP_RUN,
 	PEN_OP_PLAN,
+	PEN_OP_SUBMIT,
+	PEN_OP_TAKE,
 	PEN_OP_OPEN,
 	PEN_OP_PUT,
 	PEN_OP_CLOSE,
@@ -52,7 +54,8 @@ struct pen_sqe {
 	unsigned flags;
 	uint64_t user_data;
 	uint64_t batch;
-	struct pen_plan *plan;	       /* RUN, PLAN, OPEN: owned, the reader takes it */
+	unsigned take_flags;
+	struct pen_plan *plan;	       /* RUN, SUBMIT, PLAN, OPEN: owned, the reader takes it */
 	struct pen_forecast *forecast; /* PLAN: the program's */
 	int early;		       /* negative: refused while it was prepared */
 	struct pen_failure why;

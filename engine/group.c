@@ -322,10 +322,9 @@ void pen_group_place(const struct pen_chunk *chunk, uint32_t at, uint32_t line, 
 	}
 }
 
-static int put_flaw(struct apply *a, const struct pen_chunk *chunk, const struct pen_flaw *flaw)
+void pen_group_flaw(const struct pen_chunk *chunk, const struct pen_flaw *flaw, struct pen_row *ret)
 {
-	struct pen_row row = {
-		.batch = a->batch->id,
+	*ret = (struct pen_row){
 		.seq = chunk->first_item + flaw->item,
 		.state = PEN_ITEM_REJECTED,
 		.code = -(int)flaw->code,
@@ -336,8 +335,15 @@ static int put_flaw(struct apply *a, const struct pen_chunk *chunk, const struct
 		.raw_total = flaw->total,
 		.attempts = 1,
 	};
+	pen_group_place(chunk, flaw->at, flaw->line, ret);
+}
 
-	pen_group_place(chunk, flaw->at, flaw->line, &row);
+static int put_flaw(struct apply *a, const struct pen_chunk *chunk, const struct pen_flaw *flaw)
+{
+	struct pen_row row;
+
+	pen_group_flaw(chunk, flaw, &row);
+	row.batch = a->batch->id;
 	a->n->rejected++;
 	return pen_item_put(a->txn, &row);
 }
@@ -469,6 +475,8 @@ static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int 
 
 		switch (chunk->kind) {
 		case PEN_CHUNK_END:
+			if (!chunk->res || chunk->res == -PEN_WAITS)
+				a->group->job.fed = 1;
 			rc = end_batch(a, st, a->batch->over ? a->batch->over : chunk->res, now_ms);
 			break;
 		case PEN_CHUNK_PAUSE:
@@ -541,9 +549,11 @@ int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_bat
 		rc = stand(&a, st, now_ms, &over);
 	if (!rc && batch->plan->key_kind == PEN_KEY_SEQ)
 		pen_dataset_set_next_seq(a.ds, pen_max(pen_dataset_next_seq(a.ds),
-						       batch->seq_base + (pen_plan_is_job(batch->plan)
-										  ? a.tally.items_end
-										  : a.n->items)));
+						       batch->seq_base +
+							       (pen_plan_is_job(batch->plan)
+									? pen_max(a.tally.items_end,
+										  group->job.place_items)
+									: a.n->items)));
 	group->job.due_ms = 0;
 	if (!rc && group->job.retrying)
 		rc = pen_index_first_due(txn, batch->id, &group->job.due_ms);

@@ -257,6 +257,12 @@ int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret,
 		pen_plan_close(plan);
 		return rc;
 	}
+	/* Another process may have to try its items again. */
+	rc = pen_plan_is_job(plan) ? pen_plan_pack(plan, run, why) : 0;
+	if (rc) {
+		pen_plan_close(plan);
+		return rc;
+	}
 	*ret = plan;
 	return 0;
 }
@@ -276,6 +282,7 @@ void pen_plan_close(struct pen_plan *plan)
 	pen_filter_fini(&plan->filter);
 	free(plan->move_to);
 	pen_plan_free_job(plan);
+	pen_plan_free_order(plan);
 	pen_pointer_fini(&plan->pointer);
 	free(plan->into);
 	free(plan->key);

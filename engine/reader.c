@@ -92,6 +92,14 @@ static bool is_anything_there(const struct pen_plan *plan)
 	return false;
 }
 
+static bool has_streams(const struct pen_plan *plan)
+{
+	for (uint32_t i = 0; i < plan->source_count; i++)
+		if (plan->sources[i].kind == PEN_SOURCE_STREAM)
+			return true;
+	return false;
+}
+
 /* Looks at the sources and asks the committer to open the batch in the store. */
 static void admit(struct pen_engine *engine, struct pen_sqe *sqe, uint32_t index)
 {
@@ -101,8 +109,20 @@ static void admit(struct pen_engine *engine, struct pen_sqe *sqe, uint32_t index
 	bool dealt;
 	int rc;
 
-	dealt = pen_aftermath_recover(engine, sqe->plan, &done);
-	if (sqe->plan->chunk_bytes > engine->chunk_bytes)
+	if (sqe->op == PEN_OP_TAKE) {
+		rc = pen_plan_open_take(engine->store, sqe->batch, &sqe->plan, &why);
+		if (rc) {
+			pen_engine_record(engine, sqe->batch, &why);
+			pen_engine_complete(engine, PEN_FROM_READER, sqe->index, rc, sqe->batch, 0);
+			return;
+		}
+		sqe->plan->job.may_leave = sqe->take_flags & PEN_TAKE_MAY_LEAVE;
+	}
+	dealt = sqe->op != PEN_OP_SUBMIT && sqe->op != PEN_OP_TAKE &&
+		pen_aftermath_recover(engine, sqe->plan, &done);
+	if (sqe->plan->fed)
+		rc = 0;
+	else if (sqe->plan->chunk_bytes > engine->chunk_bytes)
 		rc = pen_fail(&why, -PEN_USAGE, 0, "chunks of %llu bytes in an engine with buffers of %u",
 			      (unsigned long long)sqe->plan->chunk_bytes, engine->chunk_bytes);
 	else
@@ -114,6 +134,8 @@ static void admit(struct pen_engine *engine, struct pen_sqe *sqe, uint32_t index
 		pen_engine_complete(engine, PEN_FROM_READER, sqe->index, 0, done, 0);
 		return;
 	}
+	if (!rc && sqe->op == PEN_OP_SUBMIT && has_streams(sqe->plan))
+		rc = pen_fail(&why, -PEN_USAGE, 0, "a stream cannot be read later; it must be kept first");
 	batch = rc ? NULL : new_batch(engine, sqe, index);
 	if (!batch) {
 		pen_plan_close(sqe->plan);
@@ -164,9 +186,9 @@ static void begun(struct pen_engine *engine, struct pen_batch *batch)
 	if (batch->why.code)
 		pen_engine_record(engine, id, &batch->why);
 	if (rc || batch->already) {
-		uint64_t items = batch->from_items;
+		uint64_t items = batch->plan->order ? batch->there : batch->from_items;
 
-		if (!rc)
+		if (!rc && !batch->plan->order)
 			settle_already(engine, batch);
 		free_batch(engine, batch);
 		pen_engine_complete(engine, PEN_FROM_READER, sqe, rc, id, items);
@@ -266,6 +288,8 @@ static void take(struct pen_engine *engine, struct pen_sqe *sqe)
 		break;
 	case PEN_OP_RUN:
 	case PEN_OP_PLAN:
+	case PEN_OP_SUBMIT:
+	case PEN_OP_TAKE:
 	case PEN_OP_OPEN:
 		sqe->next = NULL;
 		*engine->waiting_end = sqe;

@@ -199,7 +199,6 @@ static int put_record(struct apply *a, struct pen_result *r, uint8_t *ret_state,
 		*ret_state = policy == PEN_DUP_REJECT ? PEN_ITEM_REJECTED : PEN_ITEM_SKIPPED;
 		*ret_code = policy == PEN_DUP_REJECT ? -PEN_KEY_TWICE : -PEN_DUPLICATE_KEPT;
 	}
-	a->tally->items_end = pen_max(a->tally->items_end, r->seq + 1);
 	a->tally->n->duplicates += result == PEN_PUT_REPLACED;
 	return 0;
 }
@@ -262,6 +261,7 @@ static int apply_one(struct apply *a, struct pen_result *r)
 		rc = put_record(a, r, &state, &code);
 	if (rc)
 		return rc;
+	a->tally->items_end = pen_max(a->tally->items_end, r->seq + 1);
 	job->retrying -= r->again;
 	if (state == PEN_ITEM_RETRYING)
 		job->retrying++;

@@ -76,7 +76,7 @@ int pen_pack_add_deeds(struct pen_pack *pack, const struct pen_deed *deeds, uint
 struct pen_tally {
 	struct pen_fmt_counters *n;
 	struct pen_fmt_job *job;
-	uint64_t items_end; /* behind the last item that was put */
+	uint64_t items_end; /* behind the last item that ended */
 	uint32_t told; /* events of single items in this transaction */
 };
 /* Applies a pack: records, rows, counters, events. The committer's; 0 or a code. */

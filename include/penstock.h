@@ -409,6 +409,41 @@ void pen_sqe_set_flags(struct pen_sqe *sqe, unsigned flags);
  */
 void pen_prep_run(struct pen_sqe *sqe, const struct pen_run *spec);
 /*
+ * Only enters a batch: whoever works takes it up, in this process or another (pen_prep_take, `penstock work`).
+ * Completes when it is durable: cqe->batch is its id, cqe->value 1 when it was there already (the same request, and
+ * unfinished or complete with its sources as they were). Streams cannot be submitted; pen_spool() keeps one.
+ */
+struct pen_after {
+	uint64_t batch;
+	bool ok; /* only if that one ends well; else however it ends */
+};
+struct pen_submit {
+	size_t size; /* sizeof(struct pen_submit) */
+	const struct pen_run *run;
+	int priority;		      /* -9 .. 9: higher ones of the same owner first, and waiting counts as well */
+	uint64_t not_before_ms;	      /* 0: at once */
+	const struct pen_after *after; /* batches that must have ended */
+	size_t after_count;	       /* up to 256 */
+	const char *on_complete; /* a command that is run once, however the batch ends; NULL: none */
+	const char *spool; /* what pen_spool() named: the one source, and it goes with the batch. run->sources are ignored */
+};
+void pen_prep_submit(struct pen_sqe *sqe, const struct pen_submit *submit);
+/*
+ * Copies a stream into the store's directory, durably, so that it can be a batch's source. Blocks until it ends.
+ * ret_name: at least 64 bytes. Any thread.
+ */
+int pen_spool(struct pen_store *store, int fd, char *ret_name, uint64_t *ret_bytes, struct pen_failure *why);
+/* Removes a spool that no batch got. */
+void pen_spool_drop(struct pen_store *store, const char *name);
+
+#define PEN_TAKE_MAY_LEAVE 1u /* complete with -PEN_WAITS when all that is left waits for a later time */
+/*
+ * Runs a batch that was submitted, or that a command began whose items end one by one. As pen_prep_run(), and
+ * -PEN_NOT_DUE when it waits for a time or another batch, -PEN_PAUSED_BY.
+ */
+void pen_prep_take(struct pen_sqe *sqe, uint64_t batch, unsigned flags);
+
+/*
  * Opens a batch whose records the program puts itself. spec->sources are ignored and key must be NULL
  * (keys are given) or "@seq". Completes when the batch is open: cqe->batch is its id, cqe->value the number
  * of items already committed (not 0 when an unfinished batch with the same idempotency key goes on: put

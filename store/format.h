@@ -224,6 +224,7 @@ struct pen_fmt_job {
 	uint64_t cache_hits, cache_misses;
 	uint64_t hooked_ms; /* when its hook was done with; 0: not yet, or it has none */
 	uint64_t cost_ns;   /* of its tries: what its owner is charged */
+	uint64_t fed; /* 1: all items were given out, and the sources are not needed any more */
 };
 
 enum pen_want { PEN_WANT_PAUSE = 1, PEN_WANT_CANCEL };
@@ -240,7 +241,7 @@ struct pen_fmt_control {
 _Static_assert(sizeof(struct pen_head) == 8, "head");
 _Static_assert(sizeof(struct pen_fmt_try) == 40, "try");
 _Static_assert(sizeof(struct pen_fmt_order) == 48, "order");
-_Static_assert(sizeof(struct pen_fmt_job) == 104, "job");
+_Static_assert(sizeof(struct pen_fmt_job) == 112, "job");
 _Static_assert(sizeof(struct pen_fmt_control) == 32, "control");
 _Static_assert(sizeof(struct pen_fmt_meta) == 48, "meta");
 _Static_assert(sizeof(struct pen_fmt_batch) == 104, "batch");

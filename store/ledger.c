@@ -311,6 +311,13 @@ int pen_ledger_create(struct pen_txn *txn, const struct pen_facts *facts, const 
 	return rc;
 }
 
+int pen_ledger_restate(struct pen_txn *txn, const struct pen_facts *facts, const struct pen_standing *standing)
+{
+	int rc = put_facts(txn, facts);
+
+	return rc ? rc : pen_ledger_save(txn, standing);
+}
+
 int pen_ledger_find(struct pen_txn *txn, const uint8_t identity[16], uint64_t *ret_id)
 {
 	const void *value;
