@@ -34,6 +34,7 @@ static const struct pen_fmt_job sample = {
 	.cache_misses = 9,
 	.hooked_ms = 10,
 	.cost_ns = 11,
+	.fed = 12,
 };
 
 static void save(const struct pen_fmt_job *job)
