@@ -99,7 +99,6 @@ struct pen_audit_batch {
 	uint64_t rows_rejected, rows_failed, rows_skipped, rows_retrying, rows_indexed;
 	uint64_t started_ms, ended_ms, retrying, place_items;
 	uint32_t parents, edges;
-	bool has_order, has_job;
 	char *dataset, *owner;
 };
 

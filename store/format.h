@@ -38,6 +38,9 @@
 #include "ring/hash.h"
 
 #define PEN_FORMAT_VERSION 2u /* 1: without orders, jobs, controls, edges, index */
+/* Of the meta row. Raised with the format, so that a running process of an older version, which reads this row at the
+ * beginning of every transaction, writes no more once a newer one has upgraded the store. */
+#define PEN_META_VERSION PEN_FORMAT_VERSION
 #define PEN_CONTEXT_BITS 8
 #define PEN_CONTEXT_MASK 0xffu
 #define PEN_DB_PREFIX "penstock."

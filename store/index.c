@@ -297,19 +297,17 @@ static int build_batches(struct pen_txn *txn, MDB_cursor *cur)
 static int build_rows(struct pen_txn *txn, MDB_cursor *cur)
 {
 	struct pen_fmt_item item;
+	struct pen_fmt_try try;
 	const uint8_t *tail;
 	MDB_val key, value;
 	int rc = mdb_cursor_get(cur, &key, &value, MDB_FIRST), code = 0;
 
 	while (!rc && !code) {
-		code = pen_item_decode(key.mv_data, key.mv_size, value.mv_data, value.mv_size, &item, &tail);
-		if (!code && pen_index_has_row(item.state)) {
-			struct pen_index_key at =
-				pen_index_row(pen_get_be64(key.mv_data), item.state,
-					      pen_get_be64((const uint8_t *)key.mv_data + 8));
-
-			code = pen_index_add(txn, &at, item.code);
-		}
+		code = pen_item_decode_try(key.mv_data, key.mv_size, value.mv_data, value.mv_size, &item,
+					   &try, &tail);
+		if (!code)
+			code = pen_item_index(txn, pen_get_be64(key.mv_data),
+					      pen_get_be64((const uint8_t *)key.mv_data + 8), &item, &try);
 		rc = mdb_cursor_get(cur, &key, &value, MDB_NEXT);
 	}
 	return code ? code : rc == MDB_NOTFOUND ? 0 : pen_mdb_code(rc);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "ring/assert.h"
 #include "ring/base.h"
 #include "store/index.h"
 #include "store/ledger.h"
@@ -44,6 +45,12 @@ static int index_row(struct pen_txn *txn, uint64_t batch, uint64_t seq, uint8_t 
 		return rc;
 	due = pen_index_due(batch, due_ms, seq);
 	return there ? pen_index_add(txn, &due, 0) : pen_index_remove(txn, &due);
+}
+
+int pen_item_index(struct pen_txn *txn, uint64_t batch, uint64_t seq, const struct pen_fmt_item *item,
+		   const struct pen_fmt_try *try)
+{
+	return index_row(txn, batch, seq, item->state, item->code, try->due_ms, true);
 }
 
 static int index_old(struct pen_txn *txn, uint64_t batch, uint64_t seq)
@@ -101,6 +108,7 @@ int pen_item_put(struct pen_txn *txn, const struct pen_row *row)
 		      message_len + stderr_len;
 	int rc = 0;
 
+	pen_assert(row->tried || row->state != PEN_ITEM_RETRYING);
 	if (row->replaces)
 		rc = index_old(txn, row->batch, row->seq);
 	if (rc && rc != -PEN_NOT_FOUND)

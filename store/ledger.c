@@ -13,6 +13,7 @@
 
 #include "ring/assert.h"
 #include "ring/base.h"
+#include "store/control.h"
 #include "store/index.h"
 #include "store/store_private.h"
 
@@ -207,7 +208,10 @@ static int move_index(struct pen_txn *txn, const struct pen_fmt_state *s)
 	if (old.state == s->state && (!pen_ledger_over(s->state) || old.ended_ms == s->ended_ms))
 		return 0;
 	rc = index_standing(txn, &old, false);
-	return rc ? rc : index_standing(txn, s, true);
+	if (!rc)
+		rc = index_standing(txn, s, true);
+	/* Whichever way it ended, nobody can want anything of it. */
+	return !rc && pen_ledger_over(s->state) ? pen_control_clear(txn, s->id) : rc;
 }
 
 int pen_ledger_save(struct pen_txn *txn, const struct pen_standing *standing)
