@@ -408,6 +408,10 @@ static void prepare_plan(struct pen_sqe *sqe, enum pen_op op, const struct pen_r
 							: "this engine rehearses: it can only plan");
 	else
 		sqe->early = pen_plan_open(spec, op == PEN_OP_OPEN, &sqe->plan, &sqe->why);
+	if (!sqe->early) {
+		sqe->plan->processors = sqe->engine->processor_count;
+		sqe->plan->chunk_room = pen_max(sqe->engine->chunk_bytes, PEN_CHUNK_ROOM_MIN);
+	}
 	/* Nothing becomes of sources that are only looked at. */
 	if (op == PEN_OP_PLAN && !sqe->early)
 		sqe->plan->on_success = PEN_SUCCESS_KEEP;

@@ -200,6 +200,14 @@ static int copy_table(struct pen_plan *plan, const struct pen_run *run)
 	return plan->header_names ? 0 : -ENOMEM;
 }
 
+static int copy_transform(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
+{
+	plan->results = run->results;
+	if (plan->puts && (run->processor || run->where_count))
+		return pen_fail(why, -PEN_USAGE, 0, "an opened batch keeps what it is given: it has no processor");
+	return pen_transform_parse(&plan->transform, run, why);
+}
+
 int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret, struct pen_failure *why)
 {
 	struct pen_run copy = { 0 };
@@ -247,6 +255,8 @@ int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret,
 		rc = puts && !run->key ? pen_dataset_name_check(plan->into) : check_run(plan, run, why);
 	if (!rc)
 		rc = copy_table(plan, run);
+	if (!rc)
+		rc = copy_transform(plan, run, why);
 	if (!rc && !puts)
 		rc = run->items ? pen_plan_copy_items(plan, run, why) : copy_sources(plan, run, why);
 	if (rc) {
@@ -272,6 +282,7 @@ void pen_plan_close(struct pen_plan *plan)
 	}
 	free(plan->sources);
 	pen_filter_fini(&plan->filter);
+	pen_transform_fini(&plan->transform);
 	free(plan->move_to);
 	pen_pointer_fini(&plan->pointer);
 	free(plan->into);
@@ -334,7 +345,7 @@ static int identify(struct pen_plan *plan, struct pen_failure *why)
 		ok = put_string(f, plan->sources[i].kind == PEN_SOURCE_STREAM ? "-"
 				   : realpath(plan->sources[i].path, path)    ? path
 									      : plan->sources[i].path);
-	ok = ok && pen_plan_sign_tree(plan, f);
+	ok = ok && pen_plan_sign_tree(plan, f) && pen_transform_sign(&plan->transform, f);
 	if (fclose(f) || !ok) {
 		free(buf);
 		return pen_fail(why, -ENOMEM, ENOMEM, "no memory for the batch's identity");
@@ -352,6 +363,8 @@ int pen_plan_look(struct pen_plan *plan, const _Atomic bool *stop, struct pen_fa
 	bool streams = plan->puts, counted = true;
 	int rc = 0;
 
+	rc = pen_transform_load(&plan->transform, pen_max(plan->processors, 1),
+				plan->chunk_room ? plan->chunk_room : PEN_CHUNK_ROOM_MIN, why);
 	for (size_t i = 0; i < plan->wanted_count && !rc; i++)
 		rc = pen_source_expand(plan, plan->wanted[i], why);
 	if (!rc && !plan->puts && !plan->source_count)

@@ -19,6 +19,7 @@
 #include "engine/glob.h"
 #include "engine/json.h"
 #include "engine/source.h"
+#include "engine/transform.h"
 
 /* A pen_run, owned. */
 struct pen_plan {
@@ -56,6 +57,11 @@ struct pen_plan {
 	char live[PEN_LIVE_MAX][24]; /* names of the program's counters */
 	char **wanted;		     /* sources as given, before they are looked at */
 	size_t wanted_count;
+
+	struct pen_transform transform; /* what is done to each item */
+	enum pen_results results;
+	uint32_t processors; /* of the engine, for those who need something a processor; 0: 1 */
+	size_t chunk_room;   /* of the engine's chunks; 0: the least there is */
 
 	bool has_identity;
 	uint8_t identity[16], content[16];

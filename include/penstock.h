@@ -195,6 +195,13 @@ enum pen_value_form {
 enum pen_header { PEN_HEADER_AUTO = 0, PEN_HEADER_YES, PEN_HEADER_NO, PEN_HEADER_NAMES };
 #define PEN_CSV_NONE (-1) /* for quote and escape: there is none */
 
+/* Which items leave a row (pen_items_open). */
+enum pen_results {
+	PEN_RESULTS_AUTO = 0,	/* as the processor wants it: exceptions */
+	PEN_RESULTS_EXCEPTIONS, /* rejected and failed ones, and those skipped for their key */
+	PEN_RESULTS_ALL,	/* every one */
+};
+
 /* What happens to a source file when its batch is complete and durable. */
 enum pen_on_success { PEN_SUCCESS_KEEP = 0, PEN_SUCCESS_DELETE, PEN_SUCCESS_MOVE };
 
@@ -253,6 +260,13 @@ struct pen_run {
 
 	const char *const *live; /* names of live counters (pen_emit_progress), each cut at 23 bytes */
 	size_t live_count;	 /* up to PEN_LIVE_MAX */
+
+	/* "copy" (NULL), "json", "digest", "digest:sha256", "project:FIELDS", "so:FILE[:SYMBOL]" (penstock_plugin.h). */
+	const char *processor;
+	const char *processor_config; /* for a plugin; NULL: "" */
+	const char *const *where;     /* conditions on an item's JSON: "/a == 1", "/a", "!/a"; all must hold */
+	size_t where_count;	      /* up to 16 */
+	enum pen_results results;     /* a batch keeps what it began with */
 };
 
 #define PEN_LIVE_MAX 8u

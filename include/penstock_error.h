@@ -70,7 +70,15 @@
 	X(PACKED_WINDOW, 1057, 1, "compressed data needs a window above 128 MiB", "compress it again without --long, or unpack it into a pipe") \
 	X(ENCODING_BAD, 1058, 1, "bytes that mean nothing in the source's encoding", "check --encoding") \
 	X(MEMBER_OUTSIDE, 1059, 1, "the member's name leads out of the archive", "its name begins with / or holds ..; unpack it by hand") \
-	X(LINK_OUTSIDE, 1070, 1, "a symbolic link leads out of the directory", "links are followed only below the directory given: give what it leads to as a source of its own")
+	X(LINK_OUTSIDE, 1070, 1, "a symbolic link leads out of the directory", "links are followed only below the directory given: give what it leads to as a source of its own") \
+	/* processors */                                                                            \
+	X(PLUGIN_OPEN, 1300, 3, "the plugin cannot be loaded", "check the path and what it is linked against (ldd); nothing was run") \
+	X(PLUGIN_ABI, 1301, 2, "the shared object is no plugin of this version", "build it against the installed penstock_plugin.h; nothing was run") \
+	X(PLUGIN_REJECTED, 1302, 1, "the plugin rejected the item", "") \
+	X(PLUGIN_BAD, 1303, 1, "the plugin's answer breaks its contract", "the plugin has a mistake: penstock_plugin.h says what it may answer") \
+	X(PLUGIN_DROPPED, 1304, 0, "the plugin left the item out", "") \
+	X(WHERE_FALSE, 1305, 0, "the item does not fit --where", "") \
+	X(NOT_OBJECT, 1306, 1, "the item is no JSON object", "project takes members of objects; --where can leave other items out")
 
 enum {
 #define X(name, number, status, text, advice) PEN_##name = number,
