@@ -325,6 +325,21 @@ int pen_batch_get(struct pen_store *store, uint64_t id, struct pen_batch_info *r
 int pen_batch_find(struct pen_store *store, const char *text, uint64_t *ret_id);
 /* Walks batches from newest to oldest: the next id below `before` (UINT64_MAX: start), 0 at the end. */
 uint64_t pen_batch_before(struct pen_store *store, uint64_t before);
+/* What any process may want of a batch; it lasts until it is done, or wanted no more, whatever dies in between. */
+enum pen_wish { PEN_WISH_PAUSE = 1, PEN_WISH_RESUME, PEN_WISH_CANCEL };
+/*
+ * Says so, and does it when nobody runs the batch; else its runner does at its next group (*ret_runs; may be NULL). by
+ * and reason are kept for people, each cut at 255 bytes; NULL: none. -PEN_NOT_FOUND; -PEN_BATCH_OVER. Any thread.
+ */
+int pen_batch_wish(struct pen_store *store, uint64_t id, enum pen_wish wish, const char *by,
+		   const char *reason, bool *ret_runs, struct pen_failure *why);
+struct pen_wish_info {
+	enum pen_wish wish; /* PAUSE or CANCEL */
+	uint64_t time_ms;
+	char by[256], reason[256];
+};
+/* What is wanted of a batch now. -PEN_NOT_FOUND: nothing. Any thread. */
+int pen_batch_wished(struct pen_store *store, uint64_t id, struct pen_wish_info *ret);
 /*
  * Ends an unfinished batch that no process runs; its records stay. -EBUSY while one runs it (that
  * process's engine must cancel it), -PEN_NOT_FOUND, -PEN_BATCH_OVER when it has ended.
@@ -553,6 +568,15 @@ struct pen_item {
 	uint64_t raw_total;  /* the item's length, when it was longer */
 	struct pen_view key; /* may be empty */
 	uint32_t attempts;
+
+	/* Items that a processor worked on by themselves; ended_ms is 0 for others. */
+	uint64_t ended_ms; /* of the last try */
+	uint64_t due_ms;   /* retrying: when the next try may begin */
+	uint64_t spent_us;
+	int exit_status; /* -1: none */
+	int term_signal; /* 0: none */
+	uint32_t crashes;
+	struct pen_view stderr_tail;
 };
 /* Rows of a batch in item order. state 0: all; code 0: all (else negative code); after: items > after (-1: all). */
 int pen_items_open(struct pen_store *store, uint64_t batch, int state, int code, int64_t after,

@@ -44,6 +44,7 @@
 	X(DISK_FAILED, 411, 74, "the disk failed under a commit", "check the disk (dmesg); the next start reopens the store and goes on") \
 	X(READERS_FULL, 412, 75, "all reader slots of the store are in use", "close some readers") \
 	X(STORE_READONLY, 413, 3, "the store cannot be written", "check permissions and whether the file system is mounted read-only") \
+	X(STORE_OLDER, 414, 3, "the store is of an older format and must be upgraded", "open it once for writing with this version (`penstock clean`); it then cannot be read by the older one") \
 	/* items: the input is bad */                                                              \
 	X(JSON_KEY_MISSING, 1030, 1, "the record has no value at the key's pointer", "check --key, or give the record one") \
 	X(KEY_TYPE, 1031, 1, "the key is neither a string nor a number", "keys are strings or numbers") \

@@ -43,6 +43,11 @@ int pen_ledger_read(struct pen_store *store, uint64_t id, struct pen_facts **ret
 
 /* ---- for the other files of this room ---- */
 
+/* Ends an unfinished batch that no process runs, in this transaction (batch.c). */
+int pen_ledger_cancel(struct pen_txn *txn, uint64_t id, struct pen_failure *why);
+/* Enters a batch that is not in the index yet. */
+int pen_ledger_index(struct pen_txn *txn, const char *owner, const struct pen_standing *standing);
+
 /* Completed, failed and cancelled batches never run again. */
 static inline bool pen_ledger_over(unsigned state)
 {

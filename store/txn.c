@@ -346,3 +346,18 @@ int pen_txn_get(struct pen_txn *txn, enum pen_db db, const void *key, size_t key
 	*ret_len = v.mv_size;
 	return 0;
 }
+
+int pen_txn_del(struct pen_txn *txn, enum pen_db db, const void *key, size_t key_len)
+{
+	MDB_val k = { .mv_size = key_len, .mv_data = (void *)(uintptr_t)key };
+	struct pen_touch *touch = &txn->touch[db];
+	int rc;
+
+	if (!touch->leaves)
+		pen_touch_begin(txn, txn->store->db[db], touch);
+	touch->leaves++;
+	rc = mdb_del(txn->mdb, txn->store->db[db], &k, NULL);
+	if (rc == MDB_NOTFOUND)
+		return -PEN_NOT_FOUND;
+	return rc ? pen_txn_failed(txn, rc) : 0;
+}
