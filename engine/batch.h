@@ -66,6 +66,7 @@ struct pen_batch {
 	uint64_t dataset_id;
 	bool resumed;
 	bool unchanged;	       /* the sources are those that it began with */
+	bool rows_all;	       /* every item has a row */
 	bool already;	       /* complete before: nothing to do */
 	struct pen_place from; /* where to begin */
 	uint64_t from_items;   /* items decided by earlier runs */

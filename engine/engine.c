@@ -418,6 +418,16 @@ static void prepare_plan(struct pen_sqe *sqe, enum pen_op op, const struct pen_r
 	prepare(sqe, op, 0);
 }
 
+int pen_run_check(const struct pen_run *spec, struct pen_failure *why)
+{
+	struct pen_plan *plan;
+	int rc = pen_plan_open(spec, false, &plan, why);
+
+	if (!rc)
+		pen_plan_close(plan);
+	return rc;
+}
+
 void pen_prep_run(struct pen_sqe *sqe, const struct pen_run *spec)
 {
 	prepare_plan(sqe, PEN_OP_RUN, spec);

@@ -209,7 +209,7 @@ static void cut_text(struct pen_feed *feed, const struct pen_chunk *chunk, const
 {
 	const struct pen_transform *t = &feed->batch->plan->transform;
 	size_t room = (size_t)(chunk->room - (text - chunk->data));
-	uint32_t items = pen_min(item_limit(feed), pen_transform_items(t, room));
+	uint32_t items = (uint32_t)pen_min(item_limit(feed), pen_transform_items(t, room));
 	struct pen_limits limits = { .items = items, .room = pen_transform_text(t, room, items) };
 
 	feed->splitter->cut(&feed->rules, feed->context, text, len, whole, &limits, ret);

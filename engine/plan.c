@@ -363,7 +363,7 @@ int pen_plan_look(struct pen_plan *plan, const _Atomic bool *stop, struct pen_fa
 	bool streams = plan->puts, counted = true;
 	int rc = 0;
 
-	rc = pen_transform_load(&plan->transform, pen_max(plan->processors, 1),
+	rc = pen_transform_load(&plan->transform, plan->processors ? plan->processors : 1,
 				plan->chunk_room ? plan->chunk_room : PEN_CHUNK_ROOM_MIN, why);
 	for (size_t i = 0; i < plan->wanted_count && !rc; i++)
 		rc = pen_source_expand(plan, plan->wanted[i], why);

@@ -404,6 +404,11 @@ void pen_sqe_set_flags(struct pen_sqe *sqe, unsigned flags);
  */
 void pen_prep_run(struct pen_sqe *sqe, const struct pen_run *spec);
 /*
+ * Is the spec one that can be run, as far as that shows without touching a file or a store? 0, or what pen_prep_run
+ * would be refused with. Any thread.
+ */
+int pen_run_check(const struct pen_run *spec, struct pen_failure *why);
+/*
  * Opens a batch whose records the program puts itself. spec->sources are ignored and key must be NULL
  * (keys are given) or "@seq". Completes when the batch is open: cqe->batch is its id, cqe->value the number
  * of items already committed (not 0 when an unfinished batch with the same idempotency key goes on: put

@@ -88,7 +88,9 @@ struct pen_fmt_batch {
 	uint64_t bytes_total; /* 0: not known */
 	uint64_t items_total; /* 0: not known */
 	uint8_t format, key_kind, on_duplicate, validate;
-	uint32_t unused;
+	uint8_t results; /* which items have rows: exceptions 0, all 1 */
+	uint8_t drops;	 /* 1: items may be left out, and have no row unless all have */
+	uint16_t unused;
 };
 
 enum pen_fmt_string {

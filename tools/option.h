@@ -75,6 +75,8 @@ enum pen_option_id {
 	PEN_O_ON_DUPLICATE,
 	PEN_O_VALUE,
 	PEN_O_PROCESSOR,
+	PEN_O_PROCESSOR_CONFIG,
+	PEN_O_RESULTS,
 	PEN_O_JOBS,
 	PEN_O_VALIDATE,
 	PEN_O_MAX_RECORD,
@@ -88,6 +90,7 @@ enum pen_option_id {
 	PEN_O_LABEL, /* the LIST options, in a row */
 	PEN_O_INCLUDE,
 	PEN_O_EXCLUDE,
+	PEN_O_WHERE,
 	PEN_O_CORRELATION_ID,
 	PEN_O_IDEMPOTENCY_KEY,
 	PEN_O_FRESH,
@@ -159,7 +162,7 @@ struct pen_value {
 };
 
 #define PEN_OPTION_TEXT 512
-#define PEN_LISTS (PEN_O_EXCLUDE - PEN_O_LABEL + 1)
+#define PEN_LISTS (PEN_O_WHERE - PEN_O_LABEL + 1)
 
 struct pen_args {
 	const struct pen_command *command; /* NULL: none was typed */

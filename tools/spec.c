@@ -133,6 +133,23 @@ static int check_sources(const struct pen_args *args, bool *ret_stream)
 	return 0;
 }
 
+/* What the engine would refuse is refused before a store is made. */
+static int check_processor(const struct pen_run *spec)
+{
+	struct pen_failure why = { 0 };
+	int rc;
+
+	if (!spec->processor && !spec->processor_config && !spec->where_count)
+		return 0;
+	if (spec->processor &&
+	    (!strncmp(spec->processor, "exec:", 5) || !strncmp(spec->processor, "worker:", 7))) {
+		pen_say_error(-PEN_UNSUPPORTED, "--processor %s belongs to a later version", spec->processor);
+		return pen_error_exit(-PEN_UNSUPPORTED);
+	}
+	rc = pen_run_check(spec, &why);
+	return rc ? pen_say_failure(rc, &why) : 0;
+}
+
 static const char *text_of(const struct pen_cmd *cmd, enum pen_option_id id)
 {
 	return pen_cmd_value(cmd, id)->text; /* NULL when not given */
@@ -159,7 +176,9 @@ static int check(const struct pen_cmd *cmd, const struct pen_run *spec, bool *re
 		rc = usage("--idempotency-key needs a value", "");
 	if (!rc && !on_success(text_of(cmd, PEN_O_ON_SUCCESS), &what, &dir))
 		rc = usage("--on-success takes keep, delete or move:DIR", "like --on-success move:done");
-	return rc ? rc : check_labels(cmd->args);
+	if (!rc)
+		rc = check_labels(cmd->args);
+	return rc ? rc : check_processor(spec);
 }
 
 /* One byte, as people type it. */
@@ -253,6 +272,11 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 		.include_count = cmd->args->lists[PEN_O_INCLUDE - PEN_O_LABEL].count,
 		.exclude = cmd->args->lists[PEN_O_EXCLUDE - PEN_O_LABEL].at,
 		.exclude_count = cmd->args->lists[PEN_O_EXCLUDE - PEN_O_LABEL].count,
+		.where = cmd->args->lists[PEN_O_WHERE - PEN_O_LABEL].at,
+		.where_count = cmd->args->lists[PEN_O_WHERE - PEN_O_LABEL].count,
+		.processor = text_of(cmd, PEN_O_PROCESSOR),
+		.processor_config = text_of(cmd, PEN_O_PROCESSOR_CONFIG),
+		.results = (enum pen_results)pen_cmd_value(cmd, PEN_O_RESULTS)->n,
 		.items = text_of(cmd, PEN_O_ITEMS),
 		.items_nul = pen_cmd_set(cmd, PEN_O_NULL),
 		.follow_symlinks = pen_cmd_set(cmd, PEN_O_FOLLOW_SYMLINKS),
