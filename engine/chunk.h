@@ -59,8 +59,9 @@ struct pen_flaw {
 	uint32_t line;	  /* as in pen_entry */
 	uint32_t at, len; /* its bytes, in data (len <= what is there) */
 	uint64_t total;	  /* its true length */
-	uint32_t column;  /* byte of the record, from 1; 0: not known. PEN_FLAW_SAYS: where its sentence is, in data */
-	uint16_t code;	  /* positive PEN_ number */
+	uint32_t
+		column; /* byte of the record, from 1; 0: not known. PEN_FLAW_SAYS: where its sentence is, in data */
+	uint16_t code; /* positive PEN_ number */
 	uint8_t detail;
 	uint8_t unused;
 };

@@ -357,7 +357,8 @@ bool pen_feed_step_pack(struct pen_feed *feed)
 			feed->has_ahead = true;
 		}
 		/* Fetches follow no link. */
-		if (!file->error && (file->linked || file->size + 1 > feed->engine->chunk_bytes || !fits_alone(feed, file->size)))
+		if (!file->error && (file->linked || file->size + 1 > feed->engine->chunk_bytes ||
+				     !fits_alone(feed, file->size)))
 			return go_whole(feed);
 		if (feed->pack && !fits(feed, file))
 			pen_feed_seal_pack(feed);
@@ -492,7 +493,8 @@ bool pen_feed_step_whole(struct pen_feed *feed)
 	if (!feed->chunk && !(feed->chunk = pen_feed_get_chunk(feed)))
 		return false;
 	want = too_large(feed) ? pen_min(PEN_RAW_MAX, feed->chunk->capacity) : feed->file.size + 1;
-	if (!feed->holds_jumbo && (want > feed->chunk->capacity || !(too_large(feed) || fits_alone(feed, want))) &&
+	if (!feed->holds_jumbo &&
+	    (want > feed->chunk->capacity || !(too_large(feed) || fits_alone(feed, want))) &&
 	    !pen_feed_take_jumbo(feed))
 		return feed->state == FEED_BREAK;
 	to = feed->holds_jumbo ? feed->engine->jumbo.base : feed->chunk->data;

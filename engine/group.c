@@ -336,7 +336,8 @@ void pen_group_flaw_row(const struct pen_chunk *chunk, const struct pen_flaw *fl
 }
 
 /* Where the entry's record begins, in data. */
-static uint32_t record_at(struct pen_group_walk *walk, const struct pen_chunk *chunk, const struct pen_entry *e)
+static uint32_t record_at(struct pen_group_walk *walk, const struct pen_chunk *chunk,
+			  const struct pen_entry *e)
 {
 	if (!(e->flags & PEN_VALUE_MADE) || chunk->kind != PEN_CHUNK_RECORDS)
 		return e->at;
@@ -357,8 +358,8 @@ static uint32_t record_at(struct pen_group_walk *walk, const struct pen_chunk *c
 	return (uint32_t)(walk->record.at - chunk->data);
 }
 
-void pen_group_entry_row(struct pen_group_walk *walk, const struct pen_chunk *chunk, const struct pen_entry *e,
-			 uint8_t buf[8], struct pen_row *ret)
+void pen_group_entry_row(struct pen_group_walk *walk, const struct pen_chunk *chunk,
+			 const struct pen_entry *e, uint8_t buf[8], struct pen_row *ret)
 {
 	bool refused = e->flags & PEN_ENTRY_REFUSED, stayed = e->flags & PEN_ENTRY_STAYED;
 
@@ -368,7 +369,9 @@ void pen_group_entry_row(struct pen_group_walk *walk, const struct pen_chunk *ch
 		.state = refused  ? PEN_ITEM_REJECTED
 			 : stayed ? PEN_ITEM_SKIPPED
 				  : PEN_ITEM_COMMITTED,
-		.code = refused ? -PEN_KEY_TWICE : stayed ? -PEN_DUPLICATE_KEPT : 0,
+		.code = refused	 ? -PEN_KEY_TWICE
+			: stayed ? -PEN_DUPLICATE_KEPT
+				 : 0,
 		.key = pen_entry_key(chunk, e, buf),
 		.key_len = e->key_len,
 		.raw = refused ? chunk->data + e->at : NULL,

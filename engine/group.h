@@ -54,7 +54,7 @@ struct pen_group_walk {
 	struct pen_record record;
 	uint32_t next; /* item */
 };
-void pen_group_entry_row(struct pen_group_walk *walk, const struct pen_chunk *chunk, const struct pen_entry *e,
-			 uint8_t buf[8], struct pen_row *ret);
+void pen_group_entry_row(struct pen_group_walk *walk, const struct pen_chunk *chunk,
+			 const struct pen_entry *e, uint8_t buf[8], struct pen_row *ret);
 
 #endif

@@ -204,7 +204,8 @@ static int copy_transform(struct pen_plan *plan, const struct pen_run *run, stru
 {
 	plan->results = run->results;
 	if (plan->puts && (run->processor || run->where_count))
-		return pen_fail(why, -PEN_USAGE, 0, "an opened batch keeps what it is given: it has no processor");
+		return pen_fail(why, -PEN_USAGE, 0,
+				"an opened batch keeps what it is given: it has no processor");
 	return pen_transform_parse(&plan->transform, run, why);
 }
 

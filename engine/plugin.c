@@ -25,7 +25,7 @@
 struct pen_plugin_host {
 	char path[PATH_MAX];
 	struct pen_sum hash;
-	void *object; /* dlopen's */
+	void *object;		 /* dlopen's */
 	struct pen_plugin about; /* a copy: what a shorter one lacks is 0 */
 	void **instances;
 	uint32_t instance_count;
@@ -47,7 +47,8 @@ static bool is_symbol(const char *text)
 }
 
 /* FILE[:SYMBOL]: what stands behind the last colon is a symbol if it can be one and no file has the whole name. */
-static int resolve(struct pen_plugin_host *host, const char *spec, const char **ret_symbol, struct pen_failure *why)
+static int resolve(struct pen_plugin_host *host, const char *spec, const char **ret_symbol,
+		   struct pen_failure *why)
 {
 	const char *colon = strrchr(spec, ':');
 	char file[PATH_MAX];
@@ -117,23 +118,26 @@ static int check(struct pen_plugin_host *host, const char *symbol, struct pen_fa
 	struct pen_plugin *about = &host->about;
 
 	if (!found)
-		return pen_fail(why, -PEN_PLUGIN_ABI, 0, "'%s' has no symbol '%s'", host->path, symbol);
+		return pen_fail(why, -PEN_PLUGIN_UNFIT, 0, "'%s' has no symbol '%s'", host->path, symbol);
 	if (found->abi != PEN_PLUGIN_ABI)
-		return pen_fail(why, -PEN_PLUGIN_ABI, 0,
+		return pen_fail(why, -PEN_PLUGIN_UNFIT, 0,
 				"'%s' was built for plugin interface %u, this version has %u", host->path,
 				found->abi, PEN_PLUGIN_ABI);
 	if (found->size < SIZE_MIN || found->size > 1u << 20)
-		return pen_fail(why, -PEN_PLUGIN_ABI, 0, "'%s': the plugin's descriptor has %zu bytes, %zu are needed",
-				host->path, found->size, (size_t)SIZE_MIN);
+		return pen_fail(why, -PEN_PLUGIN_UNFIT, 0,
+				"'%s': the plugin's descriptor has %zu bytes, %zu are needed", host->path,
+				found->size, (size_t)SIZE_MIN);
 	memcpy(about, found, pen_min(found->size, sizeof *about));
 	if (!about->item || !about->name || !about->version)
-		return pen_fail(why, -PEN_PLUGIN_ABI, 0, "'%s': the plugin lacks a name, a version or an item function",
-				host->path);
+		return pen_fail(why, -PEN_PLUGIN_UNFIT, 0,
+				"'%s': the plugin lacks a name, a version or an item function", host->path);
 	if (about->flags & ~(PEN_PLUGIN_KEYS | PEN_PLUGIN_JSON))
-		return pen_fail(why, -PEN_PLUGIN_ABI, 0, "'%s': the plugin has flags (%#x) that this version does not know",
+		return pen_fail(why, -PEN_PLUGIN_UNFIT, 0,
+				"'%s': the plugin has flags (%#x) that this version does not know",
 				host->path, about->flags);
 	if (about->emit_extra > PEN_PLUGIN_EXTRA_MAX)
-		return pen_fail(why, -PEN_PLUGIN_ABI, 0, "'%s': the plugin asks for %zu bytes beyond an item's; %u can be had",
+		return pen_fail(why, -PEN_PLUGIN_UNFIT, 0,
+				"'%s': the plugin asks for %zu bytes beyond an item's; %u can be had",
 				host->path, about->emit_extra, PEN_PLUGIN_EXTRA_MAX);
 	return 0;
 }
@@ -162,7 +166,8 @@ int pen_plugin_open(const char *spec, struct pen_plugin_host **ret, struct pen_f
 	return 0;
 }
 
-int pen_plugin_start(struct pen_plugin_host *host, const char *config, uint32_t threads, struct pen_failure *why)
+int pen_plugin_start(struct pen_plugin_host *host, const char *config, uint32_t threads,
+		     struct pen_failure *why)
 {
 	struct pen_plugin_config given = { .size = sizeof given, .text = config, .threads = threads };
 	int rc;
@@ -175,11 +180,12 @@ int pen_plugin_start(struct pen_plugin_host *host, const char *config, uint32_t 
 		char message[PEN_PLUGIN_MESSAGE_MAX + 1] = "";
 
 		given.thread = i;
-		rc = host->about.open ? host->about.open(&given, &host->instances[i], message, sizeof message) : 0;
+		rc = host->about.open ? host->about.open(&given, &host->instances[i], message, sizeof message)
+				      : 0;
 		message[sizeof message - 1] = '\0';
 		if (rc)
-			return pen_fail(why, -PEN_PLUGIN_OPEN, 0, "the plugin %s does not start: %s", host->about.name,
-					message[0] ? message : "it does not say why");
+			return pen_fail(why, -PEN_PLUGIN_OPEN, 0, "the plugin %s does not start: %s",
+					host->about.name, message[0] ? message : "it does not say why");
 		host->instance_count = i + 1;
 	}
 	return 0;
@@ -237,15 +243,19 @@ static void bad(struct pen_plugin_answer *ret, const char *format, ...)
 /* Length of the character that p begins, 0 when it is none. */
 static size_t character(const unsigned char *p, size_t len)
 {
-	size_t n = *p < 0x80 ? 1 : *p >= 0xc2 && *p < 0xe0 ? 2 : *p >= 0xe0 && *p < 0xf0 ? 3 : *p >= 0xf0 && *p < 0xf5 ? 4 : 0;
+	size_t n = *p < 0x80		     ? 1
+		   : *p >= 0xc2 && *p < 0xe0 ? 2
+		   : *p >= 0xe0 && *p < 0xf0 ? 3
+		   : *p >= 0xf0 && *p < 0xf5 ? 4
+					     : 0;
 
 	if (n > len)
 		return 0;
 	for (size_t i = 1; i < n; i++)
 		if ((p[i] & 0xc0) != 0x80)
 			return 0;
-	if (n > 2 && ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) || (*p == 0xf0 && p[1] < 0x90) ||
-		      (*p == 0xf4 && p[1] > 0x8f)))
+	if (n > 2 && ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
+		      (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f)))
 		return 0;
 	return n;
 }
@@ -281,8 +291,9 @@ static void take_message(struct pen_plugin_answer *ret, const struct pen_plugin_
 	clean(ret->message, len);
 }
 
-void pen_plugin_call(struct pen_plugin_host *host, uint32_t thread, const struct pen_plugin_item *item, char *value,
-		     size_t value_cap, char *key, const _Atomic bool *stop, struct pen_plugin_answer *ret)
+void pen_plugin_call(struct pen_plugin_host *host, uint32_t thread, const struct pen_plugin_item *item,
+		     char *value, size_t value_cap, char *key, const _Atomic bool *stop,
+		     struct pen_plugin_answer *ret)
 {
 	struct pen_plugin_sink sink = {
 		.size = sizeof sink,

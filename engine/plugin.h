@@ -10,7 +10,7 @@
  *   Memory     the object's, and a pointer an instance.
  *   Limits     PEN_PLUGIN_EXTRA_MAX, PEN_PLUGIN_KEY_MAX, PEN_PLUGIN_MESSAGE_MAX; what exceeds them is a reject.
  *   Errors     -PEN_PLUGIN_OPEN: the file is not there, cannot be loaded, or an instance cannot be made.
- *              -PEN_PLUGIN_ABI: it has no such symbol, or one of another version.
+ *              -PEN_PLUGIN_UNFIT: it has no such symbol, or one of another version.
  */
 #ifndef PEN_ENGINE_PLUGIN_H
 #define PEN_ENGINE_PLUGIN_H
@@ -28,7 +28,8 @@ struct pen_plugin_host;
 /* spec: FILE or FILE:SYMBOL. */
 int pen_plugin_open(const char *spec, struct pen_plugin_host **ret, struct pen_failure *why);
 /* Instances for `threads` processors. */
-int pen_plugin_start(struct pen_plugin_host *host, const char *config, uint32_t threads, struct pen_failure *why);
+int pen_plugin_start(struct pen_plugin_host *host, const char *config, uint32_t threads,
+		     struct pen_failure *why);
 void pen_plugin_close(struct pen_plugin_host *host); /* NULL is allowed */
 
 /* What it says of itself, checked. */
@@ -40,16 +41,17 @@ struct pen_sum pen_plugin_hash(const struct pen_plugin_host *host);
 /* What came back from an item. */
 struct pen_plugin_answer {
 	enum pen_plugin_verdict verdict;
-	int code;	   /* REJECT: -PEN_PLUGIN_REJECTED or -PEN_PLUGIN_BAD */
-	size_t value_len;  /* EMIT */
-	size_t key_len;	   /* 0: as it was */
+	int code;				  /* REJECT: -PEN_PLUGIN_REJECTED or -PEN_PLUGIN_BAD */
+	size_t value_len;			  /* EMIT */
+	size_t key_len;				  /* 0: as it was */
 	char message[PEN_PLUGIN_MESSAGE_MAX + 1]; /* REJECT; "" */
 };
 /*
  * One item. value, value_cap and key (NULL: it stays) are room for what it makes. stop: read when it asks whether
  * anybody waits.
  */
-void pen_plugin_call(struct pen_plugin_host *host, uint32_t thread, const struct pen_plugin_item *item, char *value,
-		     size_t value_cap, char *key, const _Atomic bool *stop, struct pen_plugin_answer *ret);
+void pen_plugin_call(struct pen_plugin_host *host, uint32_t thread, const struct pen_plugin_item *item,
+		     char *value, size_t value_cap, char *key, const _Atomic bool *stop,
+		     struct pen_plugin_answer *ret);
 
 #endif

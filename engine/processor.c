@@ -18,7 +18,7 @@ struct work {
 	uint32_t index; /* the processor's */
 	struct pen_chunk *chunk;
 	const struct pen_batch *batch;
-	struct pen_plan *plan; /* its transform has state for each processor; the rest is constant */
+	struct pen_plan *plan;	  /* its transform has state for each processor; the rest is constant */
 	struct pen_record record; /* the one in hand, in data */
 	size_t made;		  /* bytes of data in use: behind it values are made */
 };
@@ -201,7 +201,8 @@ static const char *path_of(const struct work *w, const struct pen_entry *e)
 }
 
 /* What the transform made of the item, taken over: 0 or a code, with *ret_says for a sentence behind `made`. */
-static int take_result(struct work *w, struct pen_entry *e, const struct pen_transform_result *r, bool *ret_says)
+static int take_result(struct work *w, struct pen_entry *e, const struct pen_transform_result *r,
+		       bool *ret_says)
 {
 	char *out = w->chunk->data + w->made;
 
@@ -239,8 +240,10 @@ static int transform(struct work *w, struct pen_entry *e, bool *ret_says)
 		.key_len = kind == PEN_KEY_CONTENT ? 0 : e->key_len,
 		.path = path_of(w, e),
 		.seq = chunk->first_item + e->item,
-		.offset = text ? chunk->base_offset + (uint64_t)(w->record.at - chunk->data) - chunk->begin : 0,
-		.line = text && chunk->rules.format != PEN_FORMAT_FRAMES ? chunk->first_line + e->line + 1 : 0,
+		.offset = text ? chunk->base_offset + (uint64_t)(w->record.at - chunk->data) - chunk->begin
+			       : 0,
+		.line = text && chunk->rules.format != PEN_FORMAT_FRAMES ? chunk->first_line + e->line + 1
+									 : 0,
 		.may_key = kind == PEN_KEY_POINTER || kind == PEN_KEY_PATH,
 		.stop = &w->batch->stop,
 		.out = chunk->data + w->made,

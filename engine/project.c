@@ -79,7 +79,7 @@ static int parse_member(struct member *m, const char *text, size_t len)
 
 	if (!name_len || (named && text[name_len + 1] != '/'))
 		return -PEN_USAGE;
-	pointer = named		? strndup(text + name_len + 1, len - name_len - 1)
+	pointer = named		 ? strndup(text + name_len + 1, len - name_len - 1)
 		  : *text == '/' ? strndup(text, len)
 				 : pointer_of(text, len);
 	rc = pointer ? pen_pointer_parse(&m->pointer, pointer) : -ENOMEM;
@@ -186,7 +186,8 @@ size_t pen_project_extra(const struct pen_project *project)
 
 /* ---- taking -------------------------------------------------------------------------------- */
 
-int pen_project_take(const struct pen_project *project, const char *text, size_t len, char *out, size_t *ret_len)
+int pen_project_take(const struct pen_project *project, const char *text, size_t len, char *out,
+		     size_t *ret_len)
 {
 	char *to = out;
 	size_t blank = 0;

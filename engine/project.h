@@ -29,6 +29,7 @@ int pen_project_parse(const char *text, struct pen_project **ret, struct pen_fai
 void pen_project_close(struct pen_project *project); /* NULL is allowed */
 size_t pen_project_extra(const struct pen_project *project);
 /* Writes the object to out, which has room for len + extra bytes. 0, -PEN_NOT_OBJECT, -PEN_JSON_BAD. */
-int pen_project_take(const struct pen_project *project, const char *text, size_t len, char *out, size_t *ret_len);
+int pen_project_take(const struct pen_project *project, const char *text, size_t len, char *out,
+		     size_t *ret_len);
 
 #endif

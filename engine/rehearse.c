@@ -246,10 +246,9 @@ static const char *keep_source(struct pen_rehearsal *r, const struct pen_row *ro
 
 static const char *keep_message(struct pen_rehearsal *r, const struct pen_row *row)
 {
-	const char *text = pen_error_text(row->code),
-		   *detail = row->message  ? row->message
-			     : row->detail ? pen_json_detail(row->detail)
-					   : "";
+	const char *text = pen_error_text(row->code), *detail = row->message  ? row->message
+								: row->detail ? pen_json_detail(row->detail)
+									      : "";
 	char message[512];
 
 	if (!*detail)
@@ -443,7 +442,8 @@ static void look_for_stop(struct pen_rehearsal *r, const struct pen_chunk *chunk
 		const struct pen_flaw *flaw = pen_chunk_flaw(chunk, i);
 		uint64_t item = chunk->first_item + flaw->item + 1;
 
-		if (pen_transform_drops(-(int)flaw->code) || !pen_group_too_many(plan, ++rejected_before, item))
+		if (pen_transform_drops(-(int)flaw->code) ||
+		    !pen_group_too_many(plan, ++rejected_before, item))
 			continue;
 		r->out.stop_items = chunk->kind == PEN_CHUNK_RECORDS ? item : end;
 		return;

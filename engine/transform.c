@@ -20,8 +20,8 @@
 static int parse_where(struct pen_transform *t, const struct pen_run *run, struct pen_failure *why)
 {
 	if (run->where_count > PEN_WHERE_MAX)
-		return pen_fail(why, -PEN_USAGE, 0, "%zu conditions; at most %u can be given", run->where_count,
-				PEN_WHERE_MAX);
+		return pen_fail(why, -PEN_USAGE, 0, "%zu conditions; at most %u can be given",
+				run->where_count, PEN_WHERE_MAX);
 	for (size_t i = 0; i < run->where_count; i++) {
 		int rc = pen_where_parse(&t->where[i], run->where[i], why);
 
@@ -72,9 +72,10 @@ static int parse_kind(struct pen_transform *t, const char *text, struct pen_fail
 		t->drops = true;
 		return 0;
 	}
-	return pen_fail(why, -PEN_USAGE, 0,
-			"there is no processor '%s': copy, json, digest, digest:sha256, project:FIELDS, so:FILE[:SYMBOL]",
-			text);
+	return pen_fail(
+		why, -PEN_USAGE, 0,
+		"there is no processor '%s': copy, json, digest, digest:sha256, project:FIELDS, so:FILE[:SYMBOL]",
+		text);
 }
 
 int pen_transform_parse(struct pen_transform *t, const struct pen_run *run, struct pen_failure *why)
@@ -133,9 +134,10 @@ int pen_transform_load(struct pen_transform *t, uint32_t processors, size_t room
 	else if (t->kind == PEN_TRANSFORM_PLUGIN)
 		rc = load_plugin(t, processors, why);
 	if (!rc && t->each > room / ROOM_SHARE)
-		rc = pen_fail(why, -PEN_USAGE, 0,
-			      "the processor may need %u bytes an item, and a chunk has %zu: raise --chunk-bytes",
-			      t->each, room);
+		rc = pen_fail(
+			why, -PEN_USAGE, 0,
+			"the processor may need %u bytes an item, and a chunk has %zu: raise --chunk-bytes",
+			t->each, room);
 	return rc;
 }
 
@@ -236,7 +238,8 @@ static void plugin(struct pen_transform *t, uint32_t processor, const struct pen
 	bool keys = item->may_key && (about->flags & PEN_PLUGIN_KEYS);
 	struct pen_plugin_answer answer;
 
-	pen_plugin_call(t->plugin, processor, &in, item->out, cap, keys ? item->out + cap : NULL, item->stop, &answer);
+	pen_plugin_call(t->plugin, processor, &in, item->out, cap, keys ? item->out + cap : NULL, item->stop,
+			&answer);
 	switch (answer.verdict) {
 	case PEN_PLUGIN_EMIT:
 		ret->verdict = PEN_TRANSFORM_MADE;

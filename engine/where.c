@@ -115,9 +115,10 @@ int pen_where_parse(struct pen_where *where, const char *text, struct pen_failur
 		rc = -PEN_USAGE;
 	if (rc) {
 		pen_where_fini(&w);
-		return pen_fail(why, rc, rc == -ENOMEM ? ENOMEM : 0,
-				"'%s' is no condition: /POINTER, !/POINTER, or /POINTER and ==, !=, <, <=, >, >= and a value",
-				text);
+		return pen_fail(
+			why, rc, rc == -ENOMEM ? ENOMEM : 0,
+			"'%s' is no condition: /POINTER, !/POINTER, or /POINTER and ==, !=, <, <=, >, >= and a value",
+			text);
 	}
 	*where = w;
 	return 0;

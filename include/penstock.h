@@ -264,9 +264,9 @@ struct pen_run {
 	/* "copy" (NULL), "json", "digest", "digest:sha256", "project:FIELDS", "so:FILE[:SYMBOL]" (penstock_plugin.h). */
 	const char *processor;
 	const char *processor_config; /* for a plugin; NULL: "" */
-	const char *const *where;     /* conditions on an item's JSON: "/a == 1", "/a", "!/a"; all must hold */
-	size_t where_count;	      /* up to 16 */
-	enum pen_results results;     /* a batch keeps what it began with */
+	const char *const *where; /* conditions on an item's JSON: "/a == 1", "/a", "!/a"; all must hold */
+	size_t where_count;	  /* up to 16 */
+	enum pen_results results; /* a batch keeps what it began with */
 };
 
 #define PEN_LIVE_MAX 8u

@@ -111,7 +111,8 @@ struct pen_plugin {
 	 * Makes an instance; NULL: there is nothing to make, and instances are NULL. 0, or anything else with a sentence in
 	 * message: then nothing runs (status 3).
 	 */
-	int (*open)(const struct pen_plugin_config *config, void **ret_instance, char *message, size_t message_cap);
+	int (*open)(const struct pen_plugin_config *config, void **ret_instance, char *message,
+		    size_t message_cap);
 	/* One item: enum pen_plugin_verdict. */
 	int (*item)(void *instance, const struct pen_plugin_item *item, struct pen_plugin_sink *sink);
 	/* Ends an instance that open made; may be NULL. */

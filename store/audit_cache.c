@@ -17,7 +17,8 @@ struct cache_walk {
 	uint64_t entries, bytes;
 };
 
-static void visit_entry(struct pen_audit *audit, struct cache_walk *walk, const MDB_val *key, const MDB_val *value)
+static void visit_entry(struct pen_audit *audit, struct cache_walk *walk, const MDB_val *key,
+			const MDB_val *value)
 {
 	uint8_t order[PEN_CACHE_ORDER_KEY] = { PEN_CACHE_ROW_ORDER };
 	MDB_val k = { sizeof(order), order }, v;
@@ -35,11 +36,12 @@ static void visit_entry(struct pen_audit *audit, struct cache_walk *walk, const 
 	if (row.number > walk->total.last_number || mdb_get(audit->txn, walk->dbi, &k, &v) ||
 	    v.mv_size != PEN_SHA256_BYTES ||
 	    memcmp(v.mv_data, (const uint8_t *)key->mv_data + 1, PEN_SHA256_BYTES) != 0)
-		pen_audit_say(audit->voice, PEN_INV_CACHE, "the cache's entry %" PRIu64 " is not in its order",
-			      row.number);
+		pen_audit_say(audit->voice, PEN_INV_CACHE,
+			      "the cache's entry %" PRIu64 " is not in its order", row.number);
 }
 
-static void visit_order(struct pen_audit *audit, struct cache_walk *walk, const MDB_val *key, const MDB_val *value)
+static void visit_order(struct pen_audit *audit, struct cache_walk *walk, const MDB_val *key,
+			const MDB_val *value)
 {
 	uint64_t number = pen_get_be64((const uint8_t *)key->mv_data + 1);
 	uint8_t entry[PEN_CACHE_ENTRY_KEY] = { PEN_CACHE_ROW_ENTRY };
@@ -69,7 +71,8 @@ static void visit_cache(struct pen_audit *audit, void *arg, const MDB_val *key, 
 	} else if (kind == PEN_CACHE_ROW_ORDER && key->mv_size == PEN_CACHE_ORDER_KEY) {
 		visit_order(audit, walk, key, value);
 	} else {
-		pen_audit_say(audit->voice, PEN_INV_VALUES, "penstock.cache has a key that is none of its kinds");
+		pen_audit_say(audit->voice, PEN_INV_VALUES,
+			      "penstock.cache has a key that is none of its kinds");
 	}
 }
 
@@ -87,7 +90,7 @@ void pen_audit_cache(struct pen_audit *audit)
 		return;
 	if (walk.entries != walk.total.entries || walk.bytes != walk.total.bytes)
 		pen_audit_say(audit->voice, PEN_INV_CACHE,
-			      "the cache holds %" PRIu64 " entries of %" PRIu64 " bytes; its totals say %" PRIu64
-			      " of %" PRIu64,
+			      "the cache holds %" PRIu64 " entries of %" PRIu64
+			      " bytes; its totals say %" PRIu64 " of %" PRIu64,
 			      walk.entries, walk.bytes, walk.total.entries, walk.total.bytes);
 }

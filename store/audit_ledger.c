@@ -225,8 +225,8 @@ static void check_rows(struct pen_audit *audit, const struct pen_audit_batch *b)
 
 	if (b->all_rows && b->rows_committed != b->committed)
 		pen_audit_say(audit->voice, PEN_INV_ROWS,
-			      "batch " ID ": %" PRIu64 " rows of committed items; the counter says %" PRIu64, b->id,
-			      b->rows_committed, b->committed);
+			      "batch " ID ": %" PRIu64 " rows of committed items; the counter says %" PRIu64,
+			      b->id, b->rows_committed, b->committed);
 	if (b->rows_rejected != b->rejected || b->rows_failed != b->failed || few)
 		pen_audit_say(audit->voice, PEN_INV_ROWS,
 			      "batch " ID ": rows rejected %" PRIu64 ", failed %" PRIu64 ", skipped %" PRIu64

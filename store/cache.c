@@ -83,13 +83,15 @@ static int take(const uint8_t *key, const void *value, size_t len, struct pen_fm
 	int rc = pen_cache_decode(key, value, len, ret_row, &data);
 
 	if (!rc)
-		*ret = (struct pen_cache_entry){
-			.time_ms = ret_row->time_ms, .flags = ret_row->flags, .data = data, .len = ret_row->len
-		};
+		*ret = (struct pen_cache_entry){ .time_ms = ret_row->time_ms,
+						 .flags = ret_row->flags,
+						 .data = data,
+						 .len = ret_row->len };
 	return rc;
 }
 
-static int load(struct pen_txn *txn, const uint8_t *key, struct pen_fmt_cache *ret_row, struct pen_cache_entry *ret)
+static int load(struct pen_txn *txn, const uint8_t *key, struct pen_fmt_cache *ret_row,
+		struct pen_cache_entry *ret)
 {
 	const void *value;
 	size_t len;
@@ -108,7 +110,8 @@ int pen_cache_look(struct pen_txn *txn, const struct pen_cache_key *key, struct 
 }
 
 /* A row in a snapshot; the caller ends *ret_mdb when this is 0. */
-static int read_row(struct pen_store *store, const uint8_t *bytes, size_t len, MDB_txn **ret_mdb, MDB_val *ret)
+static int read_row(struct pen_store *store, const uint8_t *bytes, size_t len, MDB_txn **ret_mdb,
+		    MDB_val *ret)
 {
 	MDB_val key = { len, (void *)(uintptr_t)bytes };
 	MDB_txn *mdb;
@@ -254,7 +257,8 @@ static int evict(struct pen_txn *txn, struct pen_fmt_cache_total *total, uint64_
 	return (int)n;
 }
 
-static int put_rows(struct pen_txn *txn, const uint8_t *key, const struct pen_cache_entry *entry, uint64_t number)
+static int put_rows(struct pen_txn *txn, const uint8_t *key, const struct pen_cache_entry *entry,
+		    uint64_t number)
 {
 	struct pen_fmt_cache row = {
 		.time_ms = entry->time_ms,

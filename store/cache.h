@@ -20,7 +20,8 @@
 
 #define PEN_CACHE_ENTRY_MAX (1u << 20)
 #define PEN_CACHE_EVICT 64u
-#define PEN_CACHE_COST 128u /* bytes that an entry counts for besides its result: head, keys, places in pages */
+#define PEN_CACHE_COST \
+	128u /* bytes that an entry counts for besides its result: head, keys, places in pages */
 
 struct pen_cache_key {
 	uint8_t bytes[PEN_SHA256_BYTES];
@@ -54,9 +55,9 @@ int pen_cache_total(struct pen_store *store, struct pen_cache_total *ret);
 
 /* ---- for the other files of this room: penstock.cache ---- */
 
-#define PEN_CACHE_ROW_TOTAL 0u	/* u8 alone */
-#define PEN_CACHE_ROW_ENTRY 1u	/* u8, u8[32] key */
-#define PEN_CACHE_ROW_ORDER 2u	/* u8, u64 number */
+#define PEN_CACHE_ROW_TOTAL 0u /* u8 alone */
+#define PEN_CACHE_ROW_ENTRY 1u /* u8, u8[32] key */
+#define PEN_CACHE_ROW_ORDER 2u /* u8, u64 number */
 #define PEN_CACHE_ENTRY_KEY (1 + PEN_SHA256_BYTES)
 #define PEN_CACHE_ORDER_KEY 9u
 

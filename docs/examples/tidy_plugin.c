@@ -19,7 +19,8 @@ struct tidy {
 	unsigned long items; /* this instance is one thread's: no lock */
 };
 
-static int start(const struct pen_plugin_config *config, void **ret_instance, char *message, size_t message_cap)
+static int start(const struct pen_plugin_config *config, void **ret_instance, char *message,
+		 size_t message_cap)
 {
 	struct tidy *self = calloc(1, sizeof *self);
 
@@ -28,7 +29,8 @@ static int start(const struct pen_plugin_config *config, void **ret_instance, ch
 		return 1;
 	}
 	if (*config->text && strcmp(config->text, "shout") != 0) {
-		snprintf(message, message_cap, "the configuration is shout or nothing, not '%s'", config->text);
+		snprintf(message, message_cap, "the configuration is shout or nothing, not '%s'",
+			 config->text);
 		free(self);
 		return 1;
 	}

@@ -60,8 +60,8 @@ Test(project, members_in_the_order_asked_for)
 
 Test(project, lists_that_are_none)
 {
-	static const char *const bad[] = { "", "a,", ",a", "a,,b", "=/a", "x=y", "/a,/a", "a,/a/b", "/a/b,/a", "/a/x,/b/x",
-					   "/a~2", "a,a" };
+	static const char *const bad[] = { "",	    "a,",     ",a",	 "a,,b",      "=/a",  "x=y",
+					   "/a,/a", "a,/a/b", "/a/b,/a", "/a/x,/b/x", "/a~2", "a,a" };
 	char many[400];
 	struct pen_project *project;
 

@@ -78,8 +78,8 @@ Test(where, conditions)
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-		cr_expect_eq(fits(cases[i].condition, cases[i].json), cases[i].answer, "%s of %s", cases[i].condition,
-			     cases[i].json);
+		cr_expect_eq(fits(cases[i].condition, cases[i].json), cases[i].answer, "%s of %s",
+			     cases[i].condition, cases[i].json);
 }
 
 Test(where, what_is_no_condition)

@@ -94,7 +94,8 @@ static void check_whole(void)
 
 Test(cache, keys_tell_identity_from_content)
 {
-	struct pen_cache_key a = pen_cache_key(hasher, "ab", 2, "c", 1), b = pen_cache_key(hasher, "a", 1, "bc", 2),
+	struct pen_cache_key a = pen_cache_key(hasher, "ab", 2, "c", 1),
+			     b = pen_cache_key(hasher, "a", 1, "bc", 2),
 			     c = pen_cache_key(hasher, "ab", 2, "c", 1);
 
 	cr_expect(memcmp(&a, &b, sizeof a) != 0);
@@ -197,14 +198,15 @@ Test(cache, a_smaller_budget_is_reached_over_several_puts)
 /* Goal: verify sees each way in which the rows can disagree. Method: change them with LMDB alone. */
 Test(cache, verify_finds_what_does_not_fit)
 {
-	static const char *const said[] = { "is damaged", "is not in its order", "which no entry has", "totals say",
-					    "none of its kinds" };
-	static const int invariant[] = { PEN_INV_VALUES, PEN_INV_CACHE, PEN_INV_CACHE, PEN_INV_CACHE, PEN_INV_VALUES };
+	static const char *const said[] = { "is damaged", "is not in its order", "which no entry has",
+					    "totals say", "none of its kinds" };
+	static const int invariant[] = { PEN_INV_VALUES, PEN_INV_CACHE, PEN_INV_CACHE, PEN_INV_CACHE,
+					 PEN_INV_VALUES };
 
 	for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
-		uint8_t entry[PEN_CACHE_ENTRY_KEY] = { PEN_CACHE_ROW_ENTRY }, order[PEN_CACHE_ORDER_KEY] = {
-			PEN_CACHE_ROW_ORDER, 0, 0, 0, 0, 0, 0, 0, 1
-		}, none[1] = { PEN_CACHE_ROW_TOTAL };
+		uint8_t entry[PEN_CACHE_ENTRY_KEY] = { PEN_CACHE_ROW_ENTRY },
+			order[PEN_CACHE_ORDER_KEY] = { PEN_CACHE_ROW_ORDER, 0, 0, 0, 0, 0, 0, 0, 1 },
+			none[1] = { PEN_CACHE_ROW_TOTAL };
 		struct pen_cache_key key = key_of("a");
 		struct pen_txn *txn = begin_txn();
 		const struct heard *heard;
@@ -246,7 +248,8 @@ Test(cache, verify_finds_what_does_not_fit)
 		}
 		raw_commit(&raw);
 		heard = shop_verify(&shop);
-		cr_expect(heard->by[invariant[i]] && strstr(heard->all, said[i]), "case %zu: %s", i, heard->all);
+		cr_expect(heard->by[invariant[i]] && strstr(heard->all, said[i]), "case %zu: %s", i,
+			  heard->all);
 		shop_remove(&shop);
 		shop_make(&shop);
 	}
