@@ -8,7 +8,8 @@
  *
  * VALUE is a number (RFC 8259), true, false, null, or a text; in double quotes it is a text whatever it looks like.
  * Numbers compare with numbers and words with words, and both with strings that are one (cells of tables are
- * strings); a text compares with strings, byte by byte. What is of another kind, or not there, fits no condition but !/a, and != of another kind.
+ * strings); a text compares with strings, byte by byte. What is of another kind fits != alone, and what is not there
+ * fits !/a alone.
  *
  *   Threads    a condition is constant once parsed: any number.
  *   Memory     its own text.

@@ -81,8 +81,8 @@ struct pen_plugin_sink {
 	char *value;
 	size_t value_cap; /* the item's value_len + the plugin's emit_extra, at least */
 	size_t value_len;
-	/* KEEP and EMIT: room for another key (PEN_PLUGIN_KEY_MAX bytes), and its length; 0: the key stays. Room is there
-	 * (not NULL) with the flag PEN_PLUGIN_KEYS, and where keys come from the data (pointer, column, @path). */
+	/* KEEP and EMIT: room for another key (PEN_PLUGIN_KEY_MAX bytes), and its length; 0: the key stays. Room is
+	 * there (not NULL) with the flag PEN_PLUGIN_KEYS, where keys come from the data (pointer, column, @path). */
 	char *key;
 	size_t key_len;
 	/* REJECT */
@@ -108,8 +108,8 @@ struct pen_plugin {
 	size_t emit_extra;   /* a value it emits is at most so many bytes longer than the item's; up to
 				PEN_PLUGIN_EXTRA_MAX. Chunks are cut so that this fits: ask for what is needed */
 	/*
-	 * Makes an instance; NULL: there is nothing to make, and instances are NULL. 0, or anything else with a sentence in
-	 * message: then nothing runs (status 3).
+	 * Makes an instance; NULL: there is nothing to make, and instances are NULL. 0, or anything else with a
+	 * sentence in message: then nothing runs (status 3).
 	 */
 	int (*open)(const struct pen_plugin_config *config, void **ret_instance, char *message,
 		    size_t message_cap);
