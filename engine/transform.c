@@ -19,11 +19,11 @@
 
 static int parse_where(struct pen_transform *t, const struct pen_run *run, struct pen_failure *why)
 {
-	if (run->where_count > PEN_WHERE_MAX)
+	if (run->where_count > PEN_CONDITION_MAX)
 		return pen_fail(why, -PEN_USAGE, 0, "%zu conditions; at most %u can be given",
-				run->where_count, PEN_WHERE_MAX);
+				run->where_count, PEN_CONDITION_MAX);
 	for (size_t i = 0; i < run->where_count; i++) {
-		int rc = pen_where_parse(&t->where[i], run->where[i], why);
+		int rc = pen_condition_parse(&t->where[i], run->where[i], why);
 
 		if (rc)
 			return rc;
@@ -145,8 +145,8 @@ void pen_transform_fini(struct pen_transform *t)
 {
 	for (uint32_t i = 0; i < t->where_count; i++)
 		free(t->where_text[i]);
-	for (uint32_t i = 0; i < PEN_WHERE_MAX; i++)
-		pen_where_fini(&t->where[i]);
+	for (uint32_t i = 0; i < PEN_CONDITION_MAX; i++)
+		pen_condition_fini(&t->where[i]);
 	for (uint32_t i = 0; i < t->hasher_count; i++)
 		pen_sha256_close(t->hashers[i]);
 	free(t->hashers);
@@ -269,7 +269,7 @@ void pen_transform_apply(struct pen_transform *t, uint32_t processor, const stru
 
 	*ret = (struct pen_transform_result){ .verdict = PEN_TRANSFORM_KEPT };
 	for (uint32_t i = 0; i < t->where_count; i++) {
-		if (pen_where_fits(&t->where[i], item->value, item->value_len))
+		if (pen_condition_fits(&t->where[i], item->value, item->value_len))
 			continue;
 		ret->verdict = PEN_TRANSFORM_FLAW;
 		ret->code = -PEN_WHERE_FALSE;

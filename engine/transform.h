@@ -8,7 +8,7 @@
  *	project:FIELDS          some members of it (project.h)
  *	so:FILE[:SYMBOL]        what a plugin makes of it (plugin.h)
  *
- * All of them have one shape: an item goes in, a verdict comes back. Conditions (where.h) come first. What is made lies
+ * All of them have one shape: an item goes in, a verdict comes back. Conditions (condition.h) come first. What is made lies
  * in the chunk, behind its text: `factor` and `each` say how much that can be, and the feed cuts chunks so that it
  * fits, whatever their size. So what becomes of an item does not depend on the chunk it came in.
  *
@@ -24,7 +24,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "engine/where.h"
+#include "engine/condition.h"
 #include "include/penstock.h"
 
 struct pen_project;
@@ -49,8 +49,8 @@ struct pen_transform {
 	bool drops;	 /* it may leave items out */
 	char *text;	 /* as given; NULL: copy */
 	char *config;
-	struct pen_where where[PEN_WHERE_MAX];
-	char *where_text[PEN_WHERE_MAX];
+	struct pen_condition where[PEN_CONDITION_MAX];
+	char *where_text[PEN_CONDITION_MAX];
 	uint32_t where_count;
 	struct pen_project *project;
 	struct pen_plugin_host *plugin;

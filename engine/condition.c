@@ -3,7 +3,7 @@
  * Numbers are compared as long double, which on x86-64 holds every integer of 64 bits; equal texts are equal however
  * long they are. The decimal point is a point in every locale.
  */
-#include "engine/where.h"
+#include "engine/condition.h"
 
 #include <errno.h>
 #include <locale.h>
@@ -18,12 +18,12 @@
 
 static const struct {
 	const char *text;
-	enum pen_where_op op;
-} operators[] = { { "==", PEN_WHERE_EQ }, { "!=", PEN_WHERE_NE }, { "<=", PEN_WHERE_LE },
-		  { ">=", PEN_WHERE_GE }, { "<", PEN_WHERE_LT },  { ">", PEN_WHERE_GT } };
+	enum pen_condition_op op;
+} operators[] = { { "==", PEN_CONDITION_EQ }, { "!=", PEN_CONDITION_NE }, { "<=", PEN_CONDITION_LE },
+		  { ">=", PEN_CONDITION_GE }, { "<", PEN_CONDITION_LT },  { ">", PEN_CONDITION_GT } };
 
 /* The leftmost operator: a pointer that holds one of these bytes cannot be compared. */
-static const char *find_operator(const char *text, enum pen_where_op *ret_op, size_t *ret_len)
+static const char *find_operator(const char *text, enum pen_condition_op *ret_op, size_t *ret_len)
 {
 	for (; *text; text++)
 		for (size_t i = 0; i < sizeof operators / sizeof operators[0]; i++)
@@ -62,7 +62,7 @@ static bool word_of(const char *text, size_t len)
 	       (len == 5 && !memcmp(text, "false", 5));
 }
 
-static int take_value(struct pen_where *w, const char *text)
+static int take_value(struct pen_condition *w, const char *text)
 {
 	size_t len;
 
@@ -71,35 +71,35 @@ static int take_value(struct pen_where *w, const char *text)
 	while (len && (text[len - 1] == ' ' || text[len - 1] == '\t'))
 		len--;
 	if (len >= 2 && text[0] == '"' && text[len - 1] == '"') {
-		w->kind = PEN_WHERE_TEXT;
+		w->kind = PEN_CONDITION_TEXT;
 		text++;
 		len -= 2;
 	} else if (number_of(text, len, &w->number)) {
-		w->kind = PEN_WHERE_NUMBER;
+		w->kind = PEN_CONDITION_NUMBER;
 	} else {
-		w->kind = word_of(text, len) ? PEN_WHERE_WORD : PEN_WHERE_TEXT;
+		w->kind = word_of(text, len) ? PEN_CONDITION_WORD : PEN_CONDITION_TEXT;
 	}
 	w->value = strndup(text, len);
 	w->len = len;
 	return w->value ? 0 : -ENOMEM;
 }
 
-int pen_where_parse(struct pen_where *where, const char *text, struct pen_failure *why)
+int pen_condition_parse(struct pen_condition *where, const char *text, struct pen_failure *why)
 {
 	const char *at = text + strspn(text, " \t"), *op;
-	struct pen_where w = { .op = PEN_WHERE_THERE };
+	struct pen_condition w = { .op = PEN_CONDITION_THERE };
 	size_t op_len = 0, len;
 	bool absent;
 	char *pointer;
 	int rc;
 
-	if (strlen(text) > PEN_WHERE_BYTES)
-		return pen_fail(why, -PEN_USAGE, 0, "a condition has at most %u bytes", PEN_WHERE_BYTES);
+	if (strlen(text) > PEN_CONDITION_BYTES)
+		return pen_fail(why, -PEN_USAGE, 0, "a condition has at most %u bytes", PEN_CONDITION_BYTES);
 	if (*at == '!') {
-		w.op = PEN_WHERE_ABSENT;
+		w.op = PEN_CONDITION_ABSENT;
 		at++;
 	}
-	absent = w.op == PEN_WHERE_ABSENT;
+	absent = w.op == PEN_CONDITION_ABSENT;
 	op = find_operator(at, &w.op, &op_len);
 	if (absent && op)
 		return pen_fail(why, -PEN_USAGE, 0, "the condition '%s' has both ! and a comparison", text);
@@ -111,10 +111,10 @@ int pen_where_parse(struct pen_where *where, const char *text, struct pen_failur
 	free(pointer);
 	if (!rc && op)
 		rc = take_value(&w, op + op_len);
-	if (!rc && w.kind == PEN_WHERE_WORD && w.op >= PEN_WHERE_LT)
+	if (!rc && w.kind == PEN_CONDITION_WORD && w.op >= PEN_CONDITION_LT)
 		rc = -PEN_USAGE;
 	if (rc) {
-		pen_where_fini(&w);
+		pen_condition_fini(&w);
 		return pen_fail(
 			why, rc, rc == -ENOMEM ? ENOMEM : 0,
 			"'%s' is no condition: /POINTER, !/POINTER, or /POINTER and ==, !=, <, <=, >, >= and a value",
@@ -124,7 +124,7 @@ int pen_where_parse(struct pen_where *where, const char *text, struct pen_failur
 	return 0;
 }
 
-void pen_where_fini(struct pen_where *where)
+void pen_condition_fini(struct pen_condition *where)
 {
 	pen_pointer_fini(&where->pointer);
 	free(where->value);
@@ -133,20 +133,20 @@ void pen_where_fini(struct pen_where *where)
 
 /* ---- judging ------------------------------------------------------------------------------- */
 
-static bool holds(enum pen_where_op op, int c)
+static bool holds(enum pen_condition_op op, int c)
 {
 	switch (op) {
-	case PEN_WHERE_EQ:
+	case PEN_CONDITION_EQ:
 		return c == 0;
-	case PEN_WHERE_NE:
+	case PEN_CONDITION_NE:
 		return c != 0;
-	case PEN_WHERE_LT:
+	case PEN_CONDITION_LT:
 		return c < 0;
-	case PEN_WHERE_LE:
+	case PEN_CONDITION_LE:
 		return c <= 0;
-	case PEN_WHERE_GT:
+	case PEN_CONDITION_GT:
 		return c > 0;
-	case PEN_WHERE_GE:
+	case PEN_CONDITION_GE:
 		return c >= 0;
 	default:
 		return false;
@@ -154,12 +154,12 @@ static bool holds(enum pen_where_op op, int c)
 }
 
 /* How the item's value stands to the condition's: false when they are of different kinds. */
-static bool compare(const struct pen_where *w, const char *at, size_t len, int *ret)
+static bool compare(const struct pen_condition *w, const char *at, size_t len, int *ret)
 {
 	bool string = *at == '"';
 	long double n;
 
-	if (w->kind == PEN_WHERE_TEXT) {
+	if (w->kind == PEN_CONDITION_TEXT) {
 		if (string)
 			*ret = pen_json_compare(at, len, w->value, w->len);
 		return string;
@@ -168,7 +168,7 @@ static bool compare(const struct pen_where *w, const char *at, size_t len, int *
 		at++;
 		len -= 2;
 	}
-	if (w->kind == PEN_WHERE_NUMBER) {
+	if (w->kind == PEN_CONDITION_NUMBER) {
 		if (len == w->len && !memcmp(at, w->value, len)) {
 			*ret = 0;
 			return true;
@@ -182,17 +182,17 @@ static bool compare(const struct pen_where *w, const char *at, size_t len, int *
 	return word_of(at, len);
 }
 
-bool pen_where_fits(const struct pen_where *where, const char *text, size_t len)
+bool pen_condition_fits(const struct pen_condition *where, const char *text, size_t len)
 {
 	const char *at;
 	size_t n;
 	int c;
 
 	if (pen_json_locate(text, len, &where->pointer, &at, &n))
-		return where->op == PEN_WHERE_ABSENT;
-	if (where->op <= PEN_WHERE_ABSENT)
-		return where->op == PEN_WHERE_THERE;
+		return where->op == PEN_CONDITION_ABSENT;
+	if (where->op <= PEN_CONDITION_ABSENT)
+		return where->op == PEN_CONDITION_THERE;
 	if (!compare(where, at, n, &c))
-		return where->op == PEN_WHERE_NE;
+		return where->op == PEN_CONDITION_NE;
 	return holds(where->op, c);
 }

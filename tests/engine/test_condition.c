@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-#include "engine/where.h"
+#include "engine/condition.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(where, .timeout = 60);
+TestSuite(condition, .timeout = 60);
 
 static bool fits(const char *condition, const char *json)
 {
 	char text[256 + PEN_JSON_PADDING] = { 0 };
 	struct pen_failure why = { 0 };
-	struct pen_where where;
+	struct pen_condition where;
 	bool answer;
 
-	cr_assert_eq(pen_where_parse(&where, condition, &why), 0, "%s: %s", condition, why.text);
+	cr_assert_eq(pen_condition_parse(&where, condition, &why), 0, "%s: %s", condition, why.text);
 	memcpy(text, json, strlen(json));
-	answer = pen_where_fits(&where, text, strlen(json));
-	pen_where_fini(&where);
+	answer = pen_condition_fits(&where, text, strlen(json));
+	pen_condition_fini(&where);
 	return answer;
 }
 
-Test(where, conditions)
+Test(condition, conditions)
 {
 	static const struct {
 		const char *condition, *json;
@@ -82,15 +82,15 @@ Test(where, conditions)
 			     cases[i].condition, cases[i].json);
 }
 
-Test(where, what_is_no_condition)
+Test(condition, what_is_no_condition)
 {
 	static const char *const bad[] = { "", "a==1", "==1", "/a~2==1", "!/a==1", "/a<true", "!", "!a" };
 
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		struct pen_failure why = { 0 };
-		struct pen_where where = { 0 };
+		struct pen_condition where = { 0 };
 
-		cr_expect_eq(pen_where_parse(&where, bad[i], &why), -PEN_USAGE, "%s", bad[i]);
+		cr_expect_eq(pen_condition_parse(&where, bad[i], &why), -PEN_USAGE, "%s", bad[i]);
 		cr_expect(why.text[0]);
 	}
 }
