@@ -60,7 +60,7 @@ endif
 C_FLAGS  = -std=c17 $(BASE) $(WARN_C) $(OPT_$(MODE)) $(SAN_$(MODE)) $(CFLAGS) $(MORE)
 CC_FLAGS = -std=c++17 $(BASE) $(WARN_ALL) $(OPT_$(MODE)) $(SAN_$(MODE)) $(SIMDJSON_CFLAGS) $(CXXFLAGS) $(MORE)
 LD_FLAGS = $(SAN_$(MODE)) $(RELRO) -Wl,--as-needed -pthread $(LDFLAGS)
-LIBS     = -lck -luring -llmdb -lxxhash -lisal -lzstd -larchive $(SIMDJSON_LIBS) -lstdc++ -ldl
+LIBS     = -lck -luring -llmdb -lxxhash -lisal -lzstd -larchive $(SIMDJSON_LIBS) -lcrypto -lstdc++ -ldl
 # The full screen of `watch`; the command's alone.
 SCREEN   = -lncursesw -ltinfo
 # The allocator belongs to programs: a library that brings it cannot be loaded by a running process.
@@ -97,7 +97,8 @@ TORTURE  := $(call programs,$(TORTURE_MAIN)) $(TORTURE_SO)
 READERS  := $(call programs,$(READERS_SRC))
 HOSTILE  := $(call programs,$(HOSTILE_SRC))
 READER_FILES := tools/readers/penstock_progress.py tools/readers/penstock_progress.mjs
-EXAMPLES := $(call programs,$(EXAMPLE_SRC))
+EXAMPLES := $(call programs,$(filter-out %_plugin.c,$(EXAMPLE_SRC)))
+PLUGINS  := $(patsubst %.c,$(B)/%.so,$(filter %_plugin.c,$(EXAMPLE_SRC)))
 FUZZERS  := $(call programs,$(FUZZ_SRC))
 # Files beside the programs that have no main of their own are linked into each of them.
 STRESS_OBJ  := $(call objects,$(filter-out $(STRESS_MAIN),$(STRESS_SRC)))
@@ -135,8 +136,8 @@ $(B)/run-unit-%: FORCE
 	@$(if $(filter $*,$(rooms_with_tests)),$(MAKE) --no-print-directory $(B)/unit-$* && $(B)/unit-$*,echo "tests/$*: no tests")
 readers: $(READERS) $(BINARY) ## test the readers of the progress ring: C, Python, and Node where there is one
 	@/usr/bin/python3 tests/readers/run.py $(B)
-integration: $(BINARY) ## run the tests of the command alone (tests/cli)
-	@set -e; for t in run formats plan trees ring terminal watch; do /usr/bin/python3 tests/cli/$$t.py $(B)/penstock; done
+integration: $(BINARY) $(PLUGINS) ## run the tests of the command alone (tests/cli)
+	@set -e; for t in run formats plan trees ring terminal watch processors; do /usr/bin/python3 tests/cli/$$t.py $(B)/penstock; done
 stress: $(STRESS) ## build and run the race programs (MODE=tsan for the race checker; PEN_SECS each)
 	@set -e; for t in $(STRESS); do echo "== $$t"; rc=0; $$t || rc=$$?; \
 	  case $$rc in 0) ;; 77) echo "skipped: $$t";; *) echo "FAIL $$rc $$t"; exit 1;; esac; done
@@ -178,13 +179,14 @@ install: all ## install under DESTDIR/PREFIX: command, libraries, headers, penst
 	install -m 644 $(B)/libpenstock.a $(DESTDIR)$(PREFIX)/lib/libpenstock.a
 	install -m 755 $(B)/libpenstock.so.0 $(DESTDIR)$(PREFIX)/lib/libpenstock.so.0
 	ln -sf libpenstock.so.0 $(DESTDIR)$(PREFIX)/lib/libpenstock.so
-	install -m 644 include/penstock.h include/penstock_error.h include/penstock_progress.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 include/penstock.h include/penstock_error.h include/penstock_progress.h \
+	  include/penstock_plugin.h $(DESTDIR)$(PREFIX)/include
 	install -m 755 $(READER_FILES) $(DESTDIR)$(PREFIX)/share/penstock/readers
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' penstock.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/penstock.pc
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/penstock.pc
 uninstall: ## remove what install put there
 	cd $(DESTDIR)$(PREFIX) && rm -f bin/penstock lib/libpenstock.a lib/libpenstock.so.0 lib/libpenstock.so \
-	  lib/pkgconfig/penstock.pc include/penstock.h include/penstock_error.h include/penstock_progress.h \
+	  lib/pkgconfig/penstock.pc include/penstock.h include/penstock_error.h include/penstock_progress.h include/penstock_plugin.h \
 	  $(addprefix share/penstock/readers/,$(notdir $(READER_FILES)))
 	-rmdir $(DESTDIR)$(PREFIX)/share/penstock/readers $(DESTDIR)$(PREFIX)/share/penstock
 clean: ## remove build/
@@ -192,14 +194,14 @@ clean: ## remove build/
 help: ## this list
 	@sed -nE 's/^([a-z0-9-]+):.*## /\1\t/p' Makefile | expand -t14
 
-examples: $(EXAMPLES)
+examples: $(EXAMPLES) $(PLUGINS)
 bench-programs: $(BENCH)
 torture-programs: $(TORTURE) $(READERS) $(B)/tests/stress/cast $(B)/tests/stress/cast_kill
 reader-programs: $(READERS)
 fuzz-programs: $(FUZZERS)
 stress-programs: $(STRESS)
 hostile-programs: $(HOSTILE)
-test-programs: all $(UNITS) $(EXAMPLES) $(FUZZERS) $(TORTURE) $(READERS) $(HOSTILE)
+test-programs: all $(UNITS) $(EXAMPLES) $(PLUGINS) $(FUZZERS) $(TORTURE) $(READERS) $(HOSTILE)
 fuzz-here: $(FUZZERS)
 	@tools/dev/fuzz.sh $(B) $(FUZZERS)
 cov-here: $(UNITS) $(BINARY)
@@ -281,6 +283,10 @@ $(EXAMPLES): %: %.o $(B)/libpenstock.a
 $(call programs,$(TORTURE_MAIN)): %: %.o $(TORTURE_OBJ) $(B)/libpenstock.a
 	$(call say,LINK)
 	$(Q)$(program) -lseccomp $(LIBS)
+# A plugin is linked with nothing of ours, as a user's is.
+$(PLUGINS): %.so: %.o
+	$(call say,LINK)
+	$(Q)$(CC) -shared $(SAN_$(MODE)) -o $@ $<
 $(TORTURE_SO): %.so: %.o
 	$(call say,LINK)
 	$(Q)$(CC) -shared -pthread -o $@ $< -ldl

@@ -118,6 +118,7 @@ static void take_over(struct admission *a, const struct pen_fmt_batch *facts, co
 	batch->id = facts->id;
 	batch->seq_base = facts->seq_base;
 	batch->created_ms = facts->created_ms;
+	batch->rows_all = facts->results == 1;
 	batch->standing = *st;
 	batch->from_items = st->fixed.applied.items;
 	batch->passed = batch->passed_counted = pen_min(passed_by(a->plan, st), a->plan->bytes_total);
@@ -268,6 +269,9 @@ static int create(struct admission *a)
 			.key_kind = (uint8_t)plan->key_kind,
 			.on_duplicate = (uint8_t)plan->on_duplicate,
 			.validate = (uint8_t)plan->validate,
+			.results = plan->results == PEN_RESULTS_ALL ||
+				   (plan->results == PEN_RESULTS_AUTO && pen_plan_is_job(plan)),
+			.drops = plan->transform.drops,
 		};
 		if (plan->has_identity)
 			memcpy(facts.fixed.identity, plan->identity, 16);

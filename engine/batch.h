@@ -66,6 +66,7 @@ struct pen_batch {
 	uint64_t dataset_id;
 	bool resumed;
 	bool unchanged;	       /* the sources are those that it began with */
+	bool rows_all;	       /* every item has a row */
 	bool already;	       /* nothing to do: complete before, or only entered */
 	bool there;	       /* it was to be entered, and is known already */
 	struct pen_place from; /* where to begin */

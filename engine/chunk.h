@@ -50,18 +50,23 @@ struct pen_entry {
 #define PEN_KEY_IN_DATA 1u
 #define PEN_KEY_IS_PREFIX 2u /* the key is the prefix itself, big-endian */
 #define PEN_ENTRY_REFUSED 4u /* set by the committer: its key was there and the policy rejects */
+#define PEN_ENTRY_STAYED 8u  /* set by the committer: its key was there, and what was there stays */
+#define PEN_VALUE_MADE 16u   /* the value does not stand in the text: it was made of the record */
 
-/* One item that was rejected. */
+/* One item that was rejected, or left out (transform.h). */
 struct pen_flaw {
 	uint32_t item;
 	uint32_t line;	  /* as in pen_entry */
 	uint32_t at, len; /* its bytes, in data (len <= what is there) */
 	uint64_t total;	  /* its true length */
-	uint32_t column;  /* byte of the record, from 1; 0: not known */
-	uint16_t code;	  /* positive PEN_ number */
+	uint32_t
+		column; /* byte of the record, from 1; 0: not known. PEN_FLAW_SAYS: where its sentence is, in data */
+	uint16_t code; /* positive PEN_ number */
 	uint8_t detail;
 	uint8_t unused;
 };
+
+#define PEN_FLAW_SAYS 255u /* detail: it has a sentence of its own, which ends with NUL */
 
 _Static_assert(sizeof(struct pen_entry) == 32, "two entries a cache line");
 _Static_assert(sizeof(struct pen_flaw) == 32, "entries and flaws share one table");
@@ -141,6 +146,12 @@ struct pen_chunk {
 static inline struct pen_flaw *pen_chunk_flaw(const struct pen_chunk *chunk, uint32_t i)
 {
 	return (struct pen_flaw *)&chunk->table[PEN_CHUNK_ITEMS - 1 - i];
+}
+
+/* What the flaw says beyond its code; "" when that is all. */
+static inline const char *pen_flaw_message(const struct pen_chunk *chunk, const struct pen_flaw *flaw)
+{
+	return flaw->detail == PEN_FLAW_SAYS ? chunk->data + flaw->column : "";
 }
 
 /* A new flaw, in item order when called in item order. The table has room: one entry or flaw per item. */

@@ -435,10 +435,24 @@ static void prepare_plan(struct pen_sqe *sqe, enum pen_op op, const struct pen_r
 							: "this engine rehearses: it can only plan");
 	else
 		sqe->early = pen_plan_open(spec, op == PEN_OP_OPEN, &sqe->plan, &sqe->why);
+	if (!sqe->early) {
+		sqe->plan->processors = sqe->engine->processor_count;
+		sqe->plan->chunk_room = pen_max(sqe->engine->chunk_bytes, PEN_CHUNK_ROOM_MIN);
+	}
 	/* Nothing becomes of sources that are only looked at. */
 	if (op == PEN_OP_PLAN && !sqe->early)
 		sqe->plan->on_success = PEN_SUCCESS_KEEP;
 	prepare(sqe, op, 0);
+}
+
+int pen_run_check(const struct pen_run *spec, struct pen_failure *why)
+{
+	struct pen_plan *plan;
+	int rc = pen_plan_open(spec, false, &plan, why);
+
+	if (!rc)
+		pen_plan_close(plan);
+	return rc;
 }
 
 void pen_prep_run(struct pen_sqe *sqe, const struct pen_run *spec)

@@ -213,6 +213,25 @@ bool pen_feed_take_jumbo(struct pen_feed *feed)
 	return true;
 }
 
+bool pen_feed_grow_jumbo(struct pen_feed *feed, uint64_t bytes)
+{
+	struct pen_jumbo *jumbo = &feed->engine->jumbo;
+	uint64_t made = pen_transform_room(&feed->batch->plan->transform, bytes, 1);
+	uint64_t need = pen_round_up(bytes + made + PEN_JSON_PADDING, 4096);
+	void *moved;
+
+	if (need > UINT32_MAX) /* places in a chunk have 32 bits */
+		return false;
+	if (need <= jumbo->bytes)
+		return true;
+	moved = mremap(jumbo->base, jumbo->bytes, need, MREMAP_MAYMOVE);
+	if (moved == MAP_FAILED)
+		return false;
+	jumbo->base = moved;
+	jumbo->bytes = need;
+	return true;
+}
+
 void pen_feed_drop_jumbo(struct pen_feed *feed)
 {
 	struct pen_jumbo *jumbo = &feed->engine->jumbo;
@@ -409,7 +428,7 @@ void pen_feed_set_format(struct pen_feed *feed, enum pen_format format, struct p
 		.max_record = plan->max_record,
 	};
 	feed->splitter = pen_splitter_of(format);
-	feed->room_bytes = csv && csv->json ? feed->engine->chunk_bytes / 4 : 0;
+	feed->room_bytes = (csv && csv->json) || plan->transform.each ? feed->engine->chunk_bytes / 4 : 0;
 }
 
 static void wake_reader(void *io)

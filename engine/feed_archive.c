@@ -82,13 +82,19 @@ static void end_archive(struct pen_feed *feed, int rc)
 	pen_feed_close_file(feed);
 }
 
+/* How far members may fill the pack, the next one included: behind that lies what is made of them. */
+static size_t text_end(const struct pen_feed *feed, const struct pen_chunk *pack)
+{
+	return pen_transform_text(&feed->batch->plan->transform, pack->capacity, pack->items + 1);
+}
+
 /* A pack with room for this member's name. False: no tag. */
 static bool have_pack(struct pen_feed *feed)
 {
 	uint64_t limit = feed->batch->plan->chunk_items ? feed->batch->plan->chunk_items : PEN_PACK_FILES;
 	struct pen_chunk *pack = feed->pack;
 
-	if (pack && (pack->items >= pen_min(limit, PEN_PACK_FILES) || pack->end == pack->capacity ||
+	if (pack && (pack->items >= pen_min(limit, PEN_PACK_FILES) || pack->end >= text_end(feed, pack) ||
 		     !pen_feed_pack_names(pack, strlen(feed->member->path))))
 		pen_feed_seal_pack(feed);
 	if (feed->pack)
@@ -131,6 +137,11 @@ static void add_jumbo(struct pen_feed *feed)
 	struct pen_chunk *pack = feed->pack;
 
 	pen_assert(!pack->items);
+	if (!pen_feed_grow_jumbo(feed, feed->jumbo_used)) {
+		pen_feed_drop_jumbo(feed);
+		add_member(feed, 0, -PEN_RECORD_LARGE);
+		return;
+	}
 	pack->data = feed->engine->jumbo.base;
 	pack->room = feed->engine->jumbo.bytes;
 	pack->jumbo = true;
@@ -159,7 +170,7 @@ static int64_t read_member(struct pen_feed *feed)
 	struct pen_chunk *pack = feed->pack;
 	char *to = feed->holds_jumbo ? feed->engine->jumbo.base : pack->data + pack->end;
 	size_t room = feed->holds_jumbo ? (size_t)feed->engine->chunk_bytes
-					: pack->capacity - pack->end - (size_t)feed->jumbo_used;
+					: text_end(feed, pack) - pack->end - (size_t)feed->jumbo_used;
 
 	return pen_archive_read(feed->archive, to + feed->jumbo_used, room, &feed->packed);
 }
@@ -180,7 +191,7 @@ static bool step_member(struct pen_feed *feed)
 		memcpy(feed->pack->data, feed->carry, feed->carry_len);
 		feed->carry_len = 0;
 	}
-	if (!feed->holds_jumbo && feed->pack->end + feed->jumbo_used == feed->pack->capacity &&
+	if (!feed->holds_jumbo && feed->pack->end + feed->jumbo_used >= text_end(feed, feed->pack) &&
 	    !make_way(feed))
 		return feed->state == FEED_BREAK;
 	if (!feed->pack)

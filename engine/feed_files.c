@@ -262,8 +262,18 @@ static bool fits(const struct pen_feed *feed, const struct pen_walk_file *file)
 	const struct pen_chunk *pack = feed->pack;
 	uint32_t limit = feed->batch->plan->chunk_items ? feed->batch->plan->chunk_items : PEN_PACK_FILES;
 
-	return pack->end + (file->error ? 0 : file->size + 1) <= pack->capacity &&
+	return pack->end + (file->error ? 0 : file->size + 1) <=
+		       pen_transform_text(&feed->batch->plan->transform, pack->capacity, pack->items + 1) &&
 	       pack->items < pen_min(limit, PEN_PACK_FILES) && pen_feed_pack_names(pack, file->path_len);
+}
+
+/* A file of that size, with what is made of it, fits into a chunk of its own. */
+static bool fits_alone(const struct pen_feed *feed, uint64_t size)
+{
+	const struct pen_engine *engine = feed->engine;
+
+	return size + 1 <= pen_transform_text(&feed->batch->plan->transform,
+					      pen_max(engine->chunk_bytes, PEN_CHUNK_ROOM_MIN), 1);
 }
 
 /* Adds a file to the pack in hand as its next item. */
@@ -347,7 +357,8 @@ bool pen_feed_step_pack(struct pen_feed *feed)
 			feed->has_ahead = true;
 		}
 		/* Fetches follow no link. */
-		if (!file->error && (file->linked || file->size + 1 > feed->engine->chunk_bytes))
+		if (!file->error && (file->linked || file->size + 1 > feed->engine->chunk_bytes ||
+				     !fits_alone(feed, file->size)))
 			return go_whole(feed);
 		if (feed->pack && !fits(feed, file))
 			pen_feed_seal_pack(feed);
@@ -443,6 +454,7 @@ static void send_whole(struct pen_feed *feed, uint64_t raw, int code)
 
 	if (feed->holds_jumbo) {
 		chunk->data = feed->engine->jumbo.base;
+		chunk->room = feed->engine->jumbo.bytes;
 		chunk->jumbo = true;
 		feed->holds_jumbo = false;
 	}
@@ -481,7 +493,9 @@ bool pen_feed_step_whole(struct pen_feed *feed)
 	if (!feed->chunk && !(feed->chunk = pen_feed_get_chunk(feed)))
 		return false;
 	want = too_large(feed) ? pen_min(PEN_RAW_MAX, feed->chunk->capacity) : feed->file.size + 1;
-	if (want > feed->chunk->capacity && !feed->holds_jumbo && !pen_feed_take_jumbo(feed))
+	if (!feed->holds_jumbo &&
+	    (want > feed->chunk->capacity || !(too_large(feed) || fits_alone(feed, want))) &&
+	    !pen_feed_take_jumbo(feed))
 		return feed->state == FEED_BREAK;
 	to = feed->holds_jumbo ? feed->engine->jumbo.base : feed->chunk->data;
 	/* One byte more than it should have: its absence proves the end. */
@@ -504,6 +518,8 @@ void pen_feed_done_whole(struct pen_feed *feed, int64_t got, size_t wanted)
 		return; /* more to come */
 	else if (feed->jumbo_used != feed->file.size)
 		pen_feed_break(feed, -PEN_SOURCE_CHANGED, 0);
+	else if (feed->holds_jumbo && !pen_feed_grow_jumbo(feed, feed->jumbo_used))
+		send_whole(feed, pen_min(feed->jumbo_used, PEN_RAW_MAX), -PEN_RECORD_LARGE);
 	else
 		send_whole(feed, feed->jumbo_used, 0);
 }

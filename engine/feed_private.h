@@ -140,6 +140,8 @@ struct pen_chunk *pen_feed_get_chunk(struct pen_feed *feed);
 void pen_feed_put_chunk(struct pen_feed *feed, struct pen_chunk *chunk);
 bool pen_feed_take_jumbo(struct pen_feed *feed);
 void pen_feed_drop_jumbo(struct pen_feed *feed);
+/* Room in it for so many bytes and what is made of them; it may move. False: it cannot grow so far. */
+bool pen_feed_grow_jumbo(struct pen_feed *feed, uint64_t bytes);
 /* Numbers the chunk and the items in it. */
 void pen_feed_number(struct pen_feed *feed, struct pen_chunk *chunk);
 struct pen_place pen_feed_place(const struct pen_feed *feed, uint64_t offset, uint64_t line,

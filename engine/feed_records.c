@@ -207,10 +207,10 @@ static uint32_t lead_bytes(const struct pen_feed *feed, const char *text, uint32
 static void cut_text(struct pen_feed *feed, const struct pen_chunk *chunk, const char *text, uint32_t len,
 		     bool whole, struct pen_cut *ret)
 {
-	struct pen_limits limits = {
-		.items = item_limit(feed),
-		.room = (size_t)(chunk->room - (text - chunk->data)),
-	};
+	const struct pen_transform *t = &feed->batch->plan->transform;
+	size_t room = (size_t)(chunk->room - (text - chunk->data));
+	uint32_t items = (uint32_t)pen_min(item_limit(feed), pen_transform_items(t, room));
+	struct pen_limits limits = { .items = items, .room = pen_transform_text(t, room, items) };
 
 	feed->splitter->cut(&feed->rules, feed->context, text, len, whole, &limits, ret);
 }
@@ -503,9 +503,8 @@ static void keep_raw(struct pen_feed *feed, struct pen_chunk *chunk, uint64_t le
 static bool make_room(struct pen_feed *feed, uint64_t len)
 {
 	const struct pen_seek *seek = &feed->seek;
-	struct pen_jumbo *jumbo = &feed->engine->jumbo;
+	const struct pen_jumbo *jumbo = &feed->engine->jumbo;
 	uint64_t need = len;
-	void *moved;
 
 	if (feed->csv) {
 		if (!pen_csv_fits(feed->csv, jumbo->base + seek->lead, seek->bare,
@@ -513,17 +512,7 @@ static bool make_room(struct pen_feed *feed, uint64_t len)
 			return false;
 		need += pen_csv_bound(feed->csv, jumbo->base, len, 1);
 	}
-	need = pen_round_up(need + PEN_JSON_PADDING, 4096);
-	if (need > UINT32_MAX) /* places in a chunk have 32 bits */
-		return false;
-	if (need <= jumbo->bytes)
-		return true;
-	moved = mremap(jumbo->base, jumbo->bytes, need, MREMAP_MAYMOVE);
-	if (moved == MAP_FAILED)
-		return false;
-	jumbo->base = moved;
-	jumbo->bytes = need;
-	return true;
+	return pen_feed_grow_jumbo(feed, need);
 }
 
 /* The jumbo buffer becomes the chunk's; the committer gives it back with the tag. */

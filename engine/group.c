@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * In time order: find where a threshold cuts the group short; merge the chunks' sorted entries and put them
- * in key order; write the rows of rejected and skipped items in item order; save the dataset and the
+ * in key order; write the rows of rejected and skipped items (or of all) in item order; save the dataset and the
  * batch's standing.
  *
  * Equal keys come out of the merge in item order, so `replace` ends with the last one and `keep` with the
@@ -20,7 +20,8 @@
 
 #define RATIO_ITEMS_MIN 100u /* a share of fewer items says nothing */
 
-struct twice {
+/* An entry that gets a row. */
+struct listed {
 	const struct pen_chunk *chunk;
 	const struct pen_entry *entry;
 };
@@ -33,8 +34,8 @@ struct run {
 struct pen_group {
 	struct pen_standing standing;
 	struct pen_fmt_job job;
-	struct twice *twice; /* entries whose key was there and stays */
-	uint32_t twice_count;
+	struct listed *listed; /* entries whose key was there and stays, or all */
+	uint32_t listed_count;
 	struct run *heap;
 	uint32_t heap_count;
 };
@@ -58,9 +59,9 @@ int pen_group_open(struct pen_group **ret)
 
 	if (!group)
 		return -ENOMEM;
-	group->twice = malloc(sizeof *group->twice * PEN_GROUP_ITEMS_MAX);
+	group->listed = malloc(sizeof *group->listed * PEN_GROUP_ITEMS_MAX);
 	group->heap = malloc(sizeof *group->heap * PEN_TAGS_MAX);
-	if (!group->twice || !group->heap) {
+	if (!group->listed || !group->heap) {
 		pen_group_close(group);
 		return -ENOMEM;
 	}
@@ -72,7 +73,7 @@ void pen_group_close(struct pen_group *group)
 {
 	if (!group)
 		return;
-	free(group->twice);
+	free(group->listed);
 	free(group->heap);
 	free(group);
 }
@@ -117,7 +118,8 @@ static void find_cut(struct apply *a)
 		for (uint32_t i = 0; has_items(chunk) && i < chunk->flaw_count; i++) {
 			const struct pen_flaw *flaw = pen_chunk_flaw(chunk, i);
 
-			if (!pen_group_too_many(plan, ++rejected, chunk->first_item + flaw->item + 1))
+			if (pen_transform_drops(-(int)flaw->code) ||
+			    !pen_group_too_many(plan, ++rejected, chunk->first_item + flaw->item + 1))
 				continue;
 			a->cut = true;
 			a->count = c + 1;
@@ -242,17 +244,16 @@ static int put_entry(struct apply *a, struct put_state *s, struct pen_chunk *chu
 		return rc;
 	s->chunk = chunk;
 	s->entry = e;
+	/* A group that is applied again may end otherwise. */
+	e->flags &= (uint16_t) ~(PEN_ENTRY_REFUSED | PEN_ENTRY_STAYED);
+	if (result == PEN_PUT_KEPT || a->batch->rows_all)
+		a->group->listed[a->group->listed_count++] = (struct listed){ .chunk = chunk, .entry = e };
 	if (result == PEN_PUT_KEPT) {
-		a->group->twice[a->group->twice_count++] = (struct twice){ .chunk = chunk, .entry = e };
-		if (policy == PEN_DUP_REJECT) {
-			e->flags |= PEN_ENTRY_REFUSED;
-			a->n->rejected++;
-		} else {
-			a->n->skipped++;
-		}
+		e->flags |= policy == PEN_DUP_REJECT ? PEN_ENTRY_REFUSED : PEN_ENTRY_STAYED;
+		a->n->rejected += policy == PEN_DUP_REJECT;
+		a->n->skipped += policy != PEN_DUP_REJECT;
 		return 0;
 	}
-	e->flags &= (uint16_t)~PEN_ENTRY_REFUSED; /* a group that is applied again may end otherwise */
 	a->n->committed++;
 	a->n->duplicates += result == PEN_PUT_REPLACED;
 	return 0;
@@ -297,7 +298,7 @@ static int put_all(struct apply *a, bool *ret_appended)
 
 static int by_item(const void *x, const void *y)
 {
-	const struct twice *a = x, *b = y;
+	const struct listed *a = x, *b = y;
 	uint64_t p = a->chunk->first_item + a->entry->item, q = b->chunk->first_item + b->entry->item;
 
 	return (p > q) - (p < q);
@@ -322,61 +323,106 @@ void pen_group_place(const struct pen_chunk *chunk, uint32_t at, uint32_t line, 
 	}
 }
 
-void pen_group_flaw(const struct pen_chunk *chunk, const struct pen_flaw *flaw, struct pen_row *ret)
+void pen_group_flaw_row(const struct pen_chunk *chunk, const struct pen_flaw *flaw, struct pen_row *ret)
 {
+	bool says = flaw->detail == PEN_FLAW_SAYS, out = pen_transform_drops(-(int)flaw->code);
+
 	*ret = (struct pen_row){
+		.batch = chunk->batch->id,
 		.seq = chunk->first_item + flaw->item,
-		.state = PEN_ITEM_REJECTED,
+		.state = out ? PEN_ITEM_SKIPPED : PEN_ITEM_REJECTED,
 		.code = -(int)flaw->code,
-		.detail = flaw->detail,
-		.column = flaw->column,
-		.raw = chunk->data + flaw->at,
-		.raw_len = flaw->len,
+		.detail = says ? 0 : flaw->detail,
+		.column = says ? 0 : flaw->column,
+		.raw = out ? NULL : chunk->data + flaw->at,
+		.raw_len = out ? 0 : flaw->len,
 		.raw_total = flaw->total,
 		.attempts = 1,
+		.tried = says, /* such rows have room for a sentence */
+		.exit_status = -1,
+		.message = says ? pen_flaw_message(chunk, flaw) : NULL,
 	};
 	pen_group_place(chunk, flaw->at, flaw->line, ret);
 }
 
-static int put_flaw(struct apply *a, const struct pen_chunk *chunk, const struct pen_flaw *flaw)
+/* Where the entry's record begins, in data. */
+static uint32_t record_at(struct pen_group_walk *walk, const struct pen_chunk *chunk,
+			  const struct pen_entry *e)
 {
-	struct pen_row row;
+	if (!(e->flags & PEN_VALUE_MADE) || chunk->kind != PEN_CHUNK_RECORDS)
+		return e->at;
+	if (walk->chunk != chunk || walk->next > e->item)
+		*walk = (struct pen_group_walk){
+			.chunk = chunk,
+			.split = { .rules = &chunk->rules,
+				   .at = chunk->data + chunk->begin,
+				   .end = chunk->data + chunk->end,
+				   .context = chunk->context },
+		};
+	while (walk->next <= e->item) {
+		bool more = pen_splitter_of(chunk->rules.format)->next(&walk->split, &walk->record);
 
-	pen_group_flaw(chunk, flaw, &row);
-	row.batch = a->batch->id;
-	a->n->rejected++;
-	return pen_item_put(a->txn, &row);
+		pen_assert(more); /* the processor took it apart by the same rule */
+		walk->next++;
+	}
+	return (uint32_t)(walk->record.at - chunk->data);
 }
 
-static int put_twice(struct apply *a, const struct twice *t)
+void pen_group_entry_row(struct pen_group_walk *walk, const struct pen_chunk *chunk,
+			 const struct pen_entry *e, uint8_t buf[8], struct pen_row *ret)
 {
-	bool reject = a->batch->plan->on_duplicate == PEN_DUP_REJECT;
-	uint8_t buf[8];
-	struct pen_row row = {
-		.batch = a->batch->id,
-		.seq = t->chunk->first_item + t->entry->item,
-		.state = reject ? PEN_ITEM_REJECTED : PEN_ITEM_SKIPPED,
-		.code = reject ? -PEN_KEY_TWICE : -PEN_DUPLICATE_KEPT,
-		.key = pen_entry_key(t->chunk, t->entry, buf),
-		.key_len = t->entry->key_len,
-		.raw = reject ? t->chunk->data + t->entry->at : NULL,
-		.raw_len = reject ? pen_min(t->entry->len, PEN_RAW_MAX) : 0,
-		.raw_total = t->entry->len,
+	bool refused = e->flags & PEN_ENTRY_REFUSED, stayed = e->flags & PEN_ENTRY_STAYED;
+
+	*ret = (struct pen_row){
+		.batch = chunk->batch->id,
+		.seq = chunk->first_item + e->item,
+		.state = refused  ? PEN_ITEM_REJECTED
+			 : stayed ? PEN_ITEM_SKIPPED
+				  : PEN_ITEM_COMMITTED,
+		.code = refused	 ? -PEN_KEY_TWICE
+			: stayed ? -PEN_DUPLICATE_KEPT
+				 : 0,
+		.key = pen_entry_key(chunk, e, buf),
+		.key_len = e->key_len,
+		.raw = refused ? chunk->data + e->at : NULL,
+		.raw_len = refused ? pen_min(e->len, PEN_RAW_MAX) : 0,
+		.raw_total = e->len,
 		.attempts = 1,
 	};
+	pen_group_place(chunk, record_at(walk, chunk, e), e->line, ret);
+}
 
-	pen_group_place(t->chunk, t->entry->at, t->entry->line, &row);
+static int put_flaw(struct apply *a, const struct pen_chunk *chunk, const struct pen_flaw *flaw)
+{
+	bool out = pen_transform_drops(-(int)flaw->code);
+	struct pen_row row;
+
+	a->n->rejected += !out;
+	a->n->skipped += out;
+	if (out && !a->batch->rows_all)
+		return 0;
+	pen_group_flaw_row(chunk, flaw, &row);
 	return pen_item_put(a->txn, &row);
 }
 
-/* All rows of the group in item order: flaws are in order by construction, duplicates after sorting. */
+static int put_listed(struct apply *a, struct pen_group_walk *walk, const struct listed *l)
+{
+	struct pen_row row;
+	uint8_t buf[8];
+
+	pen_group_entry_row(walk, l->chunk, l->entry, buf, &row);
+	return pen_item_put(a->txn, &row);
+}
+
+/* All rows of the group in item order: flaws are in order by construction, entries after sorting. */
 static int put_rows(struct apply *a)
 {
 	struct pen_group *g = a->group;
+	struct pen_group_walk walk = { 0 };
 	uint32_t t = 0;
 	int rc = 0;
 
-	qsort(g->twice, g->twice_count, sizeof *g->twice, by_item);
+	qsort(g->listed, g->listed_count, sizeof *g->listed, by_item);
 	for (uint32_t c = 0; c < a->count && !rc; c++) {
 		const struct pen_chunk *chunk = a->chunks[c];
 		uint32_t flaws = has_items(chunk) && !chunk->undecided ? chunk->flaw_count : 0;
@@ -384,16 +430,16 @@ static int put_rows(struct apply *a)
 		for (uint32_t f = 0; f < flaws && !rc; f++) {
 			const struct pen_flaw *flaw = pen_chunk_flaw(chunk, f);
 
-			while (t < g->twice_count && !rc &&
-			       g->twice[t].chunk->first_item + g->twice[t].entry->item <
+			while (t < g->listed_count && !rc &&
+			       g->listed[t].chunk->first_item + g->listed[t].entry->item <
 				       chunk->first_item + flaw->item)
-				rc = put_twice(a, &g->twice[t++]);
+				rc = put_listed(a, &walk, &g->listed[t++]);
 			if (!rc)
 				rc = put_flaw(a, chunk, flaw);
 		}
 	}
-	while (t < g->twice_count && !rc)
-		rc = put_twice(a, &g->twice[t++]);
+	while (t < g->listed_count && !rc)
+		rc = put_listed(a, &walk, &g->listed[t++]);
 	return rc;
 }
 
@@ -493,6 +539,9 @@ static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int 
 				break;
 			a->n->items += pen_plan_is_job(a->batch->plan) ? chunk->flaw_count : chunk->items;
 			a->group->job.place_items += chunk->items;
+			if (pen_plan_is_job(a->batch->plan) && !a->batch->rows_all)
+				rc = pen_item_forget_committed(a->txn, a->batch->id, chunk->first_item,
+							       chunk->items);
 			a->n->bytes += chunk->bytes;
 			move_place(st, &chunk->after);
 		}
@@ -531,7 +580,7 @@ int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_bat
 	*st = batch->standing;
 	group->job = batch->job;
 	a.tally = (struct pen_tally){ .n = a.n, .job = &group->job };
-	group->twice_count = 0;
+	group->listed_count = 0;
 	rc = pen_dataset_use_id(txn, batch->plan->into, batch->dataset_id, &a.ds, why);
 	if (rc)
 		return rc;

@@ -6,7 +6,7 @@
  * the new standing it returns, so a group whose commit found the disk full is simply applied again.
  *
  *   Threads    the committer's.
- *   Memory     rows of duplicates, bounded by the group's items; allocated once.
+ *   Memory     which entries get rows, bounded by the group's items; allocated once.
  */
 #ifndef PEN_ENGINE_GROUP_H
 #define PEN_ENGINE_GROUP_H
@@ -38,9 +38,24 @@ int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_bat
 
 /* A run of so many items stops with so many rejects. */
 bool pen_group_too_many(const struct pen_plan *plan, uint64_t rejected, uint64_t items);
-/* What is kept of an item that was refused, of no batch yet. It points into the chunk. */
-void pen_group_flaw(const struct pen_chunk *chunk, const struct pen_flaw *flaw, struct pen_row *ret);
 /* Where the item stood: line and path mean different things for lines, files and puts. */
 void pen_group_place(const struct pen_chunk *chunk, uint32_t at, uint32_t line, struct pen_row *row);
+
+/* The row of an item that was rejected or left out. */
+void pen_group_flaw_row(const struct pen_chunk *chunk, const struct pen_flaw *flaw, struct pen_row *ret);
+
+/*
+ * The row of an item with a value: committed, or as its entry's flags say. Where its record stands is not where a value
+ * made of it lies, so the chunk is taken apart again, once for items that are asked for in order. Begin with
+ * { 0 }. buf: for the key; it lives with the row.
+ */
+struct pen_group_walk {
+	const struct pen_chunk *chunk;
+	struct pen_split split;
+	struct pen_record record;
+	uint32_t next; /* item */
+};
+void pen_group_entry_row(struct pen_group_walk *walk, const struct pen_chunk *chunk,
+			 const struct pen_entry *e, uint8_t buf[8], struct pen_row *ret);
 
 #endif

@@ -75,6 +75,15 @@ struct pen_json_key {
 int pen_json_find(const char *text, size_t len, const struct pen_pointer *ptr, char *out, size_t out_cap,
 		  struct pen_json_key *ret);
 
+/*
+ * The pointer's value as it stands in the text, whatever its kind. Believes as little as pen_json_find. 0;
+ * -PEN_JSON_KEY_MISSING; -PEN_JSON_BAD.
+ */
+int pen_json_locate(const char *text, size_t len, const struct pen_pointer *ptr, const char **ret_at,
+		    size_t *ret_len);
+/* Compares a string, given with its quotes, with bytes of UTF-8: < 0, 0, > 0 as memcmp of what it stands for. */
+int pen_json_compare(const char *string, size_t string_len, const char *text, size_t len);
+
 struct pen_json;
 int pen_json_open(struct pen_json **ret); /* 0 or -ENOMEM */
 void pen_json_close(struct pen_json *json);

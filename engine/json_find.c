@@ -370,25 +370,72 @@ int pen_json_take(const struct scan *s, const uint8_t *p, char *out, size_t out_
 	return c == '{' || c == '[' || c == 't' || c == 'f' || c == 'n' ? -PEN_KEY_TYPE : -PEN_JSON_BAD;
 }
 
-int pen_json_find(const char *text, size_t len, const struct pen_pointer *ptr, char *out, size_t out_cap,
-		  struct pen_json_key *ret)
+/* The pointer's value in the text: its first byte. */
+static int walk(const struct scan *s, const struct pen_pointer *ptr, const uint8_t **ret)
 {
-	const uint8_t *begin = (const uint8_t *)text;
-	const struct scan s = { begin, begin + len, NULL };
-	const uint8_t *p = skip_blank(&s, begin);
+	const uint8_t *p = skip_blank(s, s->begin);
 
 	for (uint32_t i = 0; i < ptr->parts; i++) {
 		bool missing = false;
-		uint8_t c = peek(&s, p);
+		uint8_t c = peek(s, p);
 
 		if (c == '{')
-			p = find_member(&s, p + 1, ptr->text + ptr->at[i], ptr->len[i], &missing);
+			p = find_member(s, p + 1, ptr->text + ptr->at[i], ptr->len[i], &missing);
 		else if (c == '[')
-			p = find_element(&s, p + 1, ptr->index[i], &missing);
+			p = find_element(s, p + 1, ptr->index[i], &missing);
 		else
 			return -PEN_JSON_KEY_MISSING;
 		if (!p)
 			return missing ? -PEN_JSON_KEY_MISSING : -PEN_JSON_BAD;
 	}
-	return pen_json_take(&s, p, out, out_cap, ret);
+	*ret = p;
+	return 0;
+}
+
+int pen_json_find(const char *text, size_t len, const struct pen_pointer *ptr, char *out, size_t out_cap,
+		  struct pen_json_key *ret)
+{
+	const uint8_t *begin = (const uint8_t *)text, *p;
+	const struct scan s = { begin, begin + len, NULL };
+	int rc = walk(&s, ptr, &p);
+
+	return rc ? rc : pen_json_take(&s, p, out, out_cap, ret);
+}
+
+int pen_json_locate(const char *text, size_t len, const struct pen_pointer *ptr, const char **ret_at,
+		    size_t *ret_len)
+{
+	const uint8_t *begin = (const uint8_t *)text, *p, *end;
+	const struct scan s = { begin, begin + len, NULL };
+	int rc = walk(&s, ptr, &p);
+
+	if (rc)
+		return rc;
+	end = skip_value(&s, p);
+	if (!end || end == p)
+		return -PEN_JSON_BAD;
+	*ret_at = (const char *)p;
+	*ret_len = (size_t)(end - p);
+	return 0;
+}
+
+/* Bytes of UTF-8 compare like the characters they stand for. */
+int pen_json_compare(const char *string, size_t string_len, const char *text, size_t len)
+{
+	const uint8_t *p = (const uint8_t *)string + 1, *end = (const uint8_t *)string + string_len - 1;
+	size_t done = 0;
+
+	while (p < end) {
+		char utf8[4];
+		size_t n = unescape(&p, end, utf8);
+		int c;
+
+		if (!n)
+			return 1; /* half of a surrogate pair: no text is like it */
+		c = memcmp(utf8, text + done, n < len - done ? n : len - done);
+		if (c || n > len - done)
+			return c ? c : 1;
+		done += n;
+	}
+	return done < len ? -1 : 0;
 }

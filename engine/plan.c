@@ -200,6 +200,19 @@ static int copy_table(struct pen_plan *plan, const struct pen_run *run)
 	return plan->header_names ? 0 : -ENOMEM;
 }
 
+static int copy_transform(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
+{
+	struct pen_run in_process;
+	plan->results = run->results;
+	if (plan->puts && (run->processor || run->where_count))
+		return pen_fail(why, -PEN_USAGE, 0,
+				"an opened batch keeps what it is given: it has no processor");
+	in_process = *run;
+	if (pen_plan_names_job(run->processor))
+		in_process.processor = NULL; /* what it does comes after, by children (plan_job.c) */
+	return pen_transform_parse(&plan->transform, &in_process, why);
+}
+
 int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret, struct pen_failure *why)
 {
 	struct pen_run copy = { 0 };
@@ -249,6 +262,8 @@ int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret,
 		rc = puts && !run->key ? pen_dataset_name_check(plan->into) : check_run(plan, run, why);
 	if (!rc)
 		rc = copy_table(plan, run);
+	if (!rc)
+		rc = copy_transform(plan, run, why);
 	if (!rc && !puts)
 		rc = run->items ? pen_plan_copy_items(plan, run, why) : copy_sources(plan, run, why);
 	if (rc) {
@@ -280,6 +295,7 @@ void pen_plan_close(struct pen_plan *plan)
 	}
 	free(plan->sources);
 	pen_filter_fini(&plan->filter);
+	pen_transform_fini(&plan->transform);
 	free(plan->move_to);
 	pen_plan_free_job(plan);
 	pen_plan_free_order(plan);
@@ -344,7 +360,8 @@ static int identify(struct pen_plan *plan, struct pen_failure *why)
 		ok = put_string(f, plan->sources[i].kind == PEN_SOURCE_STREAM ? "-"
 				   : realpath(plan->sources[i].path, path)    ? path
 									      : plan->sources[i].path);
-	ok = ok && pen_plan_sign_tree(plan, f) && pen_plan_sign_job(plan, f);
+	ok = ok && pen_plan_sign_tree(plan, f) && pen_plan_sign_job(plan, f) &&
+	     pen_transform_sign(&plan->transform, f);
 	if (fclose(f) || !ok) {
 		free(buf);
 		return pen_fail(why, -ENOMEM, ENOMEM, "no memory for the batch's identity");
@@ -362,6 +379,8 @@ int pen_plan_look(struct pen_plan *plan, const _Atomic bool *stop, struct pen_fa
 	bool streams = plan->puts, counted = true;
 	int rc = 0;
 
+	rc = pen_transform_load(&plan->transform, plan->processors ? plan->processors : 1,
+				plan->chunk_room ? plan->chunk_room : PEN_CHUNK_ROOM_MIN, why);
 	for (size_t i = 0; i < plan->wanted_count && !rc; i++)
 		rc = pen_source_expand(plan, plan->wanted[i], why);
 	if (!rc && !plan->puts && !plan->source_count)

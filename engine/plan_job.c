@@ -66,14 +66,12 @@ static int copy_children(struct pen_plan *plan, const struct pen_run *run, struc
 
 int pen_plan_copy_job(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
 {
-	const char *name = run->processor ? run->processor : "copy";
+	return pen_plan_names_job(run->processor) ? copy_children(plan, run, why) : 0;
+}
 
-	plan->results = run->results;
-	if (!strncmp(name, "exec:", 5) || !strncmp(name, "worker:", 7))
-		return copy_children(plan, run, why);
-	if (!strcmp(name, "copy"))
-		return 0;
-	return pen_fail(why, -PEN_USAGE, 0, "there is no processor '%s'", name);
+bool pen_plan_names_job(const char *processor)
+{
+	return processor && (!strncmp(processor, "exec:", 5) || !strncmp(processor, "worker:", 7));
 }
 
 void pen_plan_free_job(struct pen_plan *plan)

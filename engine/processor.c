@@ -16,9 +16,10 @@
 
 struct work {
 	struct pen_json *json;
+	uint32_t index; /* the processor's */
 	struct pen_chunk *chunk;
 	const struct pen_batch *batch;
-	const struct pen_plan *plan;
+	struct pen_plan *plan;	  /* its transform has state for each processor; the rest is constant */
 	struct pen_record record; /* the one in hand, in data */
 	size_t made;		  /* bytes of data in use: behind it values are made */
 };
@@ -98,14 +99,16 @@ static int keep_text(struct work *w, struct pen_entry *e, const char *data, size
 /* Judges a JSON text and finds its key when it is keyed by a pointer. 0, or a code with *ret_flaw. */
 static int check_json(struct work *w, struct pen_entry *e, struct pen_json_flaw *ret_flaw)
 {
-	const struct pen_pointer *ptr = w->plan->key_kind == PEN_KEY_POINTER ? &w->plan->pointer : NULL;
+	/* In a table the key is a cell, and found. */
+	const struct pen_pointer *ptr =
+		w->plan->key_kind == PEN_KEY_POINTER && !w->chunk->rules.csv ? &w->plan->pointer : NULL;
 	const char *text = w->chunk->data + e->at;
 	char *out = w->chunk->keys + w->chunk->keys_used;
 	size_t room = w->chunk->keys_cap - w->chunk->keys_used;
 	struct pen_json_key key = { 0 };
 	int rc = 0;
 
-	if (w->plan->validate == PEN_VALIDATE_STRICT)
+	if (w->plan->validate == PEN_VALIDATE_STRICT || w->plan->transform.strict)
 		rc = pen_json_check(w->json, text, e->len, ptr, out, room, &key, ret_flaw);
 	else if (ptr)
 		rc = pen_json_peek(w->json, text, e->len, ptr, out, room, &key, ret_flaw);
@@ -137,31 +140,36 @@ static int make_row(struct work *w, struct pen_entry *e)
 	if (rc || !csv->json)
 		return rc;
 	e->at = (uint32_t)w->made;
+	e->flags |= PEN_VALUE_MADE;
 	e->len = (uint32_t)taken.len;
 	w->made += taken.len;
 	pen_assert(w->made <= chunk->room); /* the cut left that room */
 	return 0;
 }
 
-/* Gives the entry its key. 0 or a code. */
-static int make_key(struct work *w, struct pen_entry *e, struct pen_json_flaw *ret_flaw)
+/* The record is what its format and the options say it is: 0 or a code. Finds the key where that is in the record. */
+static int check(struct work *w, struct pen_entry *e, struct pen_json_flaw *ret_flaw)
 {
 	enum pen_format format = w->chunk->rules.format;
-	bool json = format == PEN_FORMAT_NDJSON || format == PEN_FORMAT_JSON ||
-		    w->plan->key_kind == PEN_KEY_POINTER;
-	int rc = w->chunk->rules.csv ? make_row(w, e) : json ? check_json(w, e, ret_flaw) : 0;
+	const struct pen_csv *csv = w->chunk->rules.csv;
+	bool json = format == PEN_FORMAT_NDJSON || format == PEN_FORMAT_JSON || w->plan->transform.json ||
+		    (w->plan->key_kind == PEN_KEY_POINTER && !csv);
+	int rc = csv ? make_row(w, e) : 0;
 
-	if (rc)
+	if (csv && csv->json) /* what we write is JSON */
 		return rc;
+	return !rc && json ? check_json(w, e, ret_flaw) : rc;
+}
+
+/* Gives the entry its key, unless that is made of the value. 0 or a code. */
+static int make_key(struct work *w, struct pen_entry *e)
+{
 	switch (w->plan->key_kind) {
 	case PEN_KEY_SEQ:
 		set_number(e, w->batch->seq_base + w->chunk->first_item + e->item);
 		break;
 	case PEN_KEY_OFFSET:
 		key_offset(w, e);
-		break;
-	case PEN_KEY_CONTENT:
-		key_content(w, e);
 		break;
 	case PEN_KEY_PATH: {
 		size_t len = strlen(w->chunk->keys + e->line);
@@ -177,9 +185,96 @@ static int make_key(struct work *w, struct pen_entry *e, struct pen_json_flaw *r
 		set_key(w, e, e->key_at, e->key_len);
 		break;
 	case PEN_KEY_POINTER:
+	case PEN_KEY_CONTENT:
 		break;
 	}
 	return 0;
+}
+
+/* Where the record comes from, as a plugin is told. */
+static const char *path_of(const struct work *w, const struct pen_entry *e)
+{
+	const struct pen_chunk *chunk = w->chunk;
+
+	if (chunk->kind == PEN_CHUNK_FILES)
+		return chunk->keys + e->line;
+	return chunk->path ? chunk->path : w->plan->sources[chunk->source].path;
+}
+
+/* What the transform made of the item, taken over: 0 or a code, with *ret_says for a sentence behind `made`. */
+static int take_result(struct work *w, struct pen_entry *e, const struct pen_transform_result *r,
+		       bool *ret_says)
+{
+	char *out = w->chunk->data + w->made;
+
+	if (r->verdict == PEN_TRANSFORM_FLAW) {
+		*ret_says = r->message_len > 0;
+		return r->code;
+	}
+	if (r->key_len) {
+		e->flags = (uint16_t)((e->flags & ~PEN_KEY_IS_PREFIX) | PEN_KEY_IN_DATA);
+		e->key_at = (uint32_t)(w->made + r->key_at);
+		e->key_len = (uint16_t)r->key_len;
+		e->prefix = key_prefix(out + r->key_at, r->key_len);
+	}
+	if (r->verdict == PEN_TRANSFORM_MADE) {
+		e->at = (uint32_t)w->made;
+		e->len = (uint32_t)r->value_len;
+		e->flags |= PEN_VALUE_MADE;
+	}
+	w->made += r->value_len + r->key_len;
+	return 0;
+}
+
+static int transform(struct work *w, struct pen_entry *e, bool *ret_says)
+{
+	struct pen_transform *t = &w->plan->transform;
+	struct pen_chunk *chunk = w->chunk;
+	enum pen_key kind = w->plan->key_kind;
+	bool text = chunk->kind == PEN_CHUNK_RECORDS;
+	struct pen_transform_result result;
+	uint8_t buf[8];
+	struct pen_transform_item item = {
+		.value = chunk->data + e->at,
+		.value_len = e->len,
+		.key = kind == PEN_KEY_CONTENT ? NULL : pen_entry_key(chunk, e, buf),
+		.key_len = kind == PEN_KEY_CONTENT ? 0 : e->key_len,
+		.path = path_of(w, e),
+		.seq = chunk->first_item + e->item,
+		.offset = text ? chunk->base_offset + (uint64_t)(w->record.at - chunk->data) - chunk->begin
+			       : 0,
+		.line = text && chunk->rules.format != PEN_FORMAT_FRAMES ? chunk->first_line + e->line + 1
+									 : 0,
+		.may_key = kind == PEN_KEY_POINTER || kind == PEN_KEY_PATH,
+		.stop = &w->batch->stop,
+		.out = chunk->data + w->made,
+	};
+
+	pen_assert(w->made + pen_transform_room(t, e->len, 1) <= chunk->room); /* the feed left that room */
+	pen_transform_apply(t, w->index, &item, &result);
+	return take_result(w, e, &result, ret_says);
+}
+
+/* From a record to an entry. 0 or a code. */
+static int make_entry(struct work *w, struct pen_entry *e, struct pen_json_flaw *ret_flaw, bool *ret_says)
+{
+	int rc = check(w, e, ret_flaw);
+
+	if (!rc)
+		rc = make_key(w, e);
+	if (!rc && !pen_transform_idle(&w->plan->transform))
+		rc = transform(w, e, ret_says);
+	if (!rc && w->plan->key_kind == PEN_KEY_CONTENT)
+		key_content(w, e);
+	return rc;
+}
+
+/* A sentence lies behind what was made: it stays there. */
+static void keep_sentence(struct work *w, struct pen_flaw *flaw)
+{
+	flaw->detail = PEN_FLAW_SAYS;
+	flaw->column = (uint32_t)w->made;
+	w->made += strlen(w->chunk->data + w->made) + 1;
 }
 
 /* The entry is done: counted, or turned into a flaw. `e` is always the table's next free place. */
@@ -190,9 +285,10 @@ static void settle(struct work *w, struct pen_entry *e)
 	struct pen_flaw *flaw;
 	uint8_t buf[8];
 	const void *key;
+	bool says = false;
 	int rc = w->record.code			       ? w->record.code
 		 : w->record.len > w->plan->max_record ? -PEN_RECORD_LARGE
-						       : make_key(w, e, &place);
+						       : make_entry(w, e, &place, &says);
 
 	if (!rc) {
 		w->chunk->entry_count++;
@@ -210,6 +306,8 @@ static void settle(struct work *w, struct pen_entry *e)
 		flaw->column = (uint32_t)place.at + 1;
 		flaw->detail = place.detail;
 	}
+	if (says)
+		keep_sentence(w, flaw);
 }
 
 static void records(struct work *w)
@@ -278,10 +376,11 @@ static void sort(struct pen_chunk *chunk)
 	}
 }
 
-static void process(struct pen_json *json, struct pen_chunk *chunk)
+static void process(struct pen_processor *self, struct pen_chunk *chunk)
 {
 	struct work w = {
-		.json = json,
+		.json = self->json,
+		.index = self->index,
 		.chunk = chunk,
 		.batch = chunk->batch,
 		.plan = chunk->batch->plan,
@@ -332,7 +431,6 @@ void *pen_processor_main(void *arg)
 {
 	struct pen_processor *self = arg;
 	struct pen_engine *engine = self->engine;
-	struct pen_json *json = self->json;
 	uint64_t words[16], done = 0, began = pen_mono_ns(engine->clock), ended;
 	uint32_t n;
 	char name[16];
@@ -343,7 +441,7 @@ void *pen_processor_main(void *arg)
 		for (uint32_t i = 0; i < n; i++) {
 			struct pen_chunk *chunk = (struct pen_chunk *)(uintptr_t)words[i];
 
-			process(json, chunk);
+			process(self, chunk);
 			pen_meter_pass(&self->meter, chunk->items, chunk->bytes);
 			/* Relaxed: the reader only compares loads of work by it. */
 			atomic_store_explicit(&self->done, ++done, memory_order_relaxed);

@@ -19,6 +19,7 @@ struct pen_rehearsal {
 	struct pen_forecast out;	/* counted is filled at the end */
 	struct pen_fmt_counters before; /* what earlier runs of the batch counted */
 	uint64_t items, bytes, entries, flaws;
+	uint64_t dropped; /* items that are left out */
 	uint64_t repeated, present;
 	double variance;
 	uint64_t weight_max;	 /* of any answer */
@@ -127,7 +128,7 @@ static void fill(struct pen_rehearsal *r)
 	n->items += r->items;
 	n->bytes += r->bytes;
 	n->rejected += r->flaws + (policy == PEN_DUP_REJECT ? twice : 0);
-	n->skipped += policy == PEN_DUP_KEEP ? twice : 0;
+	n->skipped += r->dropped + (policy == PEN_DUP_KEEP ? twice : 0);
 	n->duplicates += policy == PEN_DUP_REPLACE ? twice : 0;
 	n->committed += r->entries - (policy == PEN_DUP_REPLACE ? 0 : twice);
 }
@@ -245,8 +246,9 @@ static const char *keep_source(struct pen_rehearsal *r, const struct pen_row *ro
 
 static const char *keep_message(struct pen_rehearsal *r, const struct pen_row *row)
 {
-	const char *text = pen_error_text(row->code),
-		   *detail = row->detail ? pen_json_detail(row->detail) : "";
+	const char *text = pen_error_text(row->code), *detail = row->message  ? row->message
+								: row->detail ? pen_json_detail(row->detail)
+									      : "";
 	char message[512];
 
 	if (!*detail)
@@ -298,23 +300,24 @@ static void add_row(struct pen_rehearsal *r, const struct pen_row *row)
 		out->rejects[out->reject_count++] = item;
 }
 
-static void add_twice(struct pen_rehearsal *r, const struct pen_chunk *chunk, const struct pen_entry *e)
+static void add_flaw(struct pen_rehearsal *r, const struct pen_chunk *chunk, const struct pen_flaw *flaw)
 {
-	bool reject = r->batch->plan->on_duplicate == PEN_DUP_REJECT;
-	uint8_t buf[8];
-	struct pen_row row = {
-		.seq = chunk->first_item + e->item,
-		.state = reject ? PEN_ITEM_REJECTED : PEN_ITEM_SKIPPED,
-		.code = reject ? -PEN_KEY_TWICE : -PEN_DUPLICATE_KEPT,
-		.key = pen_entry_key(chunk, e, buf),
-		.key_len = e->key_len,
-		.raw = reject ? chunk->data + e->at : NULL,
-		.raw_len = reject ? pen_min(e->len, PEN_RAW_MAX) : 0,
-		.raw_total = e->len,
-		.attempts = 1,
-	};
+	struct pen_row row;
 
-	pen_group_place(chunk, e->at, e->line, &row);
+	if (pen_transform_drops(-(int)flaw->code) && r->batch->plan->results != PEN_RESULTS_ALL)
+		return;
+	pen_group_flaw_row(chunk, flaw, &row);
+	add_row(r, &row);
+}
+
+static void add_twice(struct pen_rehearsal *r, struct pen_group_walk *walk, const struct pen_chunk *chunk,
+		      struct pen_entry *e)
+{
+	struct pen_row row;
+	uint8_t buf[8];
+
+	e->flags |= r->batch->plan->on_duplicate == PEN_DUP_REJECT ? PEN_ENTRY_REFUSED : PEN_ENTRY_STAYED;
+	pen_group_entry_row(walk, chunk, e, buf, &row);
 	add_row(r, &row);
 }
 
@@ -331,20 +334,19 @@ static void add_rows(struct pen_rehearsal *r, struct pen_chunk *chunk)
 {
 	bool rows = r->batch->plan->on_duplicate != PEN_DUP_REPLACE;
 	uint32_t t = 0, n = rows ? r->twice_count : 0;
+	struct pen_group_walk walk = { 0 };
 
 	if (n)
 		qsort_r(r->twice, n, sizeof *r->twice, by_item, chunk);
 	for (uint32_t f = 0; f < chunk->flaw_count; f++) {
 		const struct pen_flaw *flaw = pen_chunk_flaw(chunk, f);
-		struct pen_row row;
 
 		while (t < n && chunk->table[r->twice[t]].item < flaw->item)
-			add_twice(r, chunk, &chunk->table[r->twice[t++]]);
-		pen_group_flaw(chunk, flaw, &row);
-		add_row(r, &row);
+			add_twice(r, &walk, chunk, &chunk->table[r->twice[t++]]);
+		add_flaw(r, chunk, flaw);
 	}
 	while (t < n)
-		add_twice(r, chunk, &chunk->table[r->twice[t++]]);
+		add_twice(r, &walk, chunk, &chunk->table[r->twice[t++]]);
 }
 
 /* ---- counting ------------------------------------------------------------------------------ */
@@ -437,9 +439,11 @@ static void look_for_stop(struct pen_rehearsal *r, const struct pen_chunk *chunk
 	if (!plan->has_max_rejects || r->out.stop_items)
 		return;
 	for (uint32_t i = 0; i < chunk->flaw_count; i++) {
-		uint64_t item = chunk->first_item + pen_chunk_flaw(chunk, i)->item + 1;
+		const struct pen_flaw *flaw = pen_chunk_flaw(chunk, i);
+		uint64_t item = chunk->first_item + flaw->item + 1;
 
-		if (!pen_group_too_many(plan, ++rejected_before, item))
+		if (pen_transform_drops(-(int)flaw->code) ||
+		    !pen_group_too_many(plan, ++rejected_before, item))
 			continue;
 		r->out.stop_items = chunk->kind == PEN_CHUNK_RECORDS ? item : end;
 		return;
@@ -463,10 +467,21 @@ static void see_format(struct pen_rehearsal *r, const struct pen_chunk *chunk,
 		source->said = "";
 }
 
+/* Items of the chunk that are left out. */
+static uint32_t drops(const struct pen_chunk *chunk)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < chunk->flaw_count; i++)
+		n += pen_transform_drops(-(int)pen_chunk_flaw(chunk, i)->code);
+	return n;
+}
+
 int pen_rehearsal_count(struct pen_rehearsal *r, struct pen_chunk *chunk)
 {
 	struct pen_forecast_source *source = &r->out.sources[chunk->source];
 	uint64_t rejected = r->batch->standing.fixed.counted.rejected, new_before = r->pages.records;
+	uint32_t dropped;
 	bool above;
 
 	if (r->look && !r->failed && chunk->entry_count)
@@ -484,10 +499,12 @@ int pen_rehearsal_count(struct pen_rehearsal *r, struct pen_chunk *chunk)
 	r->items += chunk->items;
 	r->bytes += chunk->bytes;
 	r->entries += chunk->entry_count;
-	r->flaws += chunk->flaw_count;
+	dropped = drops(chunk);
+	r->dropped += dropped;
+	r->flaws += chunk->flaw_count - dropped;
 	r->out.large += chunk->jumbo && chunk->entry_count;
 	source->items += chunk->items;
-	source->rejected += chunk->flaw_count;
+	source->rejected += chunk->flaw_count - dropped;
 	r->batch->passed_counted = pen_max(r->batch->passed_counted, chunk->after.passed);
 	see_format(r, chunk, source);
 	fill(r);

@@ -92,7 +92,15 @@
 	X(WORKER_REJECT, 1092, 1, "the worker refused the item", "") \
 	X(WORKER_RETRY, 1093, 1, "the worker failed and asks to try again", "") \
 	X(WORKER_FATAL, 1094, 1, "the worker failed and asks not to try again", "") \
-	X(WORKER_DROP, 1095, 0, "the worker dropped the item", "")
+	X(WORKER_DROP, 1095, 0, "the worker dropped the item", "") \
+	/* processors */                                                                            \
+	X(PLUGIN_OPEN, 1300, 3, "the plugin cannot be loaded", "check the path and what it is linked against (ldd); nothing was run") \
+	X(PLUGIN_UNFIT, 1301, 2, "the shared object is no plugin of this version", "build it against the installed penstock_plugin.h; nothing was run") \
+	X(PLUGIN_REJECTED, 1302, 1, "the plugin rejected the item", "") \
+	X(PLUGIN_BAD, 1303, 1, "the plugin's answer breaks its contract", "the plugin has a mistake: penstock_plugin.h says what it may answer") \
+	X(PLUGIN_DROPPED, 1304, 0, "the plugin left the item out", "") \
+	X(WHERE_FALSE, 1305, 0, "the item does not fit --where", "") \
+	X(NOT_OBJECT, 1306, 1, "the item is no JSON object", "project takes members of objects; --where can leave other items out")
 
 enum {
 #define X(name, number, status, text, advice) PEN_##name = number,

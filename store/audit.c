@@ -515,6 +515,7 @@ static int check_all(struct pen_audit *audit, const char *dir, bool ours, struct
 		return rc;
 	pen_audit_ledger(audit);
 	pen_audit_jobs(audit);
+	pen_audit_cache(audit);
 	pen_audit_data(audit);
 	walk_entries(audit, PEN_DB_MAIN, "the list of databases", true, NULL, NULL, NULL);
 	pen_audit_databases(audit);

@@ -9,6 +9,7 @@
  *   audit.c         the file, its meta pages, the walk, the free list; what is called in which order
  *   audit_ledger.c  batches, states, identities, rows, events
  *   audit_jobs.c    orders, jobs, wishes, edges, the index
+ *   audit_cache.c   the cache of results
  *   audit_data.c    datasets, digests, who feeds them
  *
  * Invariants have the numbers of docs/FORMAT.md.
@@ -40,6 +41,7 @@ enum pen_invariant {
 	PEN_INV_PAGES,	   /* everything can be walked */
 	PEN_INV_JOBS,	   /* orders, jobs, wishes, edges */
 	PEN_INV_INDEX,	   /* true, and whole */
+	PEN_INV_CACHE,	   /* entries, order, totals */
 	PEN_INV_COUNT,
 };
 
@@ -96,7 +98,8 @@ struct pen_audit_batch {
 	bool has_facts, has_state;
 	size_t sources;
 	uint64_t items, rejected, failed, skipped, committed, duplicates; /* applied */
-	uint64_t rows_rejected, rows_failed, rows_skipped, rows_retrying, rows_indexed;
+	bool all_rows, drops;						  /* which items have rows */
+	uint64_t rows_committed, rows_rejected, rows_failed, rows_skipped, rows_retrying, rows_indexed;
 	uint64_t started_ms, ended_ms, retrying, place_items;
 	uint32_t parents, edges;
 	char *dataset, *owner;
@@ -135,6 +138,7 @@ struct pen_audit_batch *pen_audit_find_batch(const struct pen_audit *audit, uint
 struct pen_audit_dataset *pen_audit_find_dataset(const struct pen_audit *audit, uint64_t id);
 void pen_audit_ledger(struct pen_audit *audit);	   /* 3, 4, 5, 6, 7 (fields), 10, 11 */
 void pen_audit_jobs(struct pen_audit *audit);	   /* 17, 18, after the ledger */
+void pen_audit_cache(struct pen_audit *audit);	   /* 3, 19 */
 void pen_audit_data(struct pen_audit *audit);	   /* 3, 7 (next_seq), 8, 9, 12, 13, 14 */
 void pen_audit_databases(struct pen_audit *audit); /* 15 */
 

@@ -80,6 +80,8 @@ static void visit_facts(struct pen_audit *audit, void *arg, const MDB_val *key, 
 	batch->bytes_total = facts->fixed.bytes_total;
 	memcpy(batch->identity, facts->fixed.identity, sizeof(batch->identity));
 	batch->format = facts->fixed.format;
+	batch->all_rows = facts->fixed.results == 1;
+	batch->drops = facts->fixed.drops == 1;
 	batch->key_kind = facts->fixed.key_kind;
 	batch->sources = pen_ledger_list_count(facts->sources, facts->sources_len);
 	batch->dataset = strdup(facts->dataset);
@@ -205,6 +207,7 @@ static void visit_row(struct pen_audit *audit, void *arg, const MDB_val *key, co
 	batch->rows_rejected += item.state == PEN_ITEM_REJECTED;
 	batch->rows_failed += item.state == PEN_ITEM_FAILED || item.state == PEN_ITEM_QUARANTINED;
 	batch->rows_skipped += item.state == PEN_ITEM_SKIPPED;
+	batch->rows_committed += item.state == PEN_ITEM_COMMITTED;
 	batch->rows_retrying += item.state == PEN_ITEM_RETRYING;
 	batch->rows_indexed += pen_index_has_row(item.state);
 	/* Where items end one by one, rows lie behind others that are under way. */
@@ -218,7 +221,14 @@ static void visit_row(struct pen_audit *audit, void *arg, const MDB_val *key, co
 /* Invariant 6, after all rows were seen. */
 static void check_rows(struct pen_audit *audit, const struct pen_audit_batch *b)
 {
-	if (b->rows_rejected != b->rejected || b->rows_failed != b->failed || b->rows_skipped != b->skipped)
+	/* What was left out has a row only where all have. */
+	bool few = b->drops && !b->all_rows ? b->rows_skipped > b->skipped : b->rows_skipped != b->skipped;
+
+	if (b->all_rows && b->rows_committed != b->committed)
+		pen_audit_say(audit->voice, PEN_INV_ROWS,
+			      "batch " ID ": %" PRIu64 " rows of committed items; the counter says %" PRIu64,
+			      b->id, b->rows_committed, b->committed);
+	if (b->rows_rejected != b->rejected || b->rows_failed != b->failed || few)
 		pen_audit_say(audit->voice, PEN_INV_ROWS,
 			      "batch " ID ": rows rejected %" PRIu64 ", failed %" PRIu64 ", skipped %" PRIu64
 			      "; counters %" PRIu64 ", %" PRIu64 ", %" PRIu64,

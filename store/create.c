@@ -47,7 +47,7 @@ const char *const pen_db_names[PEN_DB_COUNT] = {
 	[PEN_DB_DATASETS] = PEN_DB_PREFIX "datasets", [PEN_DB_DIGESTS] = PEN_DB_PREFIX "digests",
 	[PEN_DB_ORDERS] = PEN_DB_PREFIX "orders",     [PEN_DB_JOBS] = PEN_DB_PREFIX "jobs",
 	[PEN_DB_CONTROLS] = PEN_DB_PREFIX "controls", [PEN_DB_EDGES] = PEN_DB_PREFIX "edges",
-	[PEN_DB_INDEX] = PEN_DB_PREFIX "index",
+	[PEN_DB_INDEX] = PEN_DB_PREFIX "index",	      [PEN_DB_CACHE] = PEN_DB_PREFIX "cache",
 };
 
 /* Where a store is built. */

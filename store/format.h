@@ -27,6 +27,7 @@
  *                      (what people want of a batch, until they want it no more)
  *   penstock.edges     u64 parent, u64 child                     -> u8 enum pen_edge
  *   penstock.index     u8 enum pen_index, fields                 -> nothing, or an i32 code (index.h)
+ *   penstock.cache     u8 kind, fields                           -> totals, entries, their order (cache.h)
  *   NAME               the user's key                            -> the user's bytes, nothing else
  */
 #ifndef PEN_STORE_FORMAT_H
@@ -37,7 +38,7 @@
 #include "include/penstock.h"
 #include "ring/hash.h"
 
-#define PEN_FORMAT_VERSION 2u /* 1: without orders, jobs, controls, edges, index */
+#define PEN_FORMAT_VERSION 2u /* 1: without orders, jobs, controls, edges, index, cache */
 /* Of the meta row. Raised with the format, so that a running process of an older version, which reads this row at the
  * beginning of every transaction, writes no more once a newer one has upgraded the store. */
 #define PEN_META_VERSION PEN_FORMAT_VERSION
@@ -65,6 +66,8 @@ enum pen_fmt_kind {
 	PEN_KIND_ORDER,
 	PEN_KIND_JOB,
 	PEN_KIND_CONTROL,
+	PEN_KIND_CACHE,
+	PEN_KIND_CACHE_TOTAL,
 };
 
 struct pen_fmt_meta {
@@ -91,7 +94,9 @@ struct pen_fmt_batch {
 	uint64_t bytes_total; /* 0: not known */
 	uint64_t items_total; /* 0: not known */
 	uint8_t format, key_kind, on_duplicate, validate;
-	uint32_t unused;
+	uint8_t results; /* which items have rows: exceptions 0, all 1 */
+	uint8_t drops;	 /* 1: items may be left out, and have no row unless all have */
+	uint16_t unused;
 };
 
 enum pen_fmt_string {
@@ -238,6 +243,26 @@ struct pen_fmt_control {
 	uint8_t unused[7];
 };
 
+/* A result that may be used again. Behind it: len bytes. */
+struct pen_fmt_cache {
+	struct pen_head head;
+	uint64_t time_ms;
+	uint64_t number; /* its place in the order, from 1 */
+	uint32_t flags;	 /* of whoever put it */
+	uint32_t len;
+	uint32_t key_crc; /* CRC32C of the row's key */
+	uint32_t unused;
+};
+
+struct pen_fmt_cache_total {
+	struct pen_head head;
+	uint64_t entries;
+	uint64_t bytes;	      /* of results, and 128 each */
+	uint64_t last_number; /* numbers are not used again */
+};
+
+_Static_assert(sizeof(struct pen_fmt_cache) == 40, "cache");
+_Static_assert(sizeof(struct pen_fmt_cache_total) == 32, "cache total");
 _Static_assert(sizeof(struct pen_head) == 8, "head");
 _Static_assert(sizeof(struct pen_fmt_try) == 40, "try");
 _Static_assert(sizeof(struct pen_fmt_order) == 48, "order");

@@ -120,7 +120,7 @@ int pen_ledger_decode_facts(const void *value, size_t len, uint64_t id, struct p
 	memcpy(&facts->fixed, value, sizeof(facts->fixed));
 	if (facts->fixed.id != id || facts->fixed.format >= PEN_FORMAT_COUNT ||
 	    facts->fixed.key_kind > PEN_KEY_GIVEN || facts->fixed.on_duplicate > PEN_DUP_REJECT ||
-	    facts->fixed.validate > PEN_VALIDATE_FAST) {
+	    facts->fixed.validate > PEN_VALIDATE_FAST || facts->fixed.results > 1 || facts->fixed.drops > 1) {
 		free(facts);
 		return -PEN_STORE_DAMAGED;
 	}

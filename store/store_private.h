@@ -50,6 +50,7 @@ enum pen_db {
 	PEN_DB_CONTROLS,
 	PEN_DB_EDGES,
 	PEN_DB_INDEX,
+	PEN_DB_CACHE,
 	PEN_DB_COUNT,
 };
 extern const char *const pen_db_names[PEN_DB_COUNT];

@@ -133,6 +133,18 @@ static int check_sources(const struct pen_args *args, bool *ret_stream)
 	return 0;
 }
 
+/* What the engine would refuse is refused before a store is made. */
+static int check_processor(const struct pen_run *spec)
+{
+	struct pen_failure why = { 0 };
+	int rc;
+
+	if (!spec->processor && !spec->processor_config && !spec->where_count)
+		return 0;
+	rc = pen_run_check(spec, &why);
+	return rc ? pen_say_failure(rc, &why) : 0;
+}
+
 static const char *text_of(const struct pen_cmd *cmd, enum pen_option_id id)
 {
 	return pen_cmd_value(cmd, id)->text; /* NULL when not given */
@@ -159,7 +171,9 @@ static int check(const struct pen_cmd *cmd, const struct pen_run *spec, bool *re
 		rc = usage("--idempotency-key needs a value", "");
 	if (!rc && !on_success(text_of(cmd, PEN_O_ON_SUCCESS), &what, &dir))
 		rc = usage("--on-success takes keep, delete or move:DIR", "like --on-success move:done");
-	return rc ? rc : check_labels(cmd->args);
+	if (!rc)
+		rc = check_labels(cmd->args);
+	return rc ? rc : check_processor(spec);
 }
 
 /* One byte, as people type it. */
@@ -210,8 +224,6 @@ static void make_job(const struct pen_cmd *cmd, struct pen_run *ret)
 {
 	static const char *const jitters[] = { "none", "equal", "full", "decorrelated" };
 
-	ret->processor = text_of(cmd, PEN_O_PROCESSOR);
-	ret->results = (enum pen_results)pen_cmd_value(cmd, PEN_O_RESULTS)->n;
 	ret->jobs = (uint32_t)pen_cmd_value(cmd, PEN_O_JOBS)->n;
 	ret->window = (uint32_t)pen_cmd_value(cmd, PEN_O_WINDOW)->n;
 	ret->timeout_ns = pen_cmd_value(cmd, PEN_O_TIMEOUT)->n * 1000000;
@@ -270,6 +282,11 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 		.include_count = cmd->args->lists[PEN_O_INCLUDE - PEN_O_LABEL].count,
 		.exclude = cmd->args->lists[PEN_O_EXCLUDE - PEN_O_LABEL].at,
 		.exclude_count = cmd->args->lists[PEN_O_EXCLUDE - PEN_O_LABEL].count,
+		.where = cmd->args->lists[PEN_O_WHERE - PEN_O_LABEL].at,
+		.where_count = cmd->args->lists[PEN_O_WHERE - PEN_O_LABEL].count,
+		.processor = text_of(cmd, PEN_O_PROCESSOR),
+		.processor_config = text_of(cmd, PEN_O_PROCESSOR_CONFIG),
+		.results = (enum pen_results)pen_cmd_value(cmd, PEN_O_RESULTS)->n,
 		.items = text_of(cmd, PEN_O_ITEMS),
 		.items_nul = pen_cmd_set(cmd, PEN_O_NULL),
 		.follow_symlinks = pen_cmd_set(cmd, PEN_O_FOLLOW_SYMLINKS),

@@ -120,7 +120,6 @@ Test(option, what_is_wrong_is_named_with_a_way_out)
 		{ { "run", "x", "--max-rejects", "5%%" }, -PEN_USAGE, "5%%", "" },
 		{ { "run", "x", "--format", "frames:u8" }, -PEN_USAGE, "frames:u8", "frames:u" },
 		{ { "run", "x", "--compression", "gz" }, -PEN_USAGE, "gz", "gzip" },
-		{ { "run", "x", "--processor", "exec:wc" }, -PEN_UNSUPPORTED, "exec:wc", "copy" },
 		{ { "run", "x", "--bulk", "on" }, -PEN_UNSUPPORTED, "on", "auto" },
 		{ { "run", "x", "--priority", "3" },
 		  -PEN_UNSUPPORTED,

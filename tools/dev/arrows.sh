@@ -29,6 +29,8 @@ doors=(
 	'jemalloc/=^(tools|bench|tests)/'
 	'(n?curses|term|panel|menu|form)[a-z_]*\.h=^tools/view\.c$'
 	'criterion/=^tests/'
+	'openssl/=^ring/sha256\.c$'
+	'dlfcn\.h=^(engine/plugin\.c$|bench/|tests/)'
 	'seccomp\.h=^(tools|tests)/'
 )
 
