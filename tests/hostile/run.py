@@ -8,6 +8,7 @@
 # the crew's own memory has stayed small. Controls at the end break the crew on purpose and expect to be told.
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -89,7 +90,7 @@ def check(name, test, leftovers=0):
                 need(s["fds"] == 0, f"{s['fds']} descriptors are left")
                 need(s["children"] == 0, f"{s['children']} children are left")
                 need(s.get("rss_kib", 0) < RSS_KIB, f"{s.get('rss_kib')} KiB resident")
-        except (AssertionError, subprocess.TimeoutExpired, KeyError, ValueError) as error:
+        except (AssertionError, subprocess.SubprocessError, KeyError, ValueError) as error:
             print(f"FAIL {name}: {error!r}", flush=True)
             bad += 1
         else:
@@ -431,6 +432,37 @@ check("exec/cancel_hard", cancel_exec("hard"))
 check("exec/killed_crew", killed_crew)
 check("exec/killed_launcher", killed_launcher)
 check("exec/many_backgrounds", many)
+
+# ---- examples ------------------------------------------------------------------------------------------
+
+EXAMPLES = os.path.join(os.path.dirname(os.path.dirname(HERE)), "docs/examples")
+
+
+def python_example(tmp):
+    o = crew("worker", f"/usr/bin/python3 {EXAMPLES}/worker.py", ["three short words", "", "one"], tmp)
+    need((o.results[0]["value"], o.results[0]["json"]) == ('{"words": 3}', True), f"{o.results[0]}")
+    need(o.results[0]["deeds"] == [{"del": False, "dataset": "longest", "key": "three", "value": "0"}], f"{o.results[0]}")
+    need(o.results[1]["fate"] == "dropped", f"{o.results[1]}")
+    return o
+
+
+def node_example(tmp):
+    o = crew("worker", f"node {EXAMPLES}/worker.mjs", [f"name {i}" for i in range(200)] + ["later"], tmp)
+    need(o.fates() == {"done": 200, "retry": 1}, f"{o.fates()}")
+    need(o.results[7]["value"] == "NAME 7" and o.results[200]["retry_after_ms"] == 500, f"{o.results[200]}")
+    return o
+
+
+def jq_example(tmp):
+    o = crew("worker", "jq --unbuffered -c '{id, value: (.item_text | length)}'", ["four", "seven77"], tmp)
+    need([o.results[i]["value"] for i in (0, 1)] == ["4", "7"], f"{o.results}")
+    return o
+
+
+check("example/python", python_example)
+if shutil.which("node"):
+    check("example/node", node_example)
+check("example/jq", jq_example)
 
 # ---- controls: a crew that is broken on purpose ----------------------------------------------------------
 
