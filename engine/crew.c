@@ -80,6 +80,8 @@ void pen_crew_clean(char *text)
 	size_t len = strnlen(text, PEN_CREW_TEXT - 1);
 	bool utf8;
 
+	if (!len)
+		return; /* may be a literal */
 	if (text[len]) { /* it is cut: between two characters, if there are any; a constant "" is not touched */
 		while (len && ((unsigned char)text[len] & 0xc0) == 0x80)
 			len--;
