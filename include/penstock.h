@@ -592,6 +592,7 @@ struct pen_store_info {
 	uint32_t readers, readers_max;
 	uint32_t waiting_writers;
 	uint32_t durability; /* flags in force: enum pen_durability */
+	uint32_t page_bytes;
 };
 int pen_store_info(struct pen_store *store, struct pen_store_info *ret);
 

@@ -34,7 +34,7 @@ static bool number_key(const char *text, bool pair, struct pen_key_typed *ret)
 }
 
 int pen_key_read(const struct pen_cmd *cmd, const struct pen_dataset_info *ds, const char *text,
-		    struct pen_key_typed *ret)
+		 struct pen_key_typed *ret)
 {
 	bool hex = pen_cmd_set(cmd, PEN_O_HEX) || ds->key_kind == PEN_KEY_CONTENT, ok;
 
@@ -82,8 +82,8 @@ static uint64_t from_big_endian(const unsigned char *p, size_t bytes)
 	return n;
 }
 
-enum pen_key_look pen_key_look(const struct pen_cmd *cmd, const struct pen_dataset_info *ds, struct pen_view key,
-			  char ret_word[PEN_KEY_WORD_BYTES])
+enum pen_key_look pen_key_look(const struct pen_cmd *cmd, const struct pen_dataset_info *ds,
+			       struct pen_view key, char ret_word[PEN_KEY_WORD_BYTES])
 {
 	static const char digits[] = "0123456789abcdef";
 	bool numbers = !ds->foreign && (ds->key_kind == PEN_KEY_SEQ || ds->key_kind == PEN_KEY_OFFSET);
@@ -112,7 +112,7 @@ enum pen_key_look pen_key_look(const struct pen_cmd *cmd, const struct pen_datas
 }
 
 void pen_key_put(const struct pen_cmd *cmd, struct pen_jw *jw, const struct pen_dataset_info *ds,
-		    struct pen_view key)
+		 struct pen_view key)
 {
 	char word[PEN_KEY_WORD_BYTES];
 
@@ -129,8 +129,8 @@ void pen_key_put(const struct pen_cmd *cmd, struct pen_jw *jw, const struct pen_
 	}
 }
 
-
-int pen_key_range_read(const struct pen_cmd *cmd, const struct pen_dataset_info *ds, struct pen_key_range *ret)
+int pen_key_range_read(const struct pen_cmd *cmd, const struct pen_dataset_info *ds,
+		       struct pen_key_range *ret)
 {
 	static const enum pen_option_id ends[] = { PEN_O_PREFIX, PEN_O_FROM, PEN_O_TO };
 	struct pen_scan *scan = &ret->scan;

@@ -52,6 +52,14 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 	[PEN_CMD_SCAN] = { "scan", PEN_CMD_SCAN, "DATASET", 1, 1, "Data", "records in key order",
 			   "Keys are given and printed as in `penstock get`.",
 			   "penstock scan papers --prefix W27 --limit 10\npenstock scan logs --format raw | wc -l\n" },
+	[PEN_CMD_EXPORT] = { "export", PEN_CMD_EXPORT, "DATASET", 1, 1, "Data",
+			     "a consistent snapshot into a file: NDJSON, CSV, or mdb_dump's format",
+			     "Without --format the name decides: .csv, .dump, else ndjson. The file appears under its name when it is whole\n"
+			     "and on the disk, never before. --columns makes a CSV column of each member named (@key is the key). The\n"
+			     "snapshot keeps the store from using pages again for as long as the export takes.",
+			     "penstock export papers -o papers.ndjson\n"
+			     "penstock export papers -o papers.csv --columns @key,title,year\n"
+			     "penstock export papers -o - --format dump | mdb_load -s papers copy/\n" },
 	[PEN_CMD_DROP] = { "drop", PEN_CMD_DROP, "DATASET", 1, 1, "Data", "remove a dataset", NULL,
 			   "penstock drop old-logs --yes\n" },
 	[PEN_CMD_CANCEL] = { "cancel", PEN_CMD_CANCEL, "BATCH…", 1, SIZE_MAX, "Run",
@@ -73,7 +81,7 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 };
 
 const char pen_commands_later[] =
-	"submit\0work\0export\0pause\0resume\0retry\0why\0limit\0flag\0clean\0bench\0log\0serve\0"
+	"submit\0work\0pause\0resume\0retry\0why\0limit\0flag\0clean\0bench\0log\0serve\0"
 	"completion\0config\0";
 
 #define GLOBAL(name, id, kind, letter, arg, choices, fallback, help)                                       \
@@ -171,13 +179,22 @@ const struct pen_option pen_options[] = {
 	PLAIN(CMD(EVENTS), "from", FROM_SEQ, COUNT, "SEQ", "1", "from this event on"),
 	PLAIN(CMD(EVENTS), "follow", FOLLOW, FLAG, NULL, NULL,
 	      "go on with what happens; of one batch, until it has ended"),
-	PLAIN(CMD(GET) | CMD(SCAN), "hex", HEX, FLAG, NULL, NULL, "keys are hex digits"),
-	PLAIN(CMD(SCAN), "prefix", PREFIX, TEXT, "KEY", NULL, "keys that begin so"),
-	PLAIN(CMD(SCAN), "from", FROM, TEXT, "KEY", NULL, "from this key on"),
-	PLAIN(CMD(SCAN), "to", TO, TEXT, "KEY", NULL, "up to this key, without it"),
+	PLAIN(CMD(GET) | CMD(SCAN) | CMD(EXPORT), "hex", HEX, FLAG, NULL, NULL, "keys are hex digits"),
+	PLAIN(CMD(SCAN) | CMD(EXPORT), "prefix", PREFIX, TEXT, "KEY", NULL, "keys that begin so"),
+	PLAIN(CMD(SCAN) | CMD(EXPORT), "from", FROM, TEXT, "KEY", NULL, "from this key on"),
+	PLAIN(CMD(SCAN) | CMD(EXPORT), "to", TO, TEXT, "KEY", NULL, "up to this key, without it"),
 	PLAIN(CMD(SCAN), "keys-only", KEYS_ONLY, FLAG, NULL, NULL, "no values"),
 	CHOICE(CMD(SCAN), "format", OUTPUT, "ndjson|raw", NULL, "ndjson",
 	       "objects with key and value, or values a line"),
+	{ "output", PEN_O_TO_FILE, PEN_OPT_TEXT, CMD(EXPORT), 'o', "FILE", NULL, NULL, NULL, 0, 0,
+	  "where to; - is stdout" },
+	CHOICE(CMD(EXPORT), "format", EXPORT_FORMAT, "ndjson|csv|dump", NULL, "by the name of FILE",
+	       "objects with key and value a line; a table; what mdb_load reads"),
+	PLAIN(CMD(EXPORT), "columns", COLUMNS, TEXT, "NAMES", "key,value",
+	      "csv: members of the values' objects, separated by commas; @key: the key"),
+	PLAIN(CMD(EXPORT), "force", FORCE, FLAG, NULL, NULL, "replace FILE if it is there"),
+	RANGE(CMD(EXPORT), "patience", PATIENCE, DURATION, "DUR", 100, 86400000, "10m",
+	      "to a pipe: give up (exit 75) when 64 KiB take longer"),
 	PLAIN(CMD(DROP), "yes", YES, FLAG, NULL, NULL, "really"),
 	PLAIN(CMD(EXPLAIN), "list", LIST, FLAG, NULL, NULL, "all codes"),
 

@@ -20,10 +20,11 @@ static int (*const verbs[PEN_CMD_COUNT])(const struct pen_cmd *cmd) = {
 	[PEN_CMD_STATUS] = pen_cmd_status,     [PEN_CMD_WATCH] = pen_cmd_watch,
 	[PEN_CMD_ITEMS] = pen_cmd_items,       [PEN_CMD_EVENTS] = pen_cmd_events,
 	[PEN_CMD_DATASETS] = pen_cmd_datasets, [PEN_CMD_GET] = pen_cmd_get,
-	[PEN_CMD_SCAN] = pen_cmd_scan,	       [PEN_CMD_DROP] = pen_cmd_drop,
-	[PEN_CMD_CANCEL] = pen_cmd_cancel,     [PEN_CMD_VERIFY] = pen_cmd_verify,
-	[PEN_CMD_DOCTOR] = pen_cmd_doctor,     [PEN_CMD_EXPLAIN] = pen_cmd_explain,
-	[PEN_CMD_VERSION] = pen_cmd_version,   [PEN_CMD_HELP] = pen_cmd_help,
+	[PEN_CMD_SCAN] = pen_cmd_scan,	       [PEN_CMD_EXPORT] = pen_cmd_export,
+	[PEN_CMD_DROP] = pen_cmd_drop,	       [PEN_CMD_CANCEL] = pen_cmd_cancel,
+	[PEN_CMD_VERIFY] = pen_cmd_verify,     [PEN_CMD_DOCTOR] = pen_cmd_doctor,
+	[PEN_CMD_EXPLAIN] = pen_cmd_explain,   [PEN_CMD_VERSION] = pen_cmd_version,
+	[PEN_CMD_HELP] = pen_cmd_help,
 };
 
 /* Descriptors 0 to 2 are open from here on: a file opened later must not be taken for one of them. */
