@@ -343,8 +343,7 @@ int pen_batch_find(struct pen_store *store, const char *text, uint64_t *ret_id)
 
 /* ---- ending one ------------------------------------------------------------------------------ */
 
-/* A dataset lets another batch append by @seq once the one that did has ended. */
-static int release_feeder(struct pen_txn *txn, const struct pen_facts *facts, struct pen_failure *why)
+int pen_ledger_release_feeder(struct pen_txn *txn, const struct pen_facts *facts, struct pen_failure *why)
 {
 	struct pen_dataset *ds;
 	int rc;
@@ -384,7 +383,7 @@ static int cancel_in(struct pen_txn *txn, uint64_t id, struct pen_failure *why)
 	s->ended_ms = s->updated_ms = now;
 	/* This commit syncs what went before, so all that was applied now counts. */
 	s->counted = s->applied;
-	rc = release_feeder(txn, facts, why);
+	rc = pen_ledger_release_feeder(txn, facts, why);
 	free(facts);
 	if (!rc)
 		rc = pen_ledger_save(txn, &standing);

@@ -217,6 +217,8 @@ uint64_t pen_overflow_pages(const struct pen_store *store, size_t key_len, size_
 /* Puts a value that penstock itself wrote (sealed by the caller) and adds what it may dirty. flags: MDB_APPEND, ... */
 int pen_txn_put(struct pen_txn *txn, enum pen_db db, const void *key, size_t key_len, const void *value,
 		size_t value_len, unsigned flags);
+/* Removes a row of penstock's own; 0 too when it is not there. */
+int pen_txn_del(struct pen_txn *txn, enum pen_db db, const void *key, size_t key_len);
 /* mdb_get of a system database. -PEN_NOT_FOUND. The view lasts until the next write of the transaction. */
 int pen_txn_get(struct pen_txn *txn, enum pen_db db, const void *key, size_t key_len, const void **ret_value,
 		size_t *ret_len);

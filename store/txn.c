@@ -334,6 +334,19 @@ int pen_txn_put(struct pen_txn *txn, enum pen_db db, const void *key, size_t key
 	return rc ? pen_txn_failed(txn, rc) : 0;
 }
 
+int pen_txn_del(struct pen_txn *txn, enum pen_db db, const void *key, size_t key_len)
+{
+	MDB_val k = { .mv_size = key_len, .mv_data = (void *)(uintptr_t)key };
+	struct pen_touch *touch = &txn->touch[db];
+	int rc;
+
+	if (!touch->leaves)
+		pen_touch_begin(txn, txn->store->db[db], touch);
+	touch->leaves += 2; /* what is left may move to a neighbour */
+	rc = mdb_del(txn->mdb, txn->store->db[db], &k, NULL);
+	return rc && rc != MDB_NOTFOUND ? pen_txn_failed(txn, rc) : 0;
+}
+
 int pen_txn_get(struct pen_txn *txn, enum pen_db db, const void *key, size_t key_len, const void **ret_value,
 		size_t *ret_len)
 {
