@@ -299,7 +299,8 @@ struct pen_batch_info {
 	const char *dataset, *key, *owner, *correlation_id, *sources, *labels; /* lists: newlines */
 	const char *place; /* checkpoint: the source it stands in, or "" */
 	uint64_t place_offset, place_line;
-	char buffer[4096]; /* strings that are longer are cut at a character */
+	uint64_t rows_removed; /* item rows that retention took while the batch stayed */
+	char buffer[4096];     /* strings that are longer are cut at a character */
 };
 
 /* One batch, by id. Any thread. -PEN_NOT_FOUND if there is none. */

@@ -16,6 +16,7 @@
 #include "store/journal.h"
 #include "store/ledger.h"
 #include "store/lock.h"
+#include "store/retain.h"
 #include "store/store_private.h"
 
 #define ID_DIGITS 16
@@ -200,6 +201,8 @@ int pen_batch_get(struct pen_store *store, uint64_t id, struct pen_batch_info *r
 	if (!rc) {
 		fill_info(facts, &standing, ret);
 		ret->runner_pid = pid;
+		ret->rows_removed = 0;
+		rc = pen_retain_trimmed(store, id, &ret->rows_removed);
 	}
 	free(facts);
 	return rc;

@@ -65,6 +65,13 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 	[PEN_CMD_CANCEL] = { "cancel", PEN_CMD_CANCEL, "BATCH…", 1, SIZE_MAX, "Run",
 			     "end unfinished batches for good; their records stay", NULL,
 			     "penstock cancel @last\n" },
+	[PEN_CMD_CLEAN] = { "clean", PEN_CMD_CLEAN, "", 0, 0, "Data",
+			    "remove what is kept about batches that ended long ago; records stay",
+			    "By the store's rules: completed, failed and cancelled batches go 7 days after their end, with their rows and\n"
+			    "events. Runs do the same on their own once an hour. Batches that wait, run or can go on are never removed\n"
+			    "unless --state names them. A batch that is gone is not known any more: its command loads again.",
+			    "penstock clean --dry-run\npenstock clean --older-than 30d --state completed,failed\n"
+			    "penstock clean --rules completed=2d,failed=forever,rows-bytes=500MiB\n" },
 	[PEN_CMD_VERIFY] = { "verify", PEN_CMD_VERIFY, "", 0, 0, "Look",
 			     "check every invariant of the store; exit 65 names each violation", NULL,
 			     "penstock verify\n" },
@@ -76,13 +83,16 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 			      "penstock explain PEN1042\npenstock explain --list\n" },
 	[PEN_CMD_VERSION] = { "version", PEN_CMD_VERSION, "", 0, 0, "Help",
 			      "version, libraries, processor features", NULL, "penstock version --json\n" },
+	[PEN_CMD_COMPLETION] = { "completion", PEN_CMD_COMPLETION, "bash|zsh|fish", 1, 1, "Help",
+				 "a script that completes commands and options in a shell", NULL,
+				 "source <(penstock completion bash)\n"
+				 "penstock completion fish > ~/.config/fish/completions/penstock.fish\n" },
 	[PEN_CMD_HELP] = { "help", PEN_CMD_HELP, "[COMMAND]", 0, 1, "Help",
 			   "this overview, or a command's page", NULL, "penstock help run\n" },
 };
 
-const char pen_commands_later[] =
-	"submit\0work\0pause\0resume\0retry\0why\0limit\0flag\0clean\0bench\0log\0serve\0"
-	"completion\0config\0";
+const char pen_commands_later[] = "submit\0work\0pause\0resume\0retry\0why\0limit\0flag\0bench\0log\0serve\0"
+				  "config\0";
 
 #define GLOBAL(name, id, kind, letter, arg, choices, fallback, help)                                       \
 	{                                                                                                  \
@@ -195,6 +205,15 @@ const struct pen_option pen_options[] = {
 	PLAIN(CMD(EXPORT), "force", FORCE, FLAG, NULL, NULL, "replace FILE if it is there"),
 	RANGE(CMD(EXPORT), "patience", PATIENCE, DURATION, "DUR", 100, 86400000, "10m",
 	      "to a pipe: give up (exit 75) when 64 KiB take longer"),
+	RANGE(CMD(CLEAN), "older-than", OLDER_THAN, DURATION, "AGE", 0, UINT64_MAX, "7d",
+	      "since the end of the batch; instead of the rules"),
+	PLAIN(CMD(CLEAN), "state", CLEAN_STATE, TEXT, "STATES", "completed,failed,cancelled",
+	      "only these, separated by commas; also stopped, interrupted"),
+	RANGE(CMD(CLEAN), "keep-bytes", KEEP_BYTES, SIZE, "SIZE", 1, UINT64_MAX, "no limit",
+	      "remove the oldest ended batches too, until all that is known takes less"),
+	PLAIN(CMD(CLEAN), "dry-run", DRY_RUN, FLAG, NULL, NULL, "only say what is due"),
+	PLAIN(CMD(CLEAN), "rules", RULES, TEXT, "RULES", NULL,
+	      "keep other rules in the store from now on: completed=7d,failed=forever,rows=2d,rows-bytes=1GiB,…"),
 	PLAIN(CMD(DROP), "yes", YES, FLAG, NULL, NULL, "really"),
 	PLAIN(CMD(EXPLAIN), "list", LIST, FLAG, NULL, NULL, "all codes"),
 

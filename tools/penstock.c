@@ -24,6 +24,7 @@ static int (*const verbs[PEN_CMD_COUNT])(const struct pen_cmd *cmd) = {
 	[PEN_CMD_DROP] = pen_cmd_drop,	       [PEN_CMD_CANCEL] = pen_cmd_cancel,
 	[PEN_CMD_VERIFY] = pen_cmd_verify,     [PEN_CMD_DOCTOR] = pen_cmd_doctor,
 	[PEN_CMD_EXPLAIN] = pen_cmd_explain,   [PEN_CMD_VERSION] = pen_cmd_version,
+	[PEN_CMD_CLEAN] = pen_cmd_clean,       [PEN_CMD_COMPLETION] = pen_cmd_completion,
 	[PEN_CMD_HELP] = pen_cmd_help,
 };
 
