@@ -616,7 +616,7 @@ struct pen_retain_info {
 };
 /* Any thread. */
 int pen_retain_info(struct pen_store *store, struct pen_retain_info *ret);
-/* Keeps other rules in the store, for every process that cleans from now on. -EINVAL: a rule for a state that has none. */
+/* Keeps other rules in the store, for whoever cleans from now on. -EINVAL: a rule for a state that has none. */
 int pen_retain_set(struct pen_store *store, const struct pen_retain_rules *rules, struct pen_failure *why);
 /* Item rows of a batch that retention removed while the batch stayed. Any thread. */
 int pen_retain_trimmed(struct pen_store *store, uint64_t batch, uint64_t *ret_rows);

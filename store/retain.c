@@ -15,11 +15,6 @@
 #include "store/store_private.h"
 #include "store/turn.h"
 
-#define DAY_MS UINT64_C(86400000)
-#define KEEP_MS (7 * DAY_MS)
-#define EVENTS_MS (30 * DAY_MS)
-#define EVENTS_MAX UINT64_C(1000000)
-#define ROWS_BYTES (UINT64_C(1) << 30)
 #define AGAIN_MS UINT64_C(3600000)
 
 #define STEP_ROWS 1000u
@@ -29,163 +24,6 @@
 #define FOUND_MAX 256u			 /* batches that are due, found by one look */
 #define EPOCH_MS UINT64_C(1577836800000) /* of batch ids */
 #define ID_MS_SHIFT 22
-
-/* ---- rows of penstock.meta -------------------------------------------------------------------- */
-
-static void key_of(uint8_t key[PEN_RETAIN_KEY_LEN], const char *word, uint64_t id)
-{
-	memcpy(key, word, 7);
-	pen_put_be64(key + 7, id);
-}
-
-/* A row, or zeros when there is none. */
-static int row_read(struct pen_store *store, MDB_txn *mdb, const void *key, size_t key_len,
-		    enum pen_fmt_kind kind, void *ret, size_t len)
-{
-	MDB_val k = { key_len, (void *)(uintptr_t)key }, value;
-	int rc = mdb_get(mdb, store->db[PEN_DB_META], &k, &value);
-
-	memset(ret, 0, len);
-	if (rc == MDB_NOTFOUND)
-		return 0;
-	if (rc)
-		return pen_mdb_code(rc);
-	rc = pen_unseal(value.mv_data, value.mv_size, len, kind);
-	if (!rc)
-		memcpy(ret, value.mv_data, len);
-	return rc;
-}
-
-static int row_write(struct pen_txn *txn, const void *key, size_t key_len, enum pen_fmt_kind kind, void *row,
-		     size_t len)
-{
-	pen_seal(row, len, kind, 1);
-	return pen_txn_put(txn, PEN_DB_META, key, key_len, row, len, 0);
-}
-
-static int retention_read(struct pen_store *store, MDB_txn *mdb, struct pen_fmt_retention *ret)
-{
-	int rc = row_read(store, mdb, PEN_RETENTION_KEY, strlen(PEN_RETENTION_KEY), PEN_KIND_RETENTION, ret,
-			  sizeof(*ret));
-
-	if (!rc && !ret->first_event)
-		ret->first_event = 1;
-	return rc;
-}
-
-static int retention_write(struct pen_txn *txn, struct pen_fmt_retention *r)
-{
-	return row_write(txn, PEN_RETENTION_KEY, strlen(PEN_RETENTION_KEY), PEN_KIND_RETENTION, r,
-			 sizeof(*r));
-}
-
-static int trimmed_read(struct pen_store *store, MDB_txn *mdb, uint64_t batch, struct pen_fmt_trimmed *ret)
-{
-	uint8_t key[PEN_RETAIN_KEY_LEN];
-
-	key_of(key, PEN_TRIMMED_KEY, batch);
-	return row_read(store, mdb, key, sizeof(key), PEN_KIND_TRIMMED, ret, sizeof(*ret));
-}
-
-int pen_retain_dropped(struct pen_txn *txn, uint64_t dataset_id)
-{
-	uint8_t key[PEN_RETAIN_KEY_LEN];
-
-	key_of(key, PEN_REMOVED_KEY, dataset_id);
-	return pen_txn_del(txn, PEN_DB_META, key, sizeof(key));
-}
-
-/* ---- rules ------------------------------------------------------------------------------------ */
-
-static uint64_t rule(uint64_t given, uint64_t standard)
-{
-	return given ? given : standard;
-}
-
-static void rules_of(const struct pen_fmt_retention *r, struct pen_retain_rules *ret)
-{
-	*ret = (struct pen_retain_rules){
-		.size = sizeof(*ret),
-		.rows_ms = rule(r->rows_ms, PEN_KEEP_FOREVER),
-		.rows_bytes = rule(r->rows_bytes, ROWS_BYTES),
-		.events_ms = rule(r->events_ms, EVENTS_MS),
-		.events_max = rule(r->events_max, EVENTS_MAX),
-		.bytes = rule(r->bytes, PEN_KEEP_FOREVER),
-	};
-	for (unsigned s = 0; s < PEN_STATE_SLOTS; s++)
-		ret->keep_ms[s] = !pen_retain_may(s)   ? PEN_KEEP_FOREVER
-				  : pen_ledger_over(s) ? rule(r->keep_ms[s], KEEP_MS)
-						       : rule(r->keep_ms[s], PEN_KEEP_FOREVER);
-}
-
-int pen_retain_info(struct pen_store *store, struct pen_retain_info *ret)
-{
-	struct pen_fmt_retention r;
-	MDB_txn *mdb;
-	int rc;
-
-	if (ret->size < sizeof(*ret))
-		return -EINVAL;
-	rc = pen_read_begin(store, &mdb);
-	if (rc)
-		return rc;
-	rc = retention_read(store, mdb, &r);
-	pen_read_end(store, mdb);
-	if (rc)
-		return rc;
-	rules_of(&r, &ret->rules);
-	ret->first_event = r.first_event;
-	ret->cleaned_ms = r.cleaned_ms;
-	ret->batches = r.batches;
-	ret->rows = r.rows;
-	return 0;
-}
-
-int pen_retain_set(struct pen_store *store, const struct pen_retain_rules *rules, struct pen_failure *why)
-{
-	struct pen_fmt_retention r;
-	struct pen_txn *txn;
-	int rc;
-
-	if (rules->size < sizeof(*rules))
-		return pen_fail(why, -EINVAL, EINVAL, "the rules are of another version");
-	for (unsigned s = 0; s < PEN_STATE_SLOTS; s++)
-		if (!pen_retain_may(s) && rules->keep_ms[s] && rules->keep_ms[s] != PEN_KEEP_FOREVER)
-			return pen_fail(why, -EINVAL, EINVAL, "batches in state %s are never removed",
-					pen_state_name(s));
-	rc = pen_txn_begin(store, PEN_DURABLE_COMMIT, &txn, NULL, why);
-	if (rc)
-		return rc;
-	rc = retention_read(store, txn->mdb, &r);
-	for (unsigned s = 0; s < PEN_STATE_SLOTS; s++)
-		r.keep_ms[s] = pen_retain_may(s) ? rules->keep_ms[s] : 0;
-	r.rows_ms = rules->rows_ms;
-	r.rows_bytes = rules->rows_bytes;
-	r.events_ms = rules->events_ms;
-	r.events_max = rules->events_max;
-	r.bytes = rules->bytes;
-	if (!rc)
-		rc = retention_write(txn, &r);
-	if (!rc)
-		return pen_txn_commit(txn, why);
-	pen_txn_abort(txn);
-	return pen_fail(why, rc, 0, "the rules of retention cannot be kept");
-}
-
-int pen_retain_trimmed(struct pen_store *store, uint64_t batch, uint64_t *ret_rows)
-{
-	struct pen_fmt_trimmed t;
-	MDB_txn *mdb;
-	int rc = pen_read_begin(store, &mdb);
-
-	if (rc)
-		return rc;
-	rc = trimmed_read(store, mdb, batch, &t);
-	pen_read_end(store, mdb);
-	if (!rc)
-		*ret_rows = t.rejected + t.failed + t.skipped + t.other;
-	return rc;
-}
 
 /* ---- a pass ----------------------------------------------------------------------------------- */
 
@@ -333,7 +171,7 @@ static int look(struct pass *p)
 			break;
 		rc = pen_ledger_decode_standing(value.mv_data, value.mv_size, id, &standing);
 		if (!rc)
-			rc = trimmed_read(p->store, mdb, id, &trimmed);
+			rc = pen_retain_trimmed_read(p->store, mdb, id, &trimmed);
 		if (rc)
 			break;
 		p->next = id + 1;
@@ -441,14 +279,14 @@ static int add_removed(struct pass *p, const struct pen_facts *facts, const stru
 
 	if (rc == -PEN_NO_DATASET || (!rc && dataset.id != facts->fixed.dataset_id) || (!rc && !entries))
 		return 0; /* dropped meanwhile */
-	key_of(key, PEN_REMOVED_KEY, facts->fixed.dataset_id);
+	pen_retain_key(key, PEN_REMOVED_KEY, facts->fixed.dataset_id);
 	if (!rc)
-		rc = row_read(p->store, p->txn->mdb, key, sizeof(key), PEN_KIND_REMOVED, &removed,
-			      sizeof(removed));
+		rc = pen_retain_row_read(p->store, p->txn->mdb, key, sizeof(key), PEN_KIND_REMOVED, &removed,
+					 sizeof(removed));
 	if (rc)
 		return rc;
 	removed.entries += entries;
-	return row_write(p->txn, key, sizeof(key), PEN_KIND_REMOVED, &removed, sizeof(removed));
+	return pen_retain_row_write(p->txn, key, sizeof(key), PEN_KIND_REMOVED, &removed, sizeof(removed));
 }
 
 /* Facts, state and all that points at them: the batch is gone with this transaction. */
@@ -460,7 +298,7 @@ static int remove_batch(struct pass *p, const struct pen_facts *facts, const str
 	int rc;
 
 	pen_put_be64(be, id);
-	key_of(trimmed, PEN_TRIMMED_KEY, id);
+	pen_retain_key(trimmed, PEN_TRIMMED_KEY, id);
 	rc = pen_ledger_over(s->state) ? 0 : pen_ledger_release_feeder(p->txn, facts, NULL);
 	if (!rc)
 		rc = add_removed(p, facts, s);
@@ -509,7 +347,7 @@ static int settle(struct pass *p, uint64_t id)
 	if (rc)
 		return rc == -PEN_NOT_FOUND ? 1 : rc; /* another process was faster */
 	verdict = judge(p, p->txn->mdb, &standing.fixed, (id >> ID_MS_SHIFT) + EPOCH_MS);
-	rc = verdict == KEEP ? 1 : trimmed_read(p->store, p->txn->mdb, id, &t);
+	rc = verdict == KEEP ? 1 : pen_retain_trimmed_read(p->store, p->txn->mdb, id, &t);
 	if (rc) {
 		free(facts);
 		return rc;
@@ -519,8 +357,8 @@ static int settle(struct pass *p, uint64_t id)
 	if (done > 0 && verdict == REMOVE)
 		rc = remove_batch(p, facts, &standing.fixed, t.rejected + t.failed + t.skipped + t.other);
 	else if (done >= 0 && p->rows > rows) {
-		key_of(key, PEN_TRIMMED_KEY, id);
-		rc = row_write(p->txn, key, sizeof(key), PEN_KIND_TRIMMED, &t, sizeof(t));
+		pen_retain_key(key, PEN_TRIMMED_KEY, id);
+		rc = pen_retain_row_write(p->txn, key, sizeof(key), PEN_KIND_TRIMMED, &t, sizeof(t));
 		if (!rc && verdict == TRIM)
 			rc = pen_journal_add(p->txn, 0, PEN_EVENT_CLEANED, 0, 0, p->rows - rows);
 	}
@@ -636,14 +474,14 @@ static bool by_the_rules(const struct pass *p)
 
 static int step_in(struct pass *p)
 {
-	int rc = retention_read(p->store, p->txn->mdb, &p->row);
+	int rc = pen_retain_read(p->store, p->txn->mdb, &p->row);
 
 	if (!rc)
 		rc = visit_batches(p);
 	if (!rc && p->at == p->found_count && p->all_seen && (!p->rows || !step_full(p)))
 		rc = visit_events(p);
 	if (rc || !by_the_rules(p))
-		return rc ? rc : p->changed ? retention_write(p->txn, &p->row) : 0;
+		return rc ? rc : p->changed ? pen_retain_write(p->txn, &p->row) : 0;
 	if (all_done(p)) {
 		p->row.cleaned_ms = p->now_ms;
 		p->row.next_batch = 0;
@@ -652,7 +490,7 @@ static int step_in(struct pass *p)
 		p->row.next_batch = p->at < p->found_count ? p->found[p->at] : p->next;
 		p->changed = true;
 	}
-	return p->changed ? retention_write(p->txn, &p->row) : 0;
+	return p->changed ? pen_retain_write(p->txn, &p->row) : 0;
 }
 
 /* One transaction. What it counted is taken back when it does not commit. */
@@ -720,7 +558,7 @@ static int pass_begin(struct pass *p, struct pen_store *store, const struct pen_
 
 	if (rc)
 		return rc;
-	rc = retention_read(store, mdb, &row);
+	rc = pen_retain_read(store, mdb, &row);
 	pen_read_end(store, mdb);
 	if (rc)
 		return rc;
@@ -732,7 +570,7 @@ static int pass_begin(struct pass *p, struct pen_store *store, const struct pen_
 		.until_ns = UINT64_MAX,
 		.row = row,
 	};
-	rules_of(&row, &p->rules);
+	pen_retain_rules_of(&row, &p->rules);
 	if (what->budget_ns) {
 		p->until_ns = mono(p) + what->budget_ns;
 		p->next = row.next_batch;
@@ -742,7 +580,7 @@ static int pass_begin(struct pass *p, struct pen_store *store, const struct pen_
 		if (what->states && !(what->states >> s & 1))
 			p->rules.keep_ms[s] = PEN_KEEP_FOREVER;
 		else if (what->states && p->rules.keep_ms[s] == PEN_KEEP_FOREVER)
-			p->rules.keep_ms[s] = KEEP_MS;
+			p->rules.keep_ms[s] = PEN_RETAIN_KEEP_MS;
 		if (what->has_older && p->rules.keep_ms[s] != PEN_KEEP_FOREVER)
 			p->rules.keep_ms[s] = what->older_ms;
 	}

@@ -20,13 +20,14 @@
 #ifndef PEN_STORE_RETAIN_H
 #define PEN_STORE_RETAIN_H
 
-#include "store/format.h"
-#include "store/txn.h"
+#include "store/store_private.h"
 
 #define PEN_RETENTION_KEY "retention"
 #define PEN_REMOVED_KEY "removed" /* followed by the dataset's id */
 #define PEN_TRIMMED_KEY "trimmed" /* followed by the batch's id */
 #define PEN_RETAIN_KEY_LEN 15u	  /* of the latter two */
+
+#define PEN_RETAIN_KEEP_MS (7 * UINT64_C(86400000))
 
 /* ---- for the other files of this room ---- */
 
@@ -38,5 +39,20 @@ static inline bool pen_retain_may(unsigned state)
 	return state == PEN_COMPLETED || state == PEN_FAILED || state == PEN_CANCELLED ||
 	       state == PEN_STOPPED || state == PEN_INTERRUPTED;
 }
+
+/* ---- retain_rules.c ---- */
+
+void pen_retain_key(uint8_t key[PEN_RETAIN_KEY_LEN], const char *word, uint64_t id);
+/* A row of penstock.meta; zeros when there is none. */
+int pen_retain_row_read(struct pen_store *store, MDB_txn *mdb, const void *key, size_t key_len,
+			enum pen_fmt_kind kind, void *ret, size_t len);
+int pen_retain_row_write(struct pen_txn *txn, const void *key, size_t key_len, enum pen_fmt_kind kind,
+			 void *row, size_t len);
+int pen_retain_read(struct pen_store *store, MDB_txn *mdb, struct pen_fmt_retention *ret);
+int pen_retain_write(struct pen_txn *txn, struct pen_fmt_retention *r);
+int pen_retain_trimmed_read(struct pen_store *store, MDB_txn *mdb, uint64_t batch,
+			    struct pen_fmt_trimmed *ret);
+/* With defaults filled in. */
+void pen_retain_rules_of(const struct pen_fmt_retention *r, struct pen_retain_rules *ret);
 
 #endif

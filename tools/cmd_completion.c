@@ -20,16 +20,14 @@ static bool belongs(const struct pen_option *option, const struct pen_command *c
 	       (option->commands == PEN_OPT_GLOBAL || (command && option->commands >> command->id & 1));
 }
 
-/* A text between single quotes, by the rules of bash and zsh, or fish's. */
-static void put_quoted(struct pen_out *out, const char *text, bool fish)
+/* A text between fish's single quotes. */
+static void put_quoted(struct pen_out *out, const char *text)
 {
 	pen_out_char(out, '\'');
 	for (; *text; text++) {
-		if (*text == '\'' || (fish && *text == '\\'))
-			pen_out_text(out, fish ? "\\" : "'\\'");
+		if (*text == '\'' || *text == '\\')
+			pen_out_char(out, '\\');
 		pen_out_char(out, *text);
-		if (*text == '\'' && !fish)
-			pen_out_char(out, '\'');
 	}
 	pen_out_char(out, '\'');
 }
@@ -198,10 +196,9 @@ static void put_zsh_help(struct pen_out *out, const char *text)
 		if (strchr("[]:\\", *text))
 			pen_out_char(out, '\\');
 		if (*text == '\'')
-			pen_out_text(out, "'\\'");
-		pen_out_char(out, *text);
-		if (*text == '\'')
-			pen_out_char(out, '\'');
+			pen_out_text(out, "'\\''");
+		else
+			pen_out_char(out, *text);
 	}
 }
 
@@ -291,7 +288,7 @@ static void put_fish_option(struct pen_out *out, const struct pen_option *o,
 		pen_out_text(out, " -r");
 	}
 	pen_out_text(out, " -d ");
-	put_quoted(out, o->help, true);
+	put_quoted(out, o->help);
 	pen_out_char(out, '\n');
 }
 
@@ -301,7 +298,7 @@ static void put_fish(struct pen_out *out)
 	for (size_t c = 0; c < PEN_CMD_COUNT; c++) {
 		pen_out_format(out, "complete -c penstock -n __fish_use_subcommand -f -a %s -d ",
 			       pen_commands[c].name);
-		put_quoted(out, pen_commands[c].summary, true);
+		put_quoted(out, pen_commands[c].summary);
 		pen_out_char(out, '\n');
 		if (!is_choice(pen_commands[c].words))
 			continue;
