@@ -488,6 +488,7 @@ int pen_cmd_export(const struct pen_cmd *cmd)
 	if (pen_cmd_set(cmd, PEN_O_COLUMNS))
 		columns = strdup(pen_cmd_value(cmd, PEN_O_COLUMNS)->text);
 	if (!x || (pen_cmd_set(cmd, PEN_O_COLUMNS) && !columns)) {
+		free(columns);
 		free(x);
 		return pen_say_failure(-PEN_MEMORY, NULL);
 	}
