@@ -12,8 +12,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "engine/result.h"
 #include "ring/assert.h"
 #include "store/item.h"
+#include "store/index.h"
 #include "store/journal.h"
 
 #define RATIO_ITEMS_MIN 100u /* a share of fewer items says nothing */
@@ -30,6 +32,7 @@ struct run {
 
 struct pen_group {
 	struct pen_standing standing;
+	struct pen_fmt_job job;
 	struct twice *twice; /* entries whose key was there and stays */
 	uint32_t twice_count;
 	struct run *heap;
@@ -44,6 +47,7 @@ struct apply {
 	uint32_t count;
 	struct pen_dataset *ds;
 	struct pen_fmt_counters *n;
+	struct pen_tally tally;
 	uint32_t cut_item; /* of the last chunk: the last item that is taken */
 	bool cut;
 };
@@ -78,6 +82,12 @@ static bool has_items(const struct pen_chunk *chunk)
 	return chunk->kind <= PEN_CHUNK_FLAW;
 }
 
+/* Its entries are the chunk's to put; where items end one by one, results have them. */
+static bool has_entries(const struct pen_chunk *chunk)
+{
+	return has_items(chunk) && chunk->entry_count && !pen_plan_is_job(chunk->batch->plan);
+}
+
 /* ---- thresholds ---------------------------------------------------------------------------- */
 
 bool pen_group_too_many(const struct pen_plan *plan, uint64_t rejected, uint64_t items)
@@ -99,7 +109,7 @@ static void find_cut(struct apply *a)
 	const struct pen_plan *plan = a->batch->plan;
 	uint64_t rejected = a->n->rejected;
 
-	if (!plan->has_max_rejects)
+	if (!plan->has_max_rejects || pen_plan_is_job(plan))
 		return;
 	for (uint32_t c = 0; c < a->count; c++) {
 		const struct pen_chunk *chunk = a->chunks[c];
@@ -195,7 +205,7 @@ static bool gather(struct apply *a)
 		struct pen_chunk *chunk = a->chunks[c];
 		struct run *run = &g->heap[g->heap_count];
 
-		if (!has_items(chunk) || !chunk->entry_count)
+		if (!has_entries(chunk))
 			continue;
 		*run = (struct run){ .chunk = chunk };
 		if (g->heap_count) {
@@ -312,10 +322,9 @@ void pen_group_place(const struct pen_chunk *chunk, uint32_t at, uint32_t line, 
 	}
 }
 
-static int put_flaw(struct apply *a, const struct pen_chunk *chunk, const struct pen_flaw *flaw)
+void pen_group_flaw(const struct pen_chunk *chunk, const struct pen_flaw *flaw, struct pen_row *ret)
 {
-	struct pen_row row = {
-		.batch = a->batch->id,
+	*ret = (struct pen_row){
 		.seq = chunk->first_item + flaw->item,
 		.state = PEN_ITEM_REJECTED,
 		.code = -(int)flaw->code,
@@ -326,8 +335,15 @@ static int put_flaw(struct apply *a, const struct pen_chunk *chunk, const struct
 		.raw_total = flaw->total,
 		.attempts = 1,
 	};
+	pen_group_place(chunk, flaw->at, flaw->line, ret);
+}
 
-	pen_group_place(chunk, flaw->at, flaw->line, &row);
+static int put_flaw(struct apply *a, const struct pen_chunk *chunk, const struct pen_flaw *flaw)
+{
+	struct pen_row row;
+
+	pen_group_flaw(chunk, flaw, &row);
+	row.batch = a->batch->id;
 	a->n->rejected++;
 	return pen_item_put(a->txn, &row);
 }
@@ -363,7 +379,7 @@ static int put_rows(struct apply *a)
 	qsort(g->twice, g->twice_count, sizeof *g->twice, by_item);
 	for (uint32_t c = 0; c < a->count && !rc; c++) {
 		const struct pen_chunk *chunk = a->chunks[c];
-		uint32_t flaws = has_items(chunk) ? chunk->flaw_count : 0;
+		uint32_t flaws = has_items(chunk) && !chunk->undecided ? chunk->flaw_count : 0;
 
 		for (uint32_t f = 0; f < flaws && !rc; f++) {
 			const struct pen_flaw *flaw = pen_chunk_flaw(chunk, f);
@@ -405,6 +421,8 @@ static const struct ending {
 	{ 0, PEN_COMPLETED, PEN_EVENT_COMPLETED },
 	{ -PEN_STOPPED_BY, PEN_STOPPED, PEN_EVENT_STOPPED },
 	{ -PEN_CANCELLED_BY, PEN_CANCELLED, PEN_EVENT_CANCELLED },
+	{ -PEN_WAITS, PEN_WAITING, 0 },
+	{ -PEN_PROCESSOR_BROKEN, PEN_FAILED, PEN_EVENT_FAILED },
 	{ -PEN_INTERRUPTED_BY, PEN_INTERRUPTED, PEN_EVENT_INTERRUPTED },
 };
 
@@ -422,6 +440,8 @@ static int set_state(struct apply *a, struct pen_standing *st, enum pen_state st
 {
 	st->fixed.state = (uint8_t)state;
 	st->fixed.code = code;
+	if (!event)
+		return 0;
 	return pen_journal_add(a->txn, a->batch->id, event, code, a->n->bytes, a->n->items);
 }
 
@@ -435,8 +455,10 @@ static int end_batch(struct apply *a, struct pen_standing *st, int code, uint64_
 	st->fixed.ended_ms = now_ms;
 	st->fixed.runner_pid = 0;
 	st->fixed.counted = st->fixed.applied;
-	if ((how->state == PEN_COMPLETED || how->state == PEN_CANCELLED) &&
-	    pen_dataset_feeder(a->ds) == a->batch->id)
+	/* What is interrupted while it is to rest goes on resting. */
+	if (how->state == PEN_INTERRUPTED && st->fixed.state == PEN_PAUSED && a->batch->wished_pause)
+		return 0;
+	if (pen_ledger_over(how->state) && pen_dataset_feeder(a->ds) == a->batch->id)
 		pen_dataset_set_feeder(a->ds, 0);
 	if (st->fixed.state == how->state)
 		return 0; /* a threshold stopped it before its end came by, and said so */
@@ -453,6 +475,8 @@ static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int 
 
 		switch (chunk->kind) {
 		case PEN_CHUNK_END:
+			if (!chunk->res || chunk->res == -PEN_WAITS)
+				a->group->job.fed = 1;
 			rc = end_batch(a, st, a->batch->over ? a->batch->over : chunk->res, now_ms);
 			break;
 		case PEN_CHUNK_PAUSE:
@@ -461,8 +485,14 @@ static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int 
 		case PEN_CHUNK_RESUME:
 			rc = set_state(a, st, PEN_RUNNING, PEN_EVENT_RESUMED, 0);
 			break;
+		case PEN_CHUNK_RESULTS:
+			rc = pen_pack_apply((struct pen_pack *)(uintptr_t)chunk, a->txn, a->ds, &a->tally);
+			break;
 		default:
-			a->n->items += chunk->items;
+			if (chunk->undecided)
+				break;
+			a->n->items += pen_plan_is_job(a->batch->plan) ? chunk->flaw_count : chunk->items;
+			a->group->job.place_items += chunk->items;
 			a->n->bytes += chunk->bytes;
 			move_place(st, &chunk->after);
 		}
@@ -479,7 +509,7 @@ static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int 
 static uint64_t passed(const struct apply *a)
 {
 	for (uint32_t c = a->count; c-- > 0;)
-		if (has_items(a->chunks[c]))
+		if (has_items(a->chunks[c]) && !a->chunks[c]->undecided)
 			return a->chunks[c]->after.passed;
 	return 0;
 }
@@ -499,6 +529,8 @@ int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_bat
 	int over = batch->over, rc;
 
 	*st = batch->standing;
+	group->job = batch->job;
+	a.tally = (struct pen_tally){ .n = a.n, .job = &group->job };
 	group->twice_count = 0;
 	rc = pen_dataset_use_id(txn, batch->plan->into, batch->dataset_id, &a.ds, why);
 	if (rc)
@@ -511,21 +543,30 @@ int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_bat
 	if (!rc)
 		rc = put_rows(&a);
 	for (uint32_t c = 0; c < a.count; c++)
-		if (has_items(a.chunks[c]) && a.chunks[c]->entry_count)
+		if (has_entries(a.chunks[c]))
 			pen_dataset_offer(a.ds, a.chunks[c]->sums);
 	if (!rc)
 		rc = stand(&a, st, now_ms, &over);
 	if (!rc && batch->plan->key_kind == PEN_KEY_SEQ)
 		pen_dataset_set_next_seq(a.ds,
-					 pen_max(pen_dataset_next_seq(a.ds), batch->seq_base + a.n->items));
+					 pen_max(pen_dataset_next_seq(a.ds),
+						 batch->seq_base + (pen_plan_is_job(batch->plan)
+									    ? pen_max(a.tally.items_end,
+										      group->job.place_items)
+									    : a.n->items)));
+	group->job.due_ms = 0;
+	if (!rc && group->job.retrying)
+		rc = pen_index_first_due(txn, batch->id, &group->job.due_ms);
 	if (!rc)
 		rc = pen_dataset_save(a.ds);
 	st->fixed.groups++;
 	st->fixed.updated_ms = now_ms;
 	st->fixed.active_ms = active_ms;
 	if (!rc)
-		*ret = (struct pen_outcome){
-			.standing = st, .over = over, .appended = appended, .passed = passed(&a)
-		};
+		*ret = (struct pen_outcome){ .standing = st,
+					     .job = &group->job,
+					     .over = over,
+					     .appended = appended,
+					     .passed = passed(&a) };
 	return rc;
 }

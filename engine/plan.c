@@ -241,6 +241,8 @@ int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret,
 		rc = copy_live(plan, run, why);
 	if (!rc)
 		rc = pen_plan_copy_tree(plan, run, why);
+	if (!rc)
+		rc = pen_plan_copy_job(plan, run, why);
 	if (!rc && puts && !run->key)
 		plan->key_kind = PEN_KEY_GIVEN;
 	if (!rc)
@@ -252,6 +254,12 @@ int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret,
 	if (rc) {
 		if (rc == -ENOMEM)
 			pen_fail(why, rc, ENOMEM, "no memory for a plan");
+		pen_plan_close(plan);
+		return rc;
+	}
+	/* Another process may have to try its items again. */
+	rc = pen_plan_is_job(plan) ? pen_plan_pack(plan, run, why) : 0;
+	if (rc) {
 		pen_plan_close(plan);
 		return rc;
 	}
@@ -273,6 +281,8 @@ void pen_plan_close(struct pen_plan *plan)
 	free(plan->sources);
 	pen_filter_fini(&plan->filter);
 	free(plan->move_to);
+	pen_plan_free_job(plan);
+	pen_plan_free_order(plan);
 	pen_pointer_fini(&plan->pointer);
 	free(plan->into);
 	free(plan->key);
@@ -334,7 +344,7 @@ static int identify(struct pen_plan *plan, struct pen_failure *why)
 		ok = put_string(f, plan->sources[i].kind == PEN_SOURCE_STREAM ? "-"
 				   : realpath(plan->sources[i].path, path)    ? path
 									      : plan->sources[i].path);
-	ok = ok && pen_plan_sign_tree(plan, f);
+	ok = ok && pen_plan_sign_tree(plan, f) && pen_plan_sign_job(plan, f);
 	if (fclose(f) || !ok) {
 		free(buf);
 		return pen_fail(why, -ENOMEM, ENOMEM, "no memory for the batch's identity");

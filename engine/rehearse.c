@@ -298,24 +298,6 @@ static void add_row(struct pen_rehearsal *r, const struct pen_row *row)
 		out->rejects[out->reject_count++] = item;
 }
 
-static void add_flaw(struct pen_rehearsal *r, const struct pen_chunk *chunk, const struct pen_flaw *flaw)
-{
-	struct pen_row row = {
-		.seq = chunk->first_item + flaw->item,
-		.state = PEN_ITEM_REJECTED,
-		.code = -(int)flaw->code,
-		.detail = flaw->detail,
-		.column = flaw->column,
-		.raw = chunk->data + flaw->at,
-		.raw_len = flaw->len,
-		.raw_total = flaw->total,
-		.attempts = 1,
-	};
-
-	pen_group_place(chunk, flaw->at, flaw->line, &row);
-	add_row(r, &row);
-}
-
 static void add_twice(struct pen_rehearsal *r, const struct pen_chunk *chunk, const struct pen_entry *e)
 {
 	bool reject = r->batch->plan->on_duplicate == PEN_DUP_REJECT;
@@ -354,10 +336,12 @@ static void add_rows(struct pen_rehearsal *r, struct pen_chunk *chunk)
 		qsort_r(r->twice, n, sizeof *r->twice, by_item, chunk);
 	for (uint32_t f = 0; f < chunk->flaw_count; f++) {
 		const struct pen_flaw *flaw = pen_chunk_flaw(chunk, f);
+		struct pen_row row;
 
 		while (t < n && chunk->table[r->twice[t]].item < flaw->item)
 			add_twice(r, chunk, &chunk->table[r->twice[t++]]);
-		add_flaw(r, chunk, flaw);
+		pen_group_flaw(chunk, flaw, &row);
+		add_row(r, &row);
 	}
 	while (t < n)
 		add_twice(r, chunk, &chunk->table[r->twice[t++]]);

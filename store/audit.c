@@ -517,6 +517,7 @@ static int check_all(struct pen_audit *audit, const char *dir, bool ours, struct
 	if (rc)
 		return rc;
 	pen_audit_ledger(audit);
+	pen_audit_jobs(audit);
 	pen_audit_data(audit);
 	pen_audit_retain(audit);
 	walk_entries(audit, PEN_DB_MAIN, "the list of databases", true, NULL, NULL, NULL);
@@ -526,8 +527,10 @@ static int check_all(struct pen_audit *audit, const char *dir, bool ours, struct
 
 static void free_all(struct pen_audit *audit)
 {
-	for (size_t i = 0; i < audit->batch_count; i++)
+	for (size_t i = 0; i < audit->batch_count; i++) {
 		free(audit->batches[i].dataset);
+		free(audit->batches[i].owner);
+	}
 	for (size_t i = 0; i < audit->dataset_count; i++)
 		free(audit->datasets[i]);
 	free(audit->removed.at);

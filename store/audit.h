@@ -8,6 +8,7 @@
  *
  *   audit.c         the file, its meta pages, the walk, the free list; what is called in which order
  *   audit_ledger.c  batches, states, identities, rows, events
+ *   audit_jobs.c    orders, jobs, wishes, edges, the index
  *   audit_data.c    datasets, digests, who feeds them
  *   audit_retain.c  what retention left behind
  *
@@ -38,6 +39,8 @@ enum pen_invariant {
 	PEN_INV_KEYS,	   /* of @seq and @offset datasets */
 	PEN_INV_DATABASES, /* names */
 	PEN_INV_PAGES,	   /* everything can be walked */
+	PEN_INV_JOBS,	   /* orders, jobs, wishes, edges */
+	PEN_INV_INDEX,	   /* true, and whole */
 	PEN_INV_COUNT,
 };
 
@@ -94,8 +97,10 @@ struct pen_audit_batch {
 	bool has_facts, has_state;
 	size_t sources;
 	uint64_t items, rejected, failed, skipped, committed, duplicates; /* applied */
-	uint64_t rows_rejected, rows_failed, rows_skipped;
-	char *dataset;
+	uint64_t rows_rejected, rows_failed, rows_skipped, rows_retrying, rows_indexed;
+	uint64_t started_ms, ended_ms, retrying, place_items;
+	uint32_t parents, edges;
+	char *dataset, *owner;
 };
 
 /* What retention noted: rows of penstock.meta. */
@@ -157,6 +162,7 @@ void pen_audit_gone(struct pen_audit *audit, uint64_t seq, const struct pen_fmt_
 /* After all events were seen: each such batch must have been cleaned, as its last event says. */
 void pen_audit_gone_end(struct pen_audit *audit);
 void pen_audit_ledger(struct pen_audit *audit);	   /* 3, 4, 5, 6, 7 (fields), 10, 11 */
+void pen_audit_jobs(struct pen_audit *audit);	   /* 17, 18, after the ledger */
 void pen_audit_data(struct pen_audit *audit);	   /* 3, 7 (next_seq), 8, 9, 12, 13, 14 */
 void pen_audit_databases(struct pen_audit *audit); /* 15 */
 

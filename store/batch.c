@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "ring/base.h"
+#include "store/control.h"
 #include "store/dataset.h"
 #include "store/journal.h"
 #include "store/ledger.h"
@@ -180,6 +181,7 @@ static bool claims_to_run(const struct pen_standing *standing)
 int pen_batch_get(struct pen_store *store, uint64_t id, struct pen_batch_info *ret)
 {
 	struct pen_standing standing;
+	struct pen_control control;
 	struct pen_facts *facts;
 	uint32_t pid = 0;
 	int rc;
@@ -194,7 +196,9 @@ int pen_batch_get(struct pen_store *store, uint64_t id, struct pen_batch_info *r
 		rc = pen_ledger_read(store, id, NULL, &standing);
 		if (!rc && claims_to_run(&standing)) {
 			pid = pen_lock_holder(store, id);
-			if (!pid)
+			/* One that somebody wants to rest does, whoever ran it. */
+			if (!pid &&
+			    (standing.fixed.state != PEN_PAUSED || pen_control_read(store, id, &control)))
 				standing.fixed.state = PEN_INTERRUPTED;
 		}
 	}
@@ -364,7 +368,7 @@ int pen_ledger_release_feeder(struct pen_txn *txn, const struct pen_facts *facts
 	return pen_dataset_save(ds);
 }
 
-static int cancel_in(struct pen_txn *txn, uint64_t id, struct pen_failure *why)
+int pen_ledger_cancel(struct pen_txn *txn, uint64_t id, struct pen_failure *why)
 {
 	uint64_t now = pen_real_ms(pen_store_clock(txn->store));
 	struct pen_standing standing;
@@ -420,7 +424,7 @@ int pen_batch_cancel(struct pen_store *store, uint64_t id, struct pen_failure *w
 		return pen_fail(why, rc, 0, "the lock of batch %016" PRIx64 " cannot be taken", id);
 	rc = pen_txn_begin(store, PEN_DURABLE_COMMIT, &txn, NULL, why);
 	if (!rc) {
-		rc = cancel_in(txn, id, why);
+		rc = pen_ledger_cancel(txn, id, why);
 		if (rc) {
 			pen_fail(why, rc, 0, "batch %016" PRIx64 " cannot be cancelled", id);
 			pen_txn_abort(txn);

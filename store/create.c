@@ -45,6 +45,9 @@ const char *const pen_db_names[PEN_DB_COUNT] = {
 	[PEN_DB_STATES] = PEN_DB_PREFIX "states",     [PEN_DB_IDENTITY] = PEN_DB_PREFIX "identity",
 	[PEN_DB_ITEMS] = PEN_DB_PREFIX "items",	      [PEN_DB_EVENTS] = PEN_DB_PREFIX "events",
 	[PEN_DB_DATASETS] = PEN_DB_PREFIX "datasets", [PEN_DB_DIGESTS] = PEN_DB_PREFIX "digests",
+	[PEN_DB_ORDERS] = PEN_DB_PREFIX "orders",     [PEN_DB_JOBS] = PEN_DB_PREFIX "jobs",
+	[PEN_DB_CONTROLS] = PEN_DB_PREFIX "controls", [PEN_DB_EDGES] = PEN_DB_PREFIX "edges",
+	[PEN_DB_INDEX] = PEN_DB_PREFIX "index",
 };
 
 /* Where a store is built. */
@@ -168,7 +171,7 @@ static int first_transaction(MDB_env *env, const struct pen_clock *clock)
 
 	if (getrandom(&meta.store_id, sizeof(meta.store_id), 0) != sizeof(meta.store_id))
 		return errno;
-	pen_seal(&meta, sizeof(meta), PEN_KIND_META, 1);
+	pen_seal(&meta, sizeof(meta), PEN_KIND_META, PEN_META_VERSION);
 	rc = mdb_txn_begin(env, NULL, 0, &txn);
 	if (rc)
 		return rc;

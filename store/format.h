@@ -22,6 +22,14 @@
  *   penstock.events    u64 sequence                              -> struct pen_fmt_event
  *   penstock.datasets  dataset name                              -> struct pen_fmt_dataset
  *   penstock.digests   u64 dataset id, u8 bucket                 -> struct pen_fmt_digest
+ *   penstock.orders    u64 batch                                 -> struct pen_fmt_order + strings
+ *                      (batches that were submitted; written once)
+ *   penstock.jobs      u64 batch                                 -> struct pen_fmt_job
+ *                      (batches whose items end one by one; every group)
+ *   penstock.controls  u64 batch                                 -> struct pen_fmt_control + strings
+ *                      (what people want of a batch, until they want it no more)
+ *   penstock.edges     u64 parent, u64 child                     -> u8 enum pen_edge
+ *   penstock.index     u8 enum pen_index, fields                 -> nothing, or an i32 code (index.h)
  *   NAME               the user's key                            -> the user's bytes, nothing else
  */
 #ifndef PEN_STORE_FORMAT_H
@@ -32,7 +40,10 @@
 #include "include/penstock.h"
 #include "ring/hash.h"
 
-#define PEN_FORMAT_VERSION 1u
+#define PEN_FORMAT_VERSION 2u /* 1: without orders, jobs, controls, edges, index */
+/* Of the meta row. Raised with the format, so that a running process of an older version, which reads this row at the
+ * beginning of every transaction, writes no more once a newer one has upgraded the store. */
+#define PEN_META_VERSION PEN_FORMAT_VERSION
 #define PEN_CONTEXT_BITS 8
 #define PEN_CONTEXT_MASK 0xffu
 #define PEN_DB_PREFIX "penstock."
@@ -54,6 +65,9 @@ enum pen_fmt_kind {
 	PEN_KIND_EVENT,
 	PEN_KIND_DATASET,
 	PEN_KIND_DIGEST,
+	PEN_KIND_ORDER,
+	PEN_KIND_JOB,
+	PEN_KIND_CONTROL,
 	PEN_KIND_RETENTION,
 	PEN_KIND_REMOVED,
 	PEN_KIND_TRIMMED,
@@ -141,6 +155,23 @@ struct pen_fmt_item {
 	uint32_t key_crc; /* CRC32C of the row's key, so that a row under another item's key is noticed */
 };
 
+/*
+ * Behind struct pen_fmt_item in rows of version 2: items that a processor worked on by themselves. Behind the raw
+ * bytes then: message_len and stderr_len bytes. Their raw bytes are whole, so that they can be tried again.
+ */
+struct pen_fmt_try {
+	uint64_t due_ms; /* retrying: when the next try may begin */
+	uint64_t ended_ms;
+	uint64_t spent_us;   /* of the last try */
+	uint32_t stderr_len; /* its tail */
+	int16_t exit_status; /* -1: none */
+	uint16_t message_len;
+	uint16_t crashes;    /* of its workers, charged to it */
+	uint8_t term_signal; /* 0: none */
+	uint8_t form;	     /* how a worker is told it: enum pen_task_form */
+	uint8_t unused[4];
+};
+
 struct pen_fmt_event {
 	struct pen_head head;
 	uint64_t time_ms, batch, a, b;
@@ -162,6 +193,55 @@ struct pen_fmt_dataset {
 struct pen_fmt_digest {
 	struct pen_head head;
 	uint64_t lo, hi;
+};
+
+/* What was submitted and is to be run by whoever works. Behind it: strings as behind pen_fmt_batch, in the order of enum
+ * pen_order_string. */
+struct pen_fmt_order {
+	struct pen_head head;
+	uint64_t id;
+	uint64_t not_before_ms;
+	int32_t priority;
+	uint32_t parents;
+	uint64_t items_inline; /* of the spool (engine/spool.h); 0: it has none */
+	uint64_t unused;
+};
+
+enum pen_order_string {
+	PEN_ORDER_SPEC,	   /* the request, packed by the engine (engine/order.h) */
+	PEN_ORDER_PARENTS, /* u64 little-endian id and u8 enum pen_edge each, `parents` times */
+	PEN_ORDER_HOOK,	   /* the command of --on-complete */
+	PEN_ORDER_STRINGS,
+};
+
+/* On what end of its parent a batch waits. */
+enum pen_edge { PEN_EDGE_OK = 1, PEN_EDGE_ANY };
+
+/* Beside the state of a batch whose items end one by one. The state's place lags behind: it is the first item of which
+ * not all before it are decided, and rows say which behind it are. */
+struct pen_fmt_job {
+	struct pen_head head;
+	uint64_t id;
+	uint64_t place_items; /* items before the state's place */
+	uint64_t retrying;    /* rows in that state */
+	uint64_t due_ms;      /* the earliest of them; 0: none */
+	uint64_t tries, retries, crashes;
+	uint64_t dropped; /* of the skipped: by the processor */
+	uint64_t cache_hits, cache_misses;
+	uint64_t hooked_ms; /* when its hook was done with; 0: not yet, or it has none */
+	uint64_t cost_ns;   /* of its tries: what its owner is charged */
+	uint64_t fed;	    /* 1: all items were given out, and the sources are not needed any more */
+};
+
+enum pen_want { PEN_WANT_PAUSE = 1, PEN_WANT_CANCEL };
+
+/* Behind it: who and why, each u32 length and bytes. */
+struct pen_fmt_control {
+	struct pen_head head;
+	uint64_t id;
+	uint64_t time_ms;
+	uint8_t want;
+	uint8_t unused[7];
 };
 
 /* The rules of retention and how far it got (retain.h). A rule that is 0 stands for its default. */
@@ -193,6 +273,10 @@ _Static_assert(sizeof(struct pen_fmt_retention) == 216, "retention");
 _Static_assert(sizeof(struct pen_fmt_removed) == 16, "removed");
 _Static_assert(sizeof(struct pen_fmt_trimmed) == 48, "trimmed");
 _Static_assert(sizeof(struct pen_head) == 8, "head");
+_Static_assert(sizeof(struct pen_fmt_try) == 40, "try");
+_Static_assert(sizeof(struct pen_fmt_order) == 48, "order");
+_Static_assert(sizeof(struct pen_fmt_job) == 112, "job");
+_Static_assert(sizeof(struct pen_fmt_control) == 32, "control");
 _Static_assert(sizeof(struct pen_fmt_meta) == 48, "meta");
 _Static_assert(sizeof(struct pen_fmt_batch) == 104, "batch");
 _Static_assert(sizeof(struct pen_fmt_counters) == 56, "counters");

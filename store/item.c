@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "ring/assert.h"
 #include "ring/base.h"
+#include "store/index.h"
 #include "store/ledger.h"
 #include "store/store_private.h"
 
@@ -22,11 +24,61 @@ void pen_item_set_detail(const char *(*detail)(uint8_t detail))
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
+static void key_of(uint8_t key[KEY_LEN], uint64_t batch, uint64_t seq)
+{
+	pen_put_be64(key, batch);
+	pen_put_be64(key + 8, seq);
+}
+
+/* Takes a row's entries out of the index, or puts them in. */
+static int index_row(struct pen_txn *txn, uint64_t batch, uint64_t seq, uint8_t state, int code,
+		     uint64_t due_ms, bool there)
+{
+	struct pen_index_key row, due;
+	int rc;
+
+	if (!pen_index_has_row(state))
+		return 0;
+	row = pen_index_row(batch, state, seq);
+	rc = there ? pen_index_add(txn, &row, code) : pen_index_remove(txn, &row);
+	if (rc || state != PEN_ITEM_RETRYING)
+		return rc;
+	due = pen_index_due(batch, due_ms, seq);
+	return there ? pen_index_add(txn, &due, 0) : pen_index_remove(txn, &due);
+}
+
+int pen_item_index(struct pen_txn *txn, uint64_t batch, uint64_t seq, const struct pen_fmt_item *item,
+		   const struct pen_fmt_try *try)
+{
+	return index_row(txn, batch, seq, item->state, item->code, try->due_ms, true);
+}
+
+static int index_old(struct pen_txn *txn, uint64_t batch, uint64_t seq)
+{
+	struct pen_fmt_item item;
+	struct pen_fmt_try try;
+	uint8_t key[KEY_LEN];
+	const uint8_t *tail;
+	const void *value;
+	size_t len;
+	int rc;
+
+	key_of(key, batch, seq);
+	rc = pen_txn_get(txn, PEN_DB_ITEMS, key, sizeof(key), &value, &len);
+	if (rc)
+		return rc;
+	rc = pen_item_decode_try(key, sizeof(key), value, len, &item, &try, &tail);
+	return rc ? rc : index_row(txn, batch, seq, item.state, item.code, try.due_ms, false);
+}
+
 int pen_item_put(struct pen_txn *txn, const struct pen_row *row)
 {
 	uint8_t small[2048], key[KEY_LEN], *value = small, *at;
 	size_t path_len = row->path ? strnlen(row->path, PEN_PATH_BYTES_MAX) : 0;
-	size_t key_len = pen_min(row->key_len, PEN_KEY_MAX), raw_len = pen_min(row->raw_len, PEN_RAW_MAX);
+	size_t key_len = pen_min(row->key_len, PEN_KEY_MAX);
+	size_t raw_len = row->tried ? row->raw_len : pen_min(row->raw_len, PEN_RAW_MAX);
+	size_t message_len = row->tried && row->message ? strnlen(row->message, PEN_MESSAGE_MAX) : 0;
+	size_t stderr_len = row->tried ? pen_min(row->stderr_len, PEN_STDERR_MAX) : 0;
 	struct pen_fmt_item item = {
 		.line = row->line,
 		.offset = row->offset,
@@ -41,40 +93,71 @@ int pen_item_put(struct pen_txn *txn, const struct pen_row *row)
 		.detail = row->detail,
 		.attempts = row->attempts,
 	};
-	size_t size = sizeof(item) + key_len + path_len + raw_len;
-	int rc;
+	struct pen_fmt_try try = {
+		.due_ms = row->due_ms,
+		.ended_ms = row->ended_ms,
+		.spent_us = row->spent_us,
+		.stderr_len = (uint32_t)stderr_len,
+		.exit_status = row->exit_status,
+		.message_len = (uint16_t)message_len,
+		.crashes = row->crashes,
+		.term_signal = row->term_signal,
+		.form = row->form,
+	};
+	size_t size = sizeof(item) + (row->tried ? sizeof(try) : 0) + key_len + path_len + raw_len +
+		      message_len + stderr_len;
+	int rc = 0;
 
+	pen_assert(row->tried || row->state != PEN_ITEM_RETRYING);
+	if (row->replaces)
+		rc = index_old(txn, row->batch, row->seq);
+	if (rc && rc != -PEN_NOT_FOUND)
+		return rc;
 	if (size > sizeof(small)) {
 		value = malloc(size);
 		if (!value)
 			return -PEN_MEMORY;
 	}
-	pen_put_be64(key, row->batch);
-	pen_put_be64(key + 8, row->seq);
+	key_of(key, row->batch, row->seq);
 	item.key_crc = pen_crc32c(key, sizeof(key));
-	memcpy(value, &item, sizeof(item));
-	at = value + sizeof(item);
+	at = mempcpy(value, &item, sizeof(item));
+	if (row->tried)
+		at = mempcpy(at, &try, sizeof(try));
 	if (key_len)
-		memcpy(at, row->key, key_len);
-	at += key_len;
+		at = mempcpy(at, row->key, key_len);
 	if (path_len)
-		memcpy(at, row->path, path_len);
-	at += path_len;
+		at = mempcpy(at, row->path, path_len);
 	if (raw_len)
-		memcpy(at, row->raw, raw_len);
-	pen_seal(value, size, PEN_KIND_ITEM, 1);
+		at = mempcpy(at, row->raw, raw_len);
+	if (message_len)
+		at = mempcpy(at, row->message, message_len);
+	if (stderr_len)
+		memcpy(at, (const uint8_t *)row->stderr_tail + (row->stderr_len - stderr_len), stderr_len);
+	pen_seal(value, size, PEN_KIND_ITEM, row->tried ? 2 : 1);
 	rc = pen_txn_put(txn, PEN_DB_ITEMS, key, sizeof(key), value, size, 0);
 	if (value != small)
 		free(value);
-	return rc;
+	return rc ? rc : index_row(txn, row->batch, row->seq, item.state, item.code, row->due_ms, true);
+}
+
+int pen_item_remove(struct pen_txn *txn, uint64_t batch, uint64_t seq)
+{
+	uint8_t key[KEY_LEN];
+	int rc = index_old(txn, batch, seq);
+
+	key_of(key, batch, seq);
+	return rc ? rc : pen_txn_del(txn, PEN_DB_ITEMS, key, sizeof(key));
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-int pen_item_decode(const void *key, size_t key_len, const void *value, size_t len, struct pen_fmt_item *ret,
-		    const uint8_t **ret_tail)
+int pen_item_decode_try(const void *key, size_t key_len, const void *value, size_t len,
+			struct pen_fmt_item *ret, struct pen_fmt_try *ret_try, const uint8_t **ret_tail)
 {
+	struct pen_fmt_try try = { .exit_status = -1 };
 	struct pen_fmt_item item;
+	bool tried;
+	size_t fixed;
 	int rc;
 
 	if (key_len != KEY_LEN)
@@ -83,14 +166,174 @@ int pen_item_decode(const void *key, size_t key_len, const void *value, size_t l
 	if (rc)
 		return rc;
 	memcpy(&item, value, sizeof(item));
-	if ((uint64_t)item.key_len + item.path_len + item.raw_len != len - sizeof(item) ||
-	    item.raw_len > PEN_RAW_MAX || item.path_len > PEN_PATH_BYTES_MAX ||
+	tried = item.head.version > 1;
+	fixed = sizeof(item) + (tried ? sizeof(try) : 0);
+	if (len < fixed)
+		return -PEN_STORE_DAMAGED;
+	if (tried)
+		memcpy(&try, (const uint8_t *)value + sizeof(item), sizeof(try));
+	if ((uint64_t)item.key_len + item.path_len + item.raw_len + try.message_len + try.stderr_len !=
+		    len - fixed ||
+	    (!tried && item.raw_len > PEN_RAW_MAX) || item.path_len > PEN_PATH_BYTES_MAX ||
 	    item.state < PEN_ITEM_COMMITTED || item.state > PEN_ITEM_RETRYING ||
-	    item.key_crc != pen_crc32c(key, key_len))
+	    (item.state == PEN_ITEM_RETRYING && !tried) || item.key_crc != pen_crc32c(key, key_len))
 		return -PEN_STORE_DAMAGED;
 	*ret = item;
-	*ret_tail = (const uint8_t *)value + sizeof(item);
+	*ret_try = try;
+	*ret_tail = (const uint8_t *)value + fixed;
 	return 0;
+}
+
+int pen_item_decode(const void *key, size_t key_len, const void *value, size_t len, struct pen_fmt_item *ret,
+		    const uint8_t **ret_tail)
+{
+	struct pen_fmt_try try;
+
+	return pen_item_decode_try(key, key_len, value, len, ret, &try, ret_tail);
+}
+
+/* Copies a row out of the map. Strings get a NUL. */
+static int copy(const uint8_t *key, const MDB_val *value, struct pen_item_copy *ret)
+{
+	struct pen_fmt_item item;
+	struct pen_fmt_try try;
+	const uint8_t *tail;
+	char *block;
+	int rc = pen_item_decode_try(key, KEY_LEN, value->mv_data, value->mv_size, &item, &try, &tail);
+
+	if (rc)
+		return rc;
+	block = malloc((size_t)item.key_len + item.path_len + item.raw_len + try.message_len +
+		       try.stderr_len + 2);
+	if (!block)
+		return -PEN_MEMORY;
+	*ret = (struct pen_item_copy){
+		.block = block,
+		.row = { .batch = pen_get_be64(key),
+			 .seq = pen_get_be64(key + 8),
+			 .state = item.state,
+			 .code = item.code,
+			 .detail = item.detail,
+			 .source = item.source,
+			 .line = item.line,
+			 .offset = item.offset,
+			 .column = item.column,
+			 .key_len = item.key_len,
+			 .raw_len = item.raw_len,
+			 .raw_total = item.raw_total,
+			 .attempts = item.attempts,
+			 .tried = item.head.version > 1,
+			 .replaces = true,
+			 .due_ms = try.due_ms,
+			 .ended_ms = try.ended_ms,
+			 .spent_us = try.spent_us,
+			 .exit_status = try.exit_status,
+			 .term_signal = try.term_signal,
+			 .form = try.form,
+			 .crashes = try.crashes,
+			 .stderr_len = try.stderr_len },
+	};
+	ret->row.key = block;
+	block = mempcpy(block, tail, item.key_len);
+	tail += item.key_len;
+	ret->row.path = item.path_len ? block : NULL;
+	block = mempcpy(block, tail, item.path_len);
+	tail += item.path_len;
+	*block++ = 0;
+	ret->row.raw = block;
+	block = mempcpy(block, tail, item.raw_len);
+	tail += item.raw_len;
+	ret->row.message = try.message_len ? block : NULL;
+	block = mempcpy(block, tail, try.message_len);
+	tail += try.message_len;
+	*block++ = 0;
+	ret->row.stderr_tail = block;
+	memcpy(block, tail, try.stderr_len);
+	return 0;
+}
+
+int pen_item_load(struct pen_txn *txn, uint64_t batch, uint64_t seq, struct pen_item_copy *ret)
+{
+	uint8_t key[KEY_LEN];
+	const void *value;
+	size_t len;
+	int rc;
+
+	key_of(key, batch, seq);
+	rc = pen_txn_get(txn, PEN_DB_ITEMS, key, sizeof(key), &value, &len);
+	return rc ? rc : copy(key, &(MDB_val){ len, (void *)(uintptr_t)value }, ret);
+}
+
+int pen_item_read(struct pen_store *store, uint64_t batch, uint64_t seq, struct pen_item_copy *ret)
+{
+	uint8_t be[KEY_LEN];
+	MDB_val key = { sizeof(be), be }, value;
+	MDB_txn *mdb;
+	int rc = pen_read_begin(store, &mdb);
+
+	if (rc)
+		return rc;
+	key_of(be, batch, seq);
+	rc = pen_mdb_code(mdb_get(mdb, store->db[PEN_DB_ITEMS], &key, &value));
+	if (!rc)
+		rc = copy(be, &value, ret);
+	pen_read_end(store, mdb);
+	return rc;
+}
+
+int pen_item_which(struct pen_store *store, uint64_t batch, uint64_t first, uint32_t count, uint8_t *ret_bits)
+{
+	uint8_t be[KEY_LEN];
+	MDB_val key = { sizeof(be), be }, value;
+	MDB_cursor *cur;
+	MDB_txn *mdb;
+	int rc = pen_read_begin(store, &mdb), n = 0;
+
+	if (rc)
+		return rc;
+	memset(ret_bits, 0, (count + 7) / 8);
+	key_of(be, batch, first);
+	rc = mdb_cursor_open(mdb, store->db[PEN_DB_ITEMS], &cur);
+	if (!rc) {
+		for (rc = mdb_cursor_get(cur, &key, &value, MDB_SET_RANGE);
+		     !rc && key.mv_size == KEY_LEN && pen_get_be64(key.mv_data) == batch;
+		     rc = mdb_cursor_get(cur, &key, &value, MDB_NEXT)) {
+			uint64_t seq = pen_get_be64((const uint8_t *)key.mv_data + 8);
+
+			if (seq - first >= count)
+				break;
+			ret_bits[(seq - first) / 8] |= (uint8_t)(1u << (seq - first) % 8);
+			n++;
+		}
+		mdb_cursor_close(cur);
+	}
+	pen_read_end(store, mdb);
+	return rc && rc != MDB_NOTFOUND ? pen_mdb_code(rc) : n;
+}
+
+int pen_item_last(struct pen_store *store, uint64_t batch, uint64_t *ret_seq)
+{
+	uint8_t be[KEY_LEN];
+	MDB_val key = { sizeof(be), be }, value;
+	MDB_cursor *cur;
+	MDB_txn *mdb;
+	int rc = pen_read_begin(store, &mdb);
+
+	if (rc)
+		return rc;
+	key_of(be, batch + 1, 0);
+	rc = mdb_cursor_open(mdb, store->db[PEN_DB_ITEMS], &cur);
+	if (!rc) {
+		rc = mdb_cursor_get(cur, &key, &value, MDB_SET_RANGE);
+		rc = mdb_cursor_get(cur, &key, &value, rc ? MDB_LAST : MDB_PREV);
+		if (!rc && key.mv_size == KEY_LEN && pen_get_be64(key.mv_data) == batch)
+			*ret_seq = pen_get_be64((const uint8_t *)key.mv_data + 8);
+		else if (!rc)
+			rc = MDB_NOTFOUND;
+		mdb_cursor_close(cur);
+	}
+	pen_read_end(store, mdb);
+	return rc == MDB_NOTFOUND ? -PEN_NOT_FOUND : pen_mdb_code(rc);
 }
 
 int pen_items_open(struct pen_store *store, uint64_t batch, int state, int code, int64_t after,
@@ -104,7 +347,9 @@ int pen_items_open(struct pen_store *store, uint64_t batch, int state, int code,
 	rc = pen_ledger_read(store, batch, &facts, NULL);
 	if (rc)
 		return rc;
-	rc = pen_cursor_make(store, PEN_CURSOR_ITEMS, NULL, store->db[PEN_DB_ITEMS], &cur);
+	rc = pen_cursor_make(store, PEN_CURSOR_ITEMS, NULL,
+			     store->db[pen_index_has_row((uint8_t)state) ? PEN_DB_INDEX : PEN_DB_ITEMS],
+			     &cur);
 	if (rc) {
 		free(facts);
 		return rc;
@@ -119,9 +364,10 @@ int pen_items_open(struct pen_store *store, uint64_t batch, int state, int code,
 }
 
 /* "source" or "source/relative path", then the sentence, both in the cursor's buffer. */
-static int item_texts(struct pen_cursor *cur, const struct pen_fmt_item *item, const uint8_t *tail,
-		      struct pen_item *ret)
+static int item_texts(struct pen_cursor *cur, const struct pen_fmt_item *item, const struct pen_fmt_try *try,
+		      const uint8_t *tail, struct pen_item *ret)
 {
+	const char *said = (const char *)tail + item->key_len + item->path_len + item->raw_len;
 	const char *(*detail_of)(uint8_t) = atomic_load_explicit(&detail_text, memory_order_relaxed);
 	const char *detail = item->detail && detail_of ? detail_of(item->detail) : NULL;
 	const char *text = pen_error_text(item->code);
@@ -129,7 +375,8 @@ static int item_texts(struct pen_cursor *cur, const struct pen_fmt_item *item, c
 	const char *source = pen_ledger_list_at(facts->sources, facts->sources_len, item->source);
 	size_t source_len = source ? strlen(source) : 0, text_len = strlen(text);
 	size_t detail_len = detail ? strlen(detail) : 0;
-	size_t need = source_len + 1 + item->path_len + 1 + text_len + 2 + detail_len + 1;
+	size_t need =
+		source_len + 1 + item->path_len + 1 + text_len + 2 + detail_len + 2 + try->message_len + 1;
 	char *at;
 
 	if (need > cur->buffer_cap) {
@@ -155,12 +402,16 @@ static int item_texts(struct pen_cursor *cur, const struct pen_fmt_item *item, c
 		at = mempcpy(at, ": ", 2);
 		at = mempcpy(at, detail, detail_len);
 	}
+	if (try->message_len) {
+		at = mempcpy(at, ": ", 2);
+		at = mempcpy(at, said, try->message_len);
+	}
 	*at = 0;
 	return 0;
 }
 
 static int item_fill(struct pen_cursor *cur, uint64_t seq, const struct pen_fmt_item *item,
-		     const uint8_t *tail, struct pen_item *ret)
+		     const struct pen_fmt_try *try, const uint8_t *tail, struct pen_item *ret)
 {
 	*ret = (struct pen_item){
 		.batch = cur->batch,
@@ -174,18 +425,25 @@ static int item_fill(struct pen_cursor *cur, uint64_t seq, const struct pen_fmt_
 		.attempts = item->attempts,
 		.key = { tail, item->key_len },
 		.raw = { tail + item->key_len + item->path_len, item->raw_len },
+		.exit_status = try->exit_status,
+		.term_signal = try->term_signal,
+		.crashes = try->crashes,
+		.due_ms = try->due_ms,
+		.ended_ms = try->ended_ms,
+		.spent_us = try->spent_us,
+		.stderr_tail = { tail + item->key_len + item->path_len + item->raw_len + try->message_len,
+				 try->stderr_len },
 	};
-	return item_texts(cur, item, tail, ret);
+	return item_texts(cur, item, try, tail, ret);
 }
 
 /* The next row of the batch: 1, 0 at its end, or a failure. */
-static int item_step(struct pen_cursor *cur, MDB_val *ret_key, MDB_val *ret_value)
+static int row_step(struct pen_cursor *cur, MDB_val *ret_key, MDB_val *ret_value)
 {
 	uint8_t be[KEY_LEN];
 	int rc;
 
-	pen_put_be64(be, cur->batch);
-	pen_put_be64(be + 8, cur->next);
+	key_of(be, cur->batch, cur->next);
 	*ret_key = (MDB_val){ sizeof(be), be };
 	rc = mdb_cursor_get(cur->mdb, ret_key, ret_value, cur->started ? MDB_NEXT : MDB_SET_RANGE);
 	cur->started = true;
@@ -198,27 +456,58 @@ static int item_step(struct pen_cursor *cur, MDB_val *ret_key, MDB_val *ret_valu
 	return pen_get_be64(ret_key->mv_data) == cur->batch;
 }
 
+/* The same through the index: only rows in the wanted state are looked at. */
+static int index_step(struct pen_cursor *cur, MDB_val *ret_key, MDB_val *ret_value)
+{
+	struct pen_index_key from = pen_index_row(cur->batch, (uint8_t)cur->state, cur->next);
+	MDB_val key = { from.len, from.bytes }, value;
+	int32_t code;
+	int rc;
+
+	for (;;) {
+		rc = mdb_cursor_get(cur->mdb, &key, &value, cur->started ? MDB_NEXT : MDB_SET_RANGE);
+		cur->started = true;
+		if (rc == MDB_NOTFOUND ||
+		    (!rc && (key.mv_size != from.len || memcmp(key.mv_data, from.bytes, from.len - 8) != 0)))
+			return 0;
+		if (rc)
+			return pen_mdb_code(rc);
+		if (value.mv_size != sizeof(code))
+			return -PEN_STORE_DAMAGED;
+		memcpy(&code, value.mv_data, sizeof(code));
+		if (!cur->code || code == cur->code)
+			break;
+	}
+	key_of(cur->found, cur->batch, pen_get_be64((const uint8_t *)key.mv_data + from.len - 8));
+	*ret_key = (MDB_val){ sizeof(cur->found), cur->found };
+	rc = mdb_get(cur->txn, cur->store->db[PEN_DB_ITEMS], ret_key, ret_value);
+	return rc == MDB_NOTFOUND ? -PEN_STORE_DAMAGED : rc ? pen_mdb_code(rc) : 1;
+}
+
 int pen_items_next(struct pen_cursor *cur, struct pen_item *ret)
 {
+	bool indexed = pen_index_has_row((uint8_t)cur->state);
 	struct pen_fmt_item item;
+	struct pen_fmt_try try;
 	const uint8_t *tail;
 	MDB_val key, value;
 	int rc;
 
 	while (!cur->error && !cur->done) {
-		rc = item_step(cur, &key, &value);
+		rc = indexed ? index_step(cur, &key, &value) : row_step(cur, &key, &value);
 		if (!rc) {
 			cur->done = true;
 			break;
 		}
 		if (rc > 0)
-			rc = pen_item_decode(key.mv_data, key.mv_size, value.mv_data, value.mv_size, &item,
-					     &tail);
+			rc = pen_item_decode_try(key.mv_data, key.mv_size, value.mv_data, value.mv_size,
+						 &item, &try, &tail);
 		if (!rc &&
 		    ((cur->state && item.state != cur->state) || (cur->code && item.code != cur->code)))
 			continue;
 		if (!rc)
-			rc = item_fill(cur, pen_get_be64((const uint8_t *)key.mv_data + 8), &item, tail, ret);
+			rc = item_fill(cur, pen_get_be64((const uint8_t *)key.mv_data + 8), &item, &try, tail,
+				       ret);
 		if (!rc)
 			return 1;
 		cur->error = rc;

@@ -13,6 +13,8 @@
 
 #include "ring/assert.h"
 #include "ring/base.h"
+#include "store/control.h"
+#include "store/index.h"
 #include "store/store_private.h"
 
 #define FACTS_MAX (1u << 29)	  /* bytes of one batch's facts: 65,536 sources of 4 KiB, twice */
@@ -168,14 +170,63 @@ const char *pen_ledger_list_at(const char *list, size_t len, size_t i)
 
 /* ---- state ----------------------------------------------------------------------------------- */
 
+static int index_standing(struct pen_txn *txn, const struct pen_fmt_state *s, bool there)
+{
+	struct pen_index_key state = pen_index_state(s->state, s->id),
+			     ended = pen_index_ended(s->ended_ms, s->id);
+	int rc = there ? pen_index_add(txn, &state, 0) : pen_index_remove(txn, &state);
+
+	if (!rc && pen_ledger_over(s->state))
+		rc = there ? pen_index_add(txn, &ended, 0) : pen_index_remove(txn, &ended);
+	return rc;
+}
+
+int pen_ledger_index(struct pen_txn *txn, const char *owner, const struct pen_standing *standing)
+{
+	struct pen_index_key key = pen_index_owner(owner, standing->fixed.id);
+	int rc = pen_index_add(txn, &key, 0);
+
+	return rc ? rc : index_standing(txn, &standing->fixed, true);
+}
+
+/* Most groups change neither: one look at the old value. */
+static int move_index(struct pen_txn *txn, const struct pen_fmt_state *s)
+{
+	struct pen_fmt_state old;
+	const void *value;
+	uint8_t key[8];
+	size_t len;
+	int rc;
+
+	pen_put_be64(key, s->id);
+	rc = pen_txn_get(txn, PEN_DB_STATES, key, sizeof(key), &value, &len);
+	if (rc)
+		return rc == -PEN_NOT_FOUND ? 0 : rc; /* pen_ledger_create enters a new one */
+	if (len < sizeof(old))
+		return -PEN_STORE_DAMAGED;
+	memcpy(&old, value, sizeof(old));
+	if (old.state == s->state && (!pen_ledger_over(s->state) || old.ended_ms == s->ended_ms))
+		return 0;
+	rc = index_standing(txn, &old, false);
+	if (!rc)
+		rc = index_standing(txn, s, true);
+	/* Whichever way it ended, nobody can want anything of it; who cancelled it, and why, is kept. */
+	return !rc && pen_ledger_over(s->state) && s->state != PEN_CANCELLED ? pen_control_clear(txn, s->id)
+									     : rc;
+}
+
 int pen_ledger_save(struct pen_txn *txn, const struct pen_standing *standing)
 {
 	uint8_t value[sizeof(struct pen_fmt_state) + PEN_PATH_BYTES_MAX], key[8];
 	struct pen_fmt_state fixed = standing->fixed;
 	size_t path_len = strnlen(standing->path, sizeof(standing->path));
+	int rc;
 
 	if (path_len > PEN_PATH_BYTES_MAX)
 		return -ENAMETOOLONG;
+	rc = move_index(txn, &fixed);
+	if (rc)
+		return rc;
 	fixed.path_len = (uint32_t)path_len;
 	memcpy(value, &fixed, sizeof(fixed));
 	memcpy(value + sizeof(fixed), standing->path, path_len);
@@ -253,10 +304,20 @@ int pen_ledger_create(struct pen_txn *txn, const struct pen_facts *facts, const 
 	rc = put_facts(txn, facts);
 	if (!rc)
 		rc = pen_ledger_save(txn, standing);
+	if (!rc)
+		rc = pen_ledger_index(txn, facts->owner ? facts->owner : "", standing);
 	if (!rc && has_identity(facts->fixed.identity))
 		rc = pen_txn_put(txn, PEN_DB_IDENTITY, facts->fixed.identity, sizeof(facts->fixed.identity),
 				 &facts->fixed.id, sizeof(facts->fixed.id), 0);
 	return rc;
+}
+
+int pen_ledger_restate(struct pen_txn *txn, const struct pen_facts *facts,
+		       const struct pen_standing *standing)
+{
+	int rc = put_facts(txn, facts);
+
+	return rc ? rc : pen_ledger_save(txn, standing);
 }
 
 int pen_ledger_find(struct pen_txn *txn, const uint8_t identity[16], uint64_t *ret_id)

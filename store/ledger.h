@@ -32,6 +32,9 @@ uint64_t pen_ledger_new_id(struct pen_txn *txn);
 int pen_ledger_create(struct pen_txn *txn, const struct pen_facts *facts,
 		      const struct pen_standing *standing);
 int pen_ledger_save(struct pen_txn *txn, const struct pen_standing *standing);
+/* Replaces both values of a batch: it starts, long after it was entered. Its owner and identity stay. */
+int pen_ledger_restate(struct pen_txn *txn, const struct pen_facts *facts,
+		       const struct pen_standing *standing);
 /* The newest batch of the identity; -PEN_NOT_FOUND. */
 int pen_ledger_find(struct pen_txn *txn, const uint8_t identity[16], uint64_t *ret_id);
 /* Both parts of a batch. *ret_facts is one malloc'ed block, the caller frees it. Either ret may be NULL. */
@@ -42,6 +45,11 @@ int pen_ledger_read(struct pen_store *store, uint64_t id, struct pen_facts **ret
 		    struct pen_standing *ret);
 
 /* ---- for the other files of this room ---- */
+
+/* Ends an unfinished batch that no process runs, in this transaction (batch.c). */
+int pen_ledger_cancel(struct pen_txn *txn, uint64_t id, struct pen_failure *why);
+/* Enters a batch that is not in the index yet. */
+int pen_ledger_index(struct pen_txn *txn, const char *owner, const struct pen_standing *standing);
 
 /* Completed, failed and cancelled batches never run again. */
 static inline bool pen_ledger_over(unsigned state)

@@ -8,10 +8,14 @@
 #include <unistd.h>
 
 #include "ring/base.h"
+#include "store/control.h"
+#include "store/index.h"
 #include "store/item.h"
+#include "store/job.h"
 #include "store/journal.h"
 #include "store/ledger.h"
 #include "store/lock.h"
+#include "store/order.h"
 #include "store/store_private.h"
 #include "store/turn.h"
 
@@ -233,7 +237,13 @@ static int drop_row(struct pass *p, const MDB_val *key, const MDB_val *value, st
 	p->row.rows++;
 	p->rows++;
 	p->changed = true;
-	return pen_txn_del(p->txn, PEN_DB_ITEMS, copy, sizeof(copy));
+	if (pen_index_has_row(item.state)) {
+		struct pen_index_key index =
+			pen_index_row(pen_get_be64(copy), item.state, pen_get_be64(copy + 8));
+
+		rc = pen_index_remove(p->txn, &index);
+	}
+	return rc ? rc : pen_retain_del(p->txn, PEN_DB_ITEMS, copy, sizeof(copy));
 }
 
 /* Removes rows from the lowest item up: 1 when none is left, 0 when this transaction has done enough. */
@@ -289,6 +299,68 @@ static int add_removed(struct pass *p, const struct pen_facts *facts, const stru
 	return pen_retain_row_write(p->txn, key, sizeof(key), PEN_KIND_REMOVED, &removed, sizeof(removed));
 }
 
+static int unindex(struct pass *p, struct pen_index_key key)
+{
+	return pen_index_remove(p->txn, &key);
+}
+
+/* The order with the edges to its parents, the job, the wish, and the index's entries. */
+static int remove_rest(struct pass *p, const struct pen_facts *facts, const struct pen_fmt_state *s)
+{
+	uint8_t edge[16], *be = edge + 8;
+	struct pen_order *order;
+	int rc = pen_order_load(p->txn, s->id, &order);
+
+	pen_put_be64(be, s->id);
+	if (!rc) {
+		for (uint32_t i = 0; i < order->parent_count && !rc; i++) {
+			pen_put_be64(edge, order->parents[i].id);
+			rc = pen_retain_del(p->txn, PEN_DB_EDGES, edge, sizeof(edge));
+		}
+		free(order);
+		if (!rc)
+			rc = pen_retain_del(p->txn, PEN_DB_ORDERS, be, 8);
+	} else if (rc == -PEN_NOT_FOUND) {
+		rc = 0;
+	}
+	if (!rc)
+		rc = pen_retain_del(p->txn, PEN_DB_JOBS, be, 8);
+	if (!rc)
+		rc = pen_control_clear(p->txn, s->id);
+	if (!rc)
+		rc = unindex(p, pen_index_owner(facts->owner, s->id));
+	if (!rc)
+		rc = unindex(p, pen_index_state(s->state, s->id));
+	if (!rc && pen_ledger_over(s->state))
+		rc = unindex(p, pen_index_ended(s->ended_ms, s->id));
+	return rc;
+}
+
+/* Batches that are there wait or waited for it, its hook is still to be run, or rows of it wait for another try. */
+static bool needed(const struct pass *p, uint64_t id)
+{
+	struct pen_index_key hook = pen_index_hook(id);
+	MDB_val key = { hook.len, hook.bytes }, value;
+	struct pen_fmt_job job;
+	MDB_cursor *cur;
+	uint8_t be[16];
+	bool child;
+
+	if (!mdb_get(p->txn->mdb, p->store->db[PEN_DB_INDEX], &key, &value))
+		return true;
+	if (!pen_job_load(p->txn, id, &job) && job.retrying)
+		return true;
+	if (mdb_cursor_open(p->txn->mdb, p->store->db[PEN_DB_EDGES], &cur))
+		return true;
+	pen_put_be64(be, id);
+	pen_put_be64(be + 8, 0);
+	key = (MDB_val){ sizeof(be), be };
+	child = !mdb_cursor_get(cur, &key, &value, MDB_SET_RANGE) && key.mv_size == 16 &&
+		pen_get_be64(key.mv_data) == id;
+	mdb_cursor_close(cur);
+	return child;
+}
+
 /* Facts, state and all that points at them: the batch is gone with this transaction. */
 static int remove_batch(struct pass *p, const struct pen_facts *facts, const struct pen_fmt_state *s,
 			uint64_t rows)
@@ -303,13 +375,15 @@ static int remove_batch(struct pass *p, const struct pen_facts *facts, const str
 	if (!rc)
 		rc = add_removed(p, facts, s);
 	if (!rc && !pen_ledger_find(p->txn, facts->fixed.identity, &found) && found == id)
-		rc = pen_txn_del(p->txn, PEN_DB_IDENTITY, facts->fixed.identity, 16);
+		rc = pen_retain_del(p->txn, PEN_DB_IDENTITY, facts->fixed.identity, 16);
 	if (!rc)
-		rc = pen_txn_del(p->txn, PEN_DB_STATES, be, sizeof(be));
+		rc = remove_rest(p, facts, s);
 	if (!rc)
-		rc = pen_txn_del(p->txn, PEN_DB_BATCHES, be, sizeof(be));
+		rc = pen_retain_del(p->txn, PEN_DB_STATES, be, sizeof(be));
 	if (!rc)
-		rc = pen_txn_del(p->txn, PEN_DB_META, trimmed, sizeof(trimmed));
+		rc = pen_retain_del(p->txn, PEN_DB_BATCHES, be, sizeof(be));
+	if (!rc)
+		rc = pen_retain_del(p->txn, PEN_DB_META, trimmed, sizeof(trimmed));
 	if (!rc)
 		rc = pen_journal_add(p->txn, id, PEN_EVENT_CLEANED, 0, s->applied.bytes, rows);
 	if (rc)
@@ -372,7 +446,7 @@ static int visit_batch(struct pass *p, uint64_t id)
 	uint32_t pid;
 	int fd, rc;
 
-	if (owed(p, id)) {
+	if (owed(p, id) || needed(p, id)) {
 		p->got->kept++;
 		return 1;
 	}
@@ -448,7 +522,7 @@ static int visit_events(struct pass *p)
 		p->events_done = !event_due(p, seq, &event);
 		if (p->events_done)
 			return 0;
-		rc = pen_txn_del(p->txn, PEN_DB_EVENTS, be, sizeof(be));
+		rc = pen_retain_del(p->txn, PEN_DB_EVENTS, be, sizeof(be));
 		if (rc)
 			return rc;
 		p->row.first_event = seq + 1;

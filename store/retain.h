@@ -40,6 +40,14 @@ static inline bool pen_retain_may(unsigned state)
 	       state == PEN_STOPPED || state == PEN_INTERRUPTED;
 }
 
+/* Removes a row; 0 too when there is none. */
+static inline int pen_retain_del(struct pen_txn *txn, enum pen_db db, const void *key, size_t key_len)
+{
+	int rc = pen_txn_del(txn, db, key, key_len);
+
+	return rc == -PEN_NOT_FOUND ? 0 : rc;
+}
+
 /* ---- retain_rules.c ---- */
 
 void pen_retain_key(uint8_t key[PEN_RETAIN_KEY_LEN], const char *word, uint64_t id);

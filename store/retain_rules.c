@@ -76,7 +76,7 @@ int pen_retain_dropped(struct pen_txn *txn, uint64_t dataset_id)
 	uint8_t key[PEN_RETAIN_KEY_LEN];
 
 	pen_retain_key(key, PEN_REMOVED_KEY, dataset_id);
-	return pen_txn_del(txn, PEN_DB_META, key, sizeof(key));
+	return pen_retain_del(txn, PEN_DB_META, key, sizeof(key));
 }
 
 /* ---- rules ------------------------------------------------------------------------------------ */

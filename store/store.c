@@ -18,6 +18,7 @@
 
 #include "ring/assert.h"
 #include "ring/base.h"
+#include "store/index.h"
 #include "store/store_private.h"
 #include "store/turn.h"
 
@@ -351,6 +352,7 @@ static int meta_first(struct pen_store *store, MDB_txn *txn, struct pen_failure 
 	if (code)
 		return pen_fail(why, code, 0, "the meta row of %s is damaged", store->path);
 	store->store_id = meta.store_id;
+	store->format = meta.format;
 	return 0;
 }
 
@@ -368,7 +370,7 @@ static int system_open(struct pen_store *store, struct pen_failure *why)
 		return pen_fail(why, pen_mdb_code(rc), rc > 0 ? rc : 0, "%s: %s", store->path,
 				mdb_strerror(rc));
 	code = meta_first(store, txn, why);
-	for (i = 0; i < PEN_DB_COUNT && !code; i++) {
+	for (i = 0; i < (store->format == 1 ? PEN_DB_FIRST_COUNT : PEN_DB_COUNT) && !code; i++) {
 		rc = mdb_dbi_open(txn, pen_db_names[i], 0, &store->db[i]);
 		if (rc)
 			code = pen_fail(why, rc == MDB_NOTFOUND ? -PEN_STORE_DAMAGED : pen_mdb_code(rc), 0,
@@ -379,6 +381,42 @@ static int system_open(struct pen_store *store, struct pen_failure *why)
 		return code;
 	}
 	return pen_mdb_code(mdb_txn_commit(txn)); /* the handles stay */
+}
+
+/* Another process may have opened the store at once and be done before us. */
+static int upgrade_in(struct pen_txn *txn)
+{
+	struct pen_store *store = txn->store;
+	int rc = 0;
+
+	for (int i = PEN_DB_FIRST_COUNT; i < PEN_DB_COUNT && !rc; i++)
+		rc = pen_mdb_code(mdb_dbi_open(txn->mdb, pen_db_names[i], MDB_CREATE, &store->db[i]));
+	if (rc || txn->meta.format == PEN_FORMAT_VERSION)
+		return rc;
+	rc = pen_index_build(txn);
+	txn->meta.format = PEN_FORMAT_VERSION;
+	txn->meta_changed = true;
+	return rc;
+}
+
+/* From format 1: the databases it did not have, and the index of what is there. One transaction: a kill leaves either. */
+static int upgrade(struct pen_store *store, struct pen_failure *why)
+{
+	struct pen_txn *txn;
+	int rc = pen_txn_begin(store, PEN_DURABLE_COMMIT, &txn, NULL, why);
+
+	if (rc)
+		return rc;
+	rc = upgrade_in(txn);
+	if (rc) {
+		pen_txn_abort(txn);
+		return pen_fail(why, rc, 0, "%s cannot be upgraded from format %u", store->path,
+				store->format);
+	}
+	rc = pen_txn_commit(txn, why);
+	if (!rc)
+		store->format = PEN_FORMAT_VERSION;
+	return rc;
 }
 
 /* run/, logs/, staging/ and the turn: only once the store is known to be ours to write to. */
@@ -449,7 +487,14 @@ static int store_bring_up(struct pen_store *store, const struct pen_store_option
 	store->page_size = stat.ms_psize;
 	pen_store_sweep(store);
 	code = system_open(store, why);
-	return code ? code : parts_open(store, why);
+	if (!code && store->format < PEN_FORMAT_VERSION && store->read_only)
+		code = pen_fail(
+			why, -PEN_STORE_OLDER, 0,
+			"%s has format %u, and is open for reading only: the first writer upgrades it",
+			store->path, store->format);
+	if (!code)
+		code = parts_open(store, why);
+	return !code && store->format < PEN_FORMAT_VERSION ? upgrade(store, why) : code;
 }
 
 /* Opens what is there. -PEN_STORE_MISSING when the directory is missing or empty. */

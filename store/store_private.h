@@ -44,6 +44,12 @@ enum pen_db {
 	PEN_DB_EVENTS,
 	PEN_DB_DATASETS,
 	PEN_DB_DIGESTS,
+	PEN_DB_FIRST_COUNT, /* of format 1 */
+	PEN_DB_ORDERS = PEN_DB_FIRST_COUNT,
+	PEN_DB_JOBS,
+	PEN_DB_CONTROLS,
+	PEN_DB_EDGES,
+	PEN_DB_INDEX,
 	PEN_DB_COUNT,
 };
 extern const char *const pen_db_names[PEN_DB_COUNT];
@@ -72,7 +78,8 @@ struct pen_store {
 	bool read_only;
 	uint32_t page_size;
 	uint64_t store_id;
-	pid_t pid; /* of the process that opened it: a fork's child must not use it */
+	uint32_t format; /* of its meta row */
+	pid_t pid;	 /* of the process that opened it: a fork's child must not use it */
 	dev_t dev;
 	ino_t ino;
 	struct pen_store *next_open; /* list of the process's open stores */
@@ -188,10 +195,11 @@ struct pen_cursor {
 
 	void *from, *to, *prefix; /* scan: malloc'ed copies or NULL */
 	size_t from_len, to_len, prefix_len;
-	uint64_t batch;	 /* items, events */
-	uint64_t next;	 /* items: the lowest item wanted; events: the lowest sequence wanted */
-	int state, code; /* items: filters, 0: all */
-	void *buffer;	 /* strings handed out: valid until the next call */
+	uint64_t batch;	   /* items, events */
+	uint64_t next;	   /* items: the lowest item wanted; events: the lowest sequence wanted */
+	int state, code;   /* items: filters, 0: all */
+	uint8_t found[16]; /* items: the key of the row that the index named */
+	void *buffer;	   /* strings handed out: valid until the next call */
 	size_t buffer_cap;
 	void *extra; /* malloc'ed, mode's own */
 };
@@ -217,11 +225,12 @@ uint64_t pen_overflow_pages(const struct pen_store *store, size_t key_len, size_
 /* Puts a value that penstock itself wrote (sealed by the caller) and adds what it may dirty. flags: MDB_APPEND, ... */
 int pen_txn_put(struct pen_txn *txn, enum pen_db db, const void *key, size_t key_len, const void *value,
 		size_t value_len, unsigned flags);
-/* Removes a row of penstock's own; 0 too when it is not there. */
-int pen_txn_del(struct pen_txn *txn, enum pen_db db, const void *key, size_t key_len);
 /* mdb_get of a system database. -PEN_NOT_FOUND. The view lasts until the next write of the transaction. */
 int pen_txn_get(struct pen_txn *txn, enum pen_db db, const void *key, size_t key_len, const void **ret_value,
 		size_t *ret_len);
+
+/* mdb_del of a system database. -PEN_NOT_FOUND: it was not there. */
+int pen_txn_del(struct pen_txn *txn, enum pen_db db, const void *key, size_t key_len);
 
 /* Frees the datasets of a transaction, and enters the handles it opened when it was committed (dataset.c). */
 void pen_dataset_end(struct pen_txn *txn, bool committed);

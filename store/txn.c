@@ -199,7 +199,7 @@ static int meta_write(struct pen_txn *txn)
 {
 	if (!txn->meta_changed)
 		return 0;
-	pen_seal(&txn->meta, sizeof(txn->meta), PEN_KIND_META, 1);
+	pen_seal(&txn->meta, sizeof(txn->meta), PEN_KIND_META, PEN_META_VERSION);
 	return pen_txn_put(txn, PEN_DB_META, PEN_META_KEY, strlen(PEN_META_KEY), &txn->meta,
 			   sizeof(txn->meta), 0);
 }
@@ -334,19 +334,6 @@ int pen_txn_put(struct pen_txn *txn, enum pen_db db, const void *key, size_t key
 	return rc ? pen_txn_failed(txn, rc) : 0;
 }
 
-int pen_txn_del(struct pen_txn *txn, enum pen_db db, const void *key, size_t key_len)
-{
-	MDB_val k = { .mv_size = key_len, .mv_data = (void *)(uintptr_t)key };
-	struct pen_touch *touch = &txn->touch[db];
-	int rc;
-
-	if (!touch->leaves)
-		pen_touch_begin(txn, txn->store->db[db], touch);
-	touch->leaves += 2; /* what is left may move to a neighbour */
-	rc = mdb_del(txn->mdb, txn->store->db[db], &k, NULL);
-	return rc && rc != MDB_NOTFOUND ? pen_txn_failed(txn, rc) : 0;
-}
-
 int pen_txn_get(struct pen_txn *txn, enum pen_db db, const void *key, size_t key_len, const void **ret_value,
 		size_t *ret_len)
 {
@@ -358,4 +345,19 @@ int pen_txn_get(struct pen_txn *txn, enum pen_db db, const void *key, size_t key
 	*ret_value = v.mv_data;
 	*ret_len = v.mv_size;
 	return 0;
+}
+
+int pen_txn_del(struct pen_txn *txn, enum pen_db db, const void *key, size_t key_len)
+{
+	MDB_val k = { .mv_size = key_len, .mv_data = (void *)(uintptr_t)key };
+	struct pen_touch *touch = &txn->touch[db];
+	int rc;
+
+	if (!touch->leaves)
+		pen_touch_begin(txn, txn->store->db[db], touch);
+	touch->leaves++;
+	rc = mdb_del(txn->mdb, txn->store->db[db], &k, NULL);
+	if (rc == MDB_NOTFOUND)
+		return -PEN_NOT_FOUND;
+	return rc ? pen_txn_failed(txn, rc) : 0;
 }

@@ -206,6 +206,23 @@ static int make_dialect(const struct pen_cmd *cmd, struct pen_run *ret)
 	return 0;
 }
 
+static void make_job(const struct pen_cmd *cmd, struct pen_run *ret)
+{
+	static const char *const jitters[] = { "none", "equal", "full", "decorrelated" };
+
+	ret->processor = text_of(cmd, PEN_O_PROCESSOR);
+	ret->results = (enum pen_results)pen_cmd_value(cmd, PEN_O_RESULTS)->n;
+	ret->jobs = (uint32_t)pen_cmd_value(cmd, PEN_O_JOBS)->n;
+	ret->window = (uint32_t)pen_cmd_value(cmd, PEN_O_WINDOW)->n;
+	ret->timeout_ns = pen_cmd_value(cmd, PEN_O_TIMEOUT)->n * 1000000;
+	ret->has_max_retries = pen_cmd_set(cmd, PEN_O_MAX_RETRIES);
+	ret->max_retries = (uint32_t)pen_cmd_value(cmd, PEN_O_MAX_RETRIES)->n;
+	ret->backoff = text_of(cmd, PEN_O_BACKOFF);
+	ret->jitter = jitters[pen_cmd_value(cmd, PEN_O_JITTER)->n];
+	ret->halt = text_of(cmd, PEN_O_HALT);
+	ret->max_crashes = (uint32_t)pen_cmd_value(cmd, PEN_O_MAX_CRASHES)->n;
+}
+
 static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 {
 	/* In the order of the choices in the option table. */
@@ -258,6 +275,7 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 		.follow_symlinks = pen_cmd_set(cmd, PEN_O_FOLLOW_SYMLINKS),
 		.idempotency_key = text_of(cmd, PEN_O_IDEMPOTENCY_KEY),
 	};
+	make_job(cmd, ret);
 	(void)on_success(text_of(cmd, PEN_O_ON_SUCCESS), &ret->on_success,
 			 &ret->move_to); /* check refuses it */
 }

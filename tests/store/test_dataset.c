@@ -176,7 +176,7 @@ Test(dataset, policies_decide_what_a_second_record_does)
 		cr_assert_eq(mdb_get(txn->mdb,
 				     pen_handle_find(store, name)
 					     ? pen_handle_find(store, name)->dbi
-					     : store->db[PEN_DB_DIGESTS] + 1 + (MDB_dbi)i,
+					     : store->db[PEN_DB_INDEX] + 1 + (MDB_dbi)i,
 				     &k, &v),
 			     0);
 		cr_expect_eq(v.mv_size, strlen(cases[i].value));
