@@ -328,7 +328,8 @@ struct pen_batch_info {
 	const char *dataset, *key, *owner, *correlation_id, *sources, *labels; /* lists: newlines */
 	const char *place; /* checkpoint: the source it stands in, or "" */
 	uint64_t place_offset, place_line;
-	char buffer[4096]; /* strings that are longer are cut at a character */
+	uint64_t rows_removed; /* item rows that retention took while the batch stayed */
+	char buffer[4096];     /* strings that are longer are cut at a character */
 };
 
 /* One batch, by id. Any thread. -PEN_NOT_FOUND if there is none. */
@@ -723,6 +724,73 @@ const char *pen_event_name(unsigned type);
 int pen_events_open(struct pen_store *store, uint64_t batch, uint64_t from, struct pen_cursor **ret);
 int pen_events_next(struct pen_cursor *cur, struct pen_event *ret);
 
+/* ---- retention ----------------------------------------------------------------------------- */
+
+#define PEN_KEEP_FOREVER UINT64_MAX
+#define PEN_STATE_SLOTS 16u /* more than there are states */
+
+/*
+ * How long what is known about batches is kept; the records of datasets are never touched. 0 stands for the
+ * default, which is: completed, failed and cancelled batches 7 days from their end, others for ever. Queued,
+ * waiting, running and paused batches are never removed, whatever the rules say.
+ */
+struct pen_retain_rules {
+	size_t size; /* sizeof(struct pen_retain_rules) */
+	uint64_t keep_ms
+		[PEN_STATE_SLOTS]; /* by enum pen_state: completed, failed, cancelled, stopped, interrupted */
+	uint64_t rows_ms; /* item rows of ended batches, from the end of the batch; default: as long as it */
+	uint64_t
+		rows_bytes; /* pages of all item rows: above that the oldest of ended batches go; default 1 GiB */
+	uint64_t events_ms;  /* default 30 days; events go from the front only */
+	uint64_t events_max; /* default 1,000,000 */
+	uint64_t
+		bytes; /* pages of all of it but events: above that the oldest ended batches go; default: no limit */
+};
+
+struct pen_retain_info {
+	size_t size;		       /* sizeof(struct pen_retain_info) */
+	struct pen_retain_rules rules; /* in force: defaults are filled in */
+	uint64_t first_event;	       /* events before this one are gone; 1: none are */
+	uint64_t cleaned_ms;	       /* when the last pass over everything ended, 0: never */
+	uint64_t batches, rows;	       /* removed since the store was made */
+};
+/* Any thread. */
+int pen_retain_info(struct pen_store *store, struct pen_retain_info *ret);
+/* Keeps other rules in the store, for whoever cleans from now on. -EINVAL: a rule for a state that has none. */
+int pen_retain_set(struct pen_store *store, const struct pen_retain_rules *rules, struct pen_failure *why);
+/* Item rows of a batch that retention removed while the batch stayed. Any thread. */
+int pen_retain_trimmed(struct pen_store *store, uint64_t batch, uint64_t *ret_rows);
+
+struct pen_clean {
+	size_t size;	    /* sizeof(struct pen_clean) */
+	uint32_t states;    /* 1 << enum pen_state each; 0: those that the rules have an age for */
+	bool has_older;	    /* older_ms is in force instead of the rules' ages */
+	uint64_t older_ms;  /* counted from the end of the batch */
+	uint64_t bytes;	    /* instead of the rule; 0: the rule */
+	bool dry_run;	    /* only counts; a read-only store will do */
+	uint64_t budget_ns; /* stop after about that long; 0: when all is done */
+};
+struct pen_cleaned {
+	size_t size;			   /* sizeof(struct pen_cleaned) */
+	uint64_t batches[PEN_STATE_SLOTS]; /* by enum pen_state */
+	uint64_t rows, rows_bytes;	   /* item rows, of removed batches or not */
+	uint64_t events;		   /* not counted by a dry run */
+	uint64_t kept; /* due, but in use: run by a process, or source files are still owed */
+	bool whole;    /* false: the budget was used up */
+};
+/*
+ * Removes what is due, in transactions that hold the write lock for about 10 ms and let others in between. May be
+ * killed at any moment: the next call goes on. *ret is filled on failure too. One call at a time in a process.
+ */
+int pen_retain_clean(struct pen_store *store, const struct pen_clean *what, struct pen_cleaned *ret,
+		     struct pen_failure *why);
+/*
+ * The same by the rules, for at most about budget_ns, and only when an hour has passed since the last whole pass: for
+ * whoever has a moment. Returns 1 when it did something, 0 when nothing was due, or a code. Not while the calling
+ * thread is in a write transaction.
+ */
+int pen_retain_some(struct pen_store *store, uint64_t budget_ns);
+
 /* The store as a whole. O(1). */
 struct pen_store_info {
 	uint32_t format; /* on-disk format version */
@@ -732,6 +800,7 @@ struct pen_store_info {
 	uint32_t readers, readers_max;
 	uint32_t waiting_writers;
 	uint32_t durability; /* flags in force: enum pen_durability */
+	uint32_t page_bytes;
 };
 int pen_store_info(struct pen_store *store, struct pen_store_info *ret);
 

@@ -338,9 +338,11 @@ static void check_free_list(struct pen_audit *audit)
 static void visit_meta(struct pen_audit *audit, void *arg, const MDB_val *key, const MDB_val *value)
 {
 	(void)arg;
+	if (pen_audit_retain_row(audit, key, value))
+		return;
 	if (key->mv_size != strlen(PEN_META_KEY) || memcmp(key->mv_data, PEN_META_KEY, key->mv_size) != 0) {
 		pen_audit_say(audit->voice, PEN_INV_META,
-			      "penstock.meta has a row that is not `" PEN_META_KEY "`");
+			      "penstock.meta has a row that does not belong there");
 		return;
 	}
 	if (value->mv_size != sizeof(audit->meta) ||
@@ -361,7 +363,8 @@ static int check_meta(struct pen_audit *audit, struct pen_failure *why)
 	if (!pen_audit_walk(audit, pen_db_names[PEN_DB_META], pen_db_names[PEN_DB_META], visit_meta, NULL,
 			    &entries))
 		return 0;
-	if (!entries)
+	/* A damaged one was counted, and said so. */
+	if (!entries || (!audit->has_meta && entries == audit->notes_seen))
 		pen_audit_say(audit->voice, PEN_INV_META, "penstock.meta has no row `" PEN_META_KEY "`");
 	if (!audit->has_meta)
 		return 0;
@@ -517,6 +520,7 @@ static int check_all(struct pen_audit *audit, const char *dir, bool ours, struct
 	pen_audit_jobs(audit);
 	pen_audit_cache(audit);
 	pen_audit_data(audit);
+	pen_audit_retain(audit);
 	walk_entries(audit, PEN_DB_MAIN, "the list of databases", true, NULL, NULL, NULL);
 	pen_audit_databases(audit);
 	return 0;
@@ -530,6 +534,9 @@ static void free_all(struct pen_audit *audit)
 	}
 	for (size_t i = 0; i < audit->dataset_count; i++)
 		free(audit->datasets[i]);
+	free(audit->removed.at);
+	free(audit->trimmed.at);
+	free(audit->gone.at);
 	free(audit->batches);
 	free(audit->datasets);
 	mdb_txn_abort(audit->txn);

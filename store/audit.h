@@ -11,6 +11,7 @@
  *   audit_jobs.c    orders, jobs, wishes, edges, the index
  *   audit_cache.c   the cache of results
  *   audit_data.c    datasets, digests, who feeds them
+ *   audit_retain.c  what retention left behind
  *
  * Invariants have the numbers of docs/FORMAT.md.
  */
@@ -105,6 +106,18 @@ struct pen_audit_batch {
 	char *dataset, *owner;
 };
 
+/* What retention noted: rows of penstock.meta. */
+struct pen_audit_note {
+	uint64_t id; /* of the dataset or batch */
+	uint64_t entries;
+	struct pen_fmt_trimmed trimmed;
+};
+
+struct pen_audit_notes {
+	struct pen_audit_note *at; /* by id */
+	size_t count, cap;
+};
+
 struct pen_audit_dataset {
 	char name[PEN_DATASET_NAME_MAX + 1];
 	struct pen_fmt_dataset row;
@@ -123,6 +136,11 @@ struct pen_audit {
 	size_t batch_count, batch_cap;
 	struct pen_audit_dataset **datasets; /* by name */
 	size_t dataset_count, dataset_cap;
+	struct pen_fmt_retention retention; /* zeros without */
+	struct pen_audit_notes removed, trimmed;
+	uint64_t notes_seen; /* rows of penstock.meta that are retention's */
+	struct pen_audit_notes
+		gone; /* batches of events that are not there; entries: the last event, 0 when cleaned */
 };
 
 /*
@@ -136,6 +154,16 @@ bool pen_audit_walk(struct pen_audit *audit, const char *name, const char *what,
 
 struct pen_audit_batch *pen_audit_find_batch(const struct pen_audit *audit, uint64_t id);
 struct pen_audit_dataset *pen_audit_find_dataset(const struct pen_audit *audit, uint64_t id);
+/* A row of penstock.meta that retention wrote: false when it is none. */
+bool pen_audit_retain_row(struct pen_audit *audit, const MDB_val *key, const MDB_val *value);
+/* What is noted about a batch's rows, or a dataset's entries; NULL: nothing. */
+const struct pen_audit_note *pen_audit_note(const struct pen_audit_notes *notes, uint64_t id);
+void pen_audit_retain(
+	struct pen_audit *audit); /* 6, 10, 13: notes about what is not there, the events' front */
+/* An event of a batch that is not there. */
+void pen_audit_gone(struct pen_audit *audit, uint64_t seq, const struct pen_fmt_event *event);
+/* After all events were seen: each such batch must have been cleaned, as its last event says. */
+void pen_audit_gone_end(struct pen_audit *audit);
 void pen_audit_ledger(struct pen_audit *audit);	   /* 3, 4, 5, 6, 7 (fields), 10, 11 */
 void pen_audit_jobs(struct pen_audit *audit);	   /* 17, 18, after the ledger */
 void pen_audit_cache(struct pen_audit *audit);	   /* 3, 19 */

@@ -145,7 +145,8 @@ static void visit_record(struct pen_audit *audit, void *arg, const MDB_val *key,
 /* Invariant 8: the row, LMDB, and the batches agree. */
 static void check_entries(struct pen_audit *audit, const struct pen_audit_dataset *dataset, uint64_t entries)
 {
-	uint64_t sum = 0;
+	const struct pen_audit_note *note = pen_audit_note(&audit->removed, dataset->row.id);
+	uint64_t sum = note ? note->entries : 0;
 
 	for (size_t i = 0; i < audit->batch_count; i++)
 		if (audit->batches[i].dataset_id == dataset->row.id)

@@ -180,6 +180,7 @@ static void visit_state(struct pen_audit *audit, void *arg, const MDB_val *key, 
 
 static void visit_row(struct pen_audit *audit, void *arg, const MDB_val *key, const MDB_val *value)
 {
+	const struct pen_audit_note *note;
 	struct pen_audit_batch *batch;
 	struct pen_fmt_item item;
 	const uint8_t *tail;
@@ -210,6 +211,12 @@ static void visit_row(struct pen_audit *audit, void *arg, const MDB_val *key, co
 	batch->rows_committed += item.state == PEN_ITEM_COMMITTED;
 	batch->rows_retrying += item.state == PEN_ITEM_RETRYING;
 	batch->rows_indexed += pen_index_has_row(item.state);
+	note = pen_audit_note(&audit->trimmed, id);
+	if (note && seq < note->trimmed.below)
+		pen_audit_say(audit->voice, PEN_INV_ROWS,
+			      "batch " ID ": a row of item %" PRIu64
+			      ", though retention removed all below %" PRIu64,
+			      id, seq, note->trimmed.below);
 	/* Where items end one by one, rows lie behind others that are under way. */
 	if (batch->state && seq >= batch->items && item.head.version == 1)
 		pen_audit_say(audit->voice, PEN_INV_ROWS,
@@ -221,19 +228,23 @@ static void visit_row(struct pen_audit *audit, void *arg, const MDB_val *key, co
 /* Invariant 6, after all rows were seen. */
 static void check_rows(struct pen_audit *audit, const struct pen_audit_batch *b)
 {
-	/* What was left out has a row only where all have. */
-	bool few = b->drops && !b->all_rows ? b->rows_skipped > b->skipped : b->rows_skipped != b->skipped;
+	/* What was left out has a row only where all have; what retention removed was counted. */
+	const struct pen_audit_note *note = pen_audit_note(&audit->trimmed, b->id);
+	uint64_t rejected = b->rows_rejected + (note ? note->trimmed.rejected : 0),
+		 failed = b->rows_failed + (note ? note->trimmed.failed : 0),
+		 skipped = b->rows_skipped + (note ? note->trimmed.skipped : 0),
+		 committed = b->rows_committed + (note ? note->trimmed.other : 0);
+	bool few = b->drops && !b->all_rows ? skipped > b->skipped : skipped != b->skipped;
 
-	if (b->all_rows && b->rows_committed != b->committed)
+	if (b->all_rows && committed != b->committed)
 		pen_audit_say(audit->voice, PEN_INV_ROWS,
 			      "batch " ID ": %" PRIu64 " rows of committed items; the counter says %" PRIu64,
-			      b->id, b->rows_committed, b->committed);
-	if (b->rows_rejected != b->rejected || b->rows_failed != b->failed || few)
+			      b->id, committed, b->committed);
+	if (rejected != b->rejected || failed != b->failed || few)
 		pen_audit_say(audit->voice, PEN_INV_ROWS,
 			      "batch " ID ": rows rejected %" PRIu64 ", failed %" PRIu64 ", skipped %" PRIu64
 			      "; counters %" PRIu64 ", %" PRIu64 ", %" PRIu64,
-			      b->id, b->rows_rejected, b->rows_failed, b->rows_skipped, b->rejected,
-			      b->failed, b->skipped);
+			      b->id, rejected, failed, skipped, b->rejected, b->failed, b->skipped);
 }
 
 /* ---- identities and events ------------------------------------------------------------------- */
@@ -278,6 +289,9 @@ static void check_identities(struct pen_audit *audit)
 			continue;
 		if (!mdb_get(audit->txn, dbi, &key, &value) && value.mv_size == sizeof(id))
 			memcpy(&id, value.mv_data, sizeof(id));
+		/* A newer batch of the same identity may have been removed, and with it what pointed at both. */
+		if (!id && audit->retention.batches && pen_ledger_over(batch->state))
+			continue;
 		if (id < batch->id)
 			pen_audit_say(audit->voice, PEN_INV_IDENTITY,
 				      "batch " ID " is not found by its identity", batch->id);
@@ -312,8 +326,11 @@ static void visit_event(struct pen_audit *audit, void *arg, const MDB_val *key, 
 	if (event.time_ms >> 48)
 		pen_audit_say(audit->voice, PEN_INV_EVENTS, "event %" PRIu64 " has an impossible time", seq);
 	if (event.batch && !pen_audit_find_batch(audit, event.batch))
+		pen_audit_gone(audit, seq, &event);
+	else if (event.batch && event.type == PEN_EVENT_CLEANED)
 		pen_audit_say(audit->voice, PEN_INV_EVENTS,
-			      "event %" PRIu64 " is of batch " ID ", which is not there", seq, event.batch);
+			      "event %" PRIu64 " says that batch " ID " was removed, but it is there", seq,
+			      event.batch);
 }
 
 /* ---- all ------------------------------------------------------------------------------------- */
@@ -325,7 +342,7 @@ static bool walk_own(struct pen_audit *audit, enum pen_db db, pen_audit_visit *v
 
 void pen_audit_ledger(struct pen_audit *audit)
 {
-	struct event_walk events = { 0 };
+	struct event_walk events = { audit->retention.first_event ? audit->retention.first_event - 1 : 0 };
 	bool whole = walk_own(audit, PEN_DB_BATCHES, visit_facts, NULL);
 
 	/* Held against half a table, everything would seem to be missing. */
@@ -342,8 +359,10 @@ void pen_audit_ledger(struct pen_audit *audit)
 				check_rows(audit, &audit->batches[i]);
 	if (walk_own(audit, PEN_DB_IDENTITY, visit_identity, NULL))
 		check_identities(audit);
-	if (walk_own(audit, PEN_DB_EVENTS, visit_event, &events) && audit->has_meta &&
-	    events.last != audit->meta.last_event)
+	if (!walk_own(audit, PEN_DB_EVENTS, visit_event, &events))
+		return;
+	pen_audit_gone_end(audit);
+	if (audit->has_meta && events.last != audit->meta.last_event)
 		pen_audit_say(audit->voice, PEN_INV_EVENTS,
 			      "the last event is %" PRIu64 ", penstock.meta says %" PRIu64, events.last,
 			      audit->meta.last_event);

@@ -17,6 +17,7 @@
 #include "store/journal.h"
 #include "store/ledger.h"
 #include "store/lock.h"
+#include "store/retain.h"
 #include "store/store_private.h"
 
 #define ID_DIGITS 16
@@ -204,6 +205,8 @@ int pen_batch_get(struct pen_store *store, uint64_t id, struct pen_batch_info *r
 	if (!rc) {
 		fill_info(facts, &standing, ret);
 		ret->runner_pid = pid;
+		ret->rows_removed = 0;
+		rc = pen_retain_trimmed(store, id, &ret->rows_removed);
 	}
 	free(facts);
 	return rc;
@@ -347,8 +350,7 @@ int pen_batch_find(struct pen_store *store, const char *text, uint64_t *ret_id)
 
 /* ---- ending one ------------------------------------------------------------------------------ */
 
-/* A dataset lets another batch append by @seq once the one that did has ended. */
-static int release_feeder(struct pen_txn *txn, const struct pen_facts *facts, struct pen_failure *why)
+int pen_ledger_release_feeder(struct pen_txn *txn, const struct pen_facts *facts, struct pen_failure *why)
 {
 	struct pen_dataset *ds;
 	int rc;
@@ -388,7 +390,7 @@ int pen_ledger_cancel(struct pen_txn *txn, uint64_t id, struct pen_failure *why)
 	s->ended_ms = s->updated_ms = now;
 	/* This commit syncs what went before, so all that was applied now counts. */
 	s->counted = s->applied;
-	rc = release_feeder(txn, facts, why);
+	rc = pen_ledger_release_feeder(txn, facts, why);
 	free(facts);
 	if (!rc)
 		rc = pen_ledger_save(txn, &standing);

@@ -17,6 +17,7 @@
 
 #include "ring/assert.h"
 #include "ring/base.h"
+#include "store/retain.h"
 #include "store/store_private.h"
 
 #define NODE_HEAD 8u
@@ -720,6 +721,8 @@ static int drop(struct pen_txn *txn, const char *name, struct pen_failure *why)
 	free(ds);
 	code = mdb_drop(txn->mdb, dbi, 1);
 	code = code ? pen_txn_failed(txn, code) : rows_remove(txn, name, id);
+	if (!code)
+		code = pen_retain_dropped(txn, id);
 	return code ? pen_fail(why, code, 0, "dataset %s cannot be dropped", name) : 0;
 }
 

@@ -10,6 +10,9 @@
  * Named databases of the environment (the prefix is refused for datasets):
  *
  *   penstock.meta      "meta"                                    -> struct pen_fmt_meta
+ *                      "retention"                               -> struct pen_fmt_retention
+ *                      "removed", u64 dataset id                 -> struct pen_fmt_removed
+ *                      "trimmed", u64 batch                      -> struct pen_fmt_trimmed
  *   penstock.batches   u64 batch                                 -> struct pen_fmt_batch + strings
  *                      (written once)
  *   penstock.states    u64 batch                                 -> struct pen_fmt_state + path
@@ -68,6 +71,9 @@ enum pen_fmt_kind {
 	PEN_KIND_CONTROL,
 	PEN_KIND_CACHE,
 	PEN_KIND_CACHE_TOTAL,
+	PEN_KIND_RETENTION,
+	PEN_KIND_REMOVED,
+	PEN_KIND_TRIMMED,
 };
 
 struct pen_fmt_meta {
@@ -263,6 +269,34 @@ struct pen_fmt_cache_total {
 
 _Static_assert(sizeof(struct pen_fmt_cache) == 40, "cache");
 _Static_assert(sizeof(struct pen_fmt_cache_total) == 32, "cache total");
+/* The rules of retention and how far it got (retain.h). A rule that is 0 stands for its default. */
+struct pen_fmt_retention {
+	struct pen_head head;
+	uint64_t
+		first_event; /* the oldest event that is kept has this sequence, or it is that of the next one */
+	uint64_t cleaned_ms;	/* when the last pass over everything ended */
+	uint64_t next_batch;	/* where a pass that ran out of time goes on */
+	uint64_t batches, rows; /* removed so far */
+	uint64_t keep_ms[16];	/* by state */
+	uint64_t rows_ms, rows_bytes, events_ms, events_max, bytes;
+};
+
+/* What batches that were removed had put into a dataset that is still there. */
+struct pen_fmt_removed {
+	struct pen_head head;
+	uint64_t entries; /* their committed - duplicates */
+};
+
+/* What was removed of a batch's rows. */
+struct pen_fmt_trimmed {
+	struct pen_head head;
+	uint64_t below; /* no row of an item below this is left */
+	uint64_t rejected, failed, skipped, other;
+};
+
+_Static_assert(sizeof(struct pen_fmt_retention) == 216, "retention");
+_Static_assert(sizeof(struct pen_fmt_removed) == 16, "removed");
+_Static_assert(sizeof(struct pen_fmt_trimmed) == 48, "trimmed");
 _Static_assert(sizeof(struct pen_head) == 8, "head");
 _Static_assert(sizeof(struct pen_fmt_try) == 40, "try");
 _Static_assert(sizeof(struct pen_fmt_order) == 48, "order");

@@ -57,6 +57,8 @@ static inline bool pen_ledger_over(unsigned state)
 	return state == PEN_COMPLETED || state == PEN_FAILED || state == PEN_CANCELLED;
 }
 
+/* A dataset lets another batch append by @seq once the one that did has ended (batch.c). */
+int pen_ledger_release_feeder(struct pen_txn *txn, const struct pen_facts *facts, struct pen_failure *why);
 /* The two values as they lie in the store; a length that does not fit its bytes is -PEN_STORE_DAMAGED. */
 int pen_ledger_decode_facts(const void *value, size_t len, uint64_t id, struct pen_facts **ret);
 int pen_ledger_decode_standing(const void *value, size_t len, uint64_t id, struct pen_standing *ret);

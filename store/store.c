@@ -666,6 +666,7 @@ int pen_store_info(struct pen_store *store, struct pen_store_info *ret)
 	info.batches = batches.ms_entries;
 	info.last_txn = env.me_last_txnid;
 	info.readers_max = env.me_maxreaders;
+	info.page_bytes = store->page_size;
 	info.waiting_writers = store->turn ? pen_turn_waiting(store->turn) : 0;
 	if (pen_turn_strictest(store, &level))
 		info.durability = level;

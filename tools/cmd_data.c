@@ -13,82 +13,11 @@
 #include "tools/cmd.h"
 #include "tools/home.h"
 #include "tools/json.h"
+#include "tools/key.h"
 #include "tools/say.h"
 #include "tools/text.h"
 
 static const char *const key_kinds[] = { "@seq", "@offset", "@path", "@content", "pointer", "given" };
-
-static void big_endian(unsigned char *to, uint64_t n, size_t bytes)
-{
-	for (size_t i = 0; i < bytes; i++)
-		to[i] = (unsigned char)(n >> (8 * (bytes - 1 - i)));
-}
-
-struct key {
-	unsigned char data[PEN_KEY_MAX + 1];
-	size_t len;
-};
-
-/* SOURCE:OFFSET, or one number. */
-static bool number_key(const char *text, bool pair, struct key *ret)
-{
-	const char *colon = strchr(text, ':');
-	uint64_t a, b;
-
-	if (colon && pair && pen_text_u64(text, (size_t)(colon - text), &a) && a <= UINT32_MAX &&
-	    pen_text_u64(colon + 1, strlen(colon + 1), &b)) {
-		big_endian(ret->data, a, 4);
-		big_endian(ret->data + 4, b, 8);
-		ret->len = 12;
-		return true;
-	}
-	if (!pen_text_u64(text, strlen(text), &a))
-		return false;
-	big_endian(ret->data, a, 8);
-	ret->len = 8;
-	return true;
-}
-
-/* 0, or 2 after a message. */
-static int read_key(const struct pen_cmd *cmd, const struct pen_dataset_info *ds, const char *text,
-		    struct key *ret)
-{
-	bool hex = pen_cmd_set(cmd, PEN_O_HEX) || ds->key_kind == PEN_KEY_CONTENT, ok;
-
-	if (hex)
-		ok = pen_text_unhex(text, ret->data, sizeof ret->data, &ret->len);
-	else if (!ds->foreign && (ds->key_kind == PEN_KEY_SEQ || ds->key_kind == PEN_KEY_OFFSET))
-		ok = number_key(text, ds->key_kind == PEN_KEY_OFFSET, ret);
-	else {
-		ret->len = strlen(text);
-		ok = ret->len <= PEN_KEY_MAX;
-		if (ok)
-			memcpy(ret->data, text, ret->len);
-	}
-	if (ok)
-		return 0;
-	pen_say_error(-PEN_USAGE, "'%s' is no key of this dataset", text);
-	pen_say_advice("its keys are %s; --hex takes the bytes of any key as hex digits",
-		       hex				? "hex digits"
-		       : ds->key_kind == PEN_KEY_SEQ	? "decimal numbers"
-		       : ds->key_kind == PEN_KEY_OFFSET ? "decimal offsets, or SOURCE:OFFSET"
-							: "text of at most 511 bytes");
-	return 2;
-}
-
-static int dataset(struct pen_store *store, const char *name, struct pen_dataset_info *ret)
-{
-	int rc = pen_dataset_get(store, name, ret);
-
-	if (!rc)
-		return 0;
-	pen_say_error(rc,
-		      rc == -PEN_NO_DATASET ? "there is no dataset '%s'" : "the dataset '%s' cannot be read",
-		      name);
-	if (*pen_error_advice(rc))
-		pen_say_advice("%s", pen_error_advice(rc));
-	return pen_error_exit(rc);
-}
 
 /* The bytes as they are; on a terminal without what it would obey. */
 static void put_raw(struct pen_out *out, const void *data, size_t len)
@@ -99,73 +28,12 @@ static void put_raw(struct pen_out *out, const void *data, size_t len)
 		pen_out_bytes(out, data, len);
 }
 
-static uint64_t from_big_endian(const unsigned char *p, size_t bytes)
-{
-	uint64_t n = 0;
-
-	while (bytes--)
-		n = n << 8 | *p++;
-	return n;
-}
-
-enum key_look { KEY_BYTES, KEY_NUMBER, KEY_WORD };
-
-#define KEY_WORD_BYTES (2 * PEN_KEY_MAX + 1)
-
-/* How a key is shown: a word of its own (hex, SOURCE:OFFSET), a number, or its bytes. */
-static enum key_look look(const struct pen_cmd *cmd, const struct pen_dataset_info *ds, struct pen_view key,
-			  char ret_word[KEY_WORD_BYTES])
-{
-	static const char digits[] = "0123456789abcdef";
-	bool numbers = !ds->foreign && (ds->key_kind == PEN_KEY_SEQ || ds->key_kind == PEN_KEY_OFFSET);
-	const unsigned char *p = key.data;
-
-	if (pen_cmd_set(cmd, PEN_O_HEX) || (!ds->foreign && ds->key_kind == PEN_KEY_CONTENT)) {
-		size_t n = key.len < PEN_KEY_MAX ? key.len : PEN_KEY_MAX;
-
-		for (size_t i = 0; i < n; i++) {
-			ret_word[2 * i] = digits[p[i] >> 4];
-			ret_word[2 * i + 1] = digits[p[i] & 15];
-		}
-		ret_word[2 * n] = '\0';
-		return KEY_WORD;
-	}
-	if (numbers && key.len == 8) {
-		snprintf(ret_word, KEY_WORD_BYTES, "%llu", (unsigned long long)from_big_endian(p, 8));
-		return KEY_NUMBER;
-	}
-	if (numbers && key.len == 12) {
-		snprintf(ret_word, KEY_WORD_BYTES, "%llu:%llu", (unsigned long long)from_big_endian(p, 4),
-			 (unsigned long long)from_big_endian(p + 4, 8));
-		return KEY_WORD;
-	}
-	return KEY_BYTES;
-}
-
-static void put_key(const struct pen_cmd *cmd, struct pen_jw *jw, const struct pen_dataset_info *ds,
-		    struct pen_view key)
-{
-	char word[KEY_WORD_BYTES];
-
-	switch (look(cmd, ds, key, word)) {
-	case KEY_NUMBER:
-		pen_jw_u64(jw, "key", from_big_endian(key.data, 8));
-		break;
-	case KEY_WORD:
-		pen_jw_text(jw, "key", word);
-		break;
-	case KEY_BYTES:
-		pen_jw_data(jw, "key", key.data, key.len);
-		break;
-	}
-}
-
 static void put_key_raw(const struct pen_cmd *cmd, struct pen_out *out, const struct pen_dataset_info *ds,
 			struct pen_view key)
 {
-	char word[KEY_WORD_BYTES];
+	char word[PEN_KEY_WORD_BYTES];
 
-	if (look(cmd, ds, key, word) == KEY_BYTES)
+	if (pen_key_look(cmd, ds, key, word) == PEN_KEY_BYTES)
 		put_raw(out, key.data, key.len);
 	else
 		pen_out_text(out, word);
@@ -176,16 +44,16 @@ int pen_cmd_get(const struct pen_cmd *cmd)
 	struct pen_dataset_info ds;
 	struct pen_store *store;
 	struct pen_out out;
-	struct key key = { 0 };
+	struct pen_key_typed key = { 0 };
 	void *value = NULL;
 	size_t len;
 	int status = pen_home_open(cmd->args, false, &store), rc;
 
 	if (status)
 		return status;
-	status = dataset(store, cmd->args->words[0], &ds);
+	status = pen_key_dataset(store, cmd->args->words[0], &ds);
 	if (!status)
-		status = read_key(cmd, &ds, cmd->args->words[1], &key);
+		status = pen_key_read(cmd, &ds, cmd->args->words[1], &key);
 	if (!status) {
 		rc = pen_get(store, cmd->args->words[0], key.data, key.len, &value, &len);
 		if (rc == -PEN_NOT_FOUND) {
@@ -203,7 +71,7 @@ int pen_cmd_get(const struct pen_cmd *cmd)
 
 			pen_jw_init(&jw, &out);
 			pen_jw_object(&jw, NULL);
-			put_key(cmd, &jw, &ds, (struct pen_view){ key.data, key.len });
+			pen_key_put(cmd, &jw, &ds, (struct pen_view){ key.data, key.len });
 			pen_jw_value(&jw, "value", value, len);
 			pen_jw_object_end(&jw);
 			pen_jw_line(&jw);
@@ -242,7 +110,7 @@ static int scan_range(const struct pen_cmd *cmd, struct pen_store *store, const 
 			continue;
 		}
 		pen_jw_object(&jw, NULL);
-		put_key(cmd, &jw, ds, key);
+		pen_key_put(cmd, &jw, ds, key);
 		if (!keys_only)
 			pen_jw_value(&jw, "value", value.data, value.len);
 		pen_jw_object_end(&jw);
@@ -254,11 +122,9 @@ static int scan_range(const struct pen_cmd *cmd, struct pen_store *store, const 
 
 int pen_cmd_scan(const struct pen_cmd *cmd)
 {
-	static const enum pen_option_id ends[] = { PEN_O_PREFIX, PEN_O_FROM, PEN_O_TO };
-	struct pen_scan range = { .size = sizeof range };
+	struct pen_key_range range;
 	struct pen_dataset_info ds;
 	struct pen_store *store;
-	struct key keys[3];
 	int status;
 
 	if (pen_cmd_set(cmd, PEN_O_JSON) && pen_cmd_value(cmd, PEN_O_OUTPUT)->n == 1) {
@@ -268,25 +134,11 @@ int pen_cmd_scan(const struct pen_cmd *cmd)
 	status = pen_home_open(cmd->args, false, &store);
 	if (status)
 		return status;
-	status = dataset(store, cmd->args->words[0], &ds);
-	for (size_t i = 0; i < 3 && !status; i++)
-		if (pen_cmd_set(cmd, ends[i]))
-			status = read_key(cmd, &ds, pen_cmd_value(cmd, ends[i])->text, &keys[i]);
-	if (!status) {
-		if (pen_cmd_set(cmd, PEN_O_PREFIX)) {
-			range.prefix = keys[0].data;
-			range.prefix_len = keys[0].len;
-		}
-		if (pen_cmd_set(cmd, PEN_O_FROM)) {
-			range.from = keys[1].data;
-			range.from_len = keys[1].len;
-		}
-		if (pen_cmd_set(cmd, PEN_O_TO)) {
-			range.to = keys[2].data;
-			range.to_len = keys[2].len;
-		}
-		status = scan_range(cmd, store, &ds, &range);
-	}
+	status = pen_key_dataset(store, cmd->args->words[0], &ds);
+	if (!status)
+		status = pen_key_range_read(cmd, &ds, &range);
+	if (!status)
+		status = scan_range(cmd, store, &ds, &range.scan);
 	pen_store_close(store);
 	return status;
 }
@@ -348,7 +200,7 @@ int pen_cmd_drop(const struct pen_cmd *cmd)
 
 	if (status)
 		return status;
-	status = dataset(store, name, &ds);
+	status = pen_key_dataset(store, name, &ds);
 	if (!status && !pen_cmd_set(cmd, PEN_O_YES)) {
 		pen_say_error(-PEN_USAGE, "this would remove the dataset '%s' with %s entries", name,
 			      pen_text_count(entries, ds.entries));

@@ -61,6 +61,7 @@ static int list_items(const struct pen_cmd *cmd, struct pen_store *store, uint64
 {
 	uint64_t limit = pen_cmd_set(cmd, PEN_O_LIMIT) ? pen_cmd_value(cmd, PEN_O_LIMIT)->n : UINT64_MAX;
 	int64_t after = pen_cmd_set(cmd, PEN_O_AFTER) ? pen_cmd_value(cmd, PEN_O_AFTER)->i : -1;
+	uint64_t removed = 0;
 	struct pen_cursor *cur;
 	struct pen_item item;
 	struct pen_out out;
@@ -79,6 +80,8 @@ static int list_items(const struct pen_cmd *cmd, struct pen_store *store, uint64
 	}
 	pen_cursor_close(cur);
 	rc = rc < 0 ? pen_say_failure(rc, NULL) : 0;
+	if (!rc && !pen_retain_trimmed(store, id, &removed) && removed)
+		pen_say_note("%llu older rows were removed by retention", (unsigned long long)removed);
 	return pen_out_end(&out, rc);
 }
 
@@ -230,6 +233,19 @@ static int follow_events(struct listing *l)
 	return rc;
 }
 
+/* Who asks for events that retention took is told how many. */
+static void say_gone(const struct listing *l)
+{
+	struct pen_retain_info info = { .size = sizeof info };
+	uint64_t from = l->next ? l->next : 1;
+
+	if (!pen_retain_info(l->store, &info) && from < info.first_event &&
+	    (pen_cmd_set(l->cmd, PEN_O_FROM_SEQ) || !l->batch))
+		pen_say_note("events %llu to %llu (%llu of them) were removed by retention",
+			     (unsigned long long)from, (unsigned long long)info.first_event - 1,
+			     (unsigned long long)(info.first_event - from));
+}
+
 int pen_cmd_events(const struct pen_cmd *cmd)
 {
 	struct listing l = {
@@ -244,6 +260,7 @@ int pen_cmd_events(const struct pen_cmd *cmd)
 	if (cmd->args->word_count)
 		status = pen_cmd_batch(l.store, cmd->args->words[0], &l.batch);
 	if (!status) {
+		say_gone(&l);
 		pen_out_init(&l.out, STDOUT_FILENO);
 		pen_jw_init(&l.jw, &l.out);
 		rc = pen_cmd_set(cmd, PEN_O_FOLLOW) ? follow_events(&l) : list_events(&l);

@@ -82,6 +82,7 @@ static void put_batch(struct pen_jw *jw, const struct pen_batch_info *b, const s
 	pen_jw_text(jw, "state", pen_state_name(b->state));
 	pen_jw_text(jw, "code", b->code ? pen_error_name(b->code) : NULL);
 	put_counters(jw, &b->counted);
+	pen_jw_u64(jw, "rows_removed", b->rows_removed);
 	pen_jw_u64(jw, "items_total", b->items_total);
 	pen_jw_u64(jw, "bytes_total", b->bytes_total);
 	pen_jw_text(jw, "dataset", b->dataset);
@@ -133,6 +134,9 @@ static void show_batch(struct pen_out *out, const struct pen_batch_info *b, cons
 		       (unsigned long long)n->skipped);
 	if (n->duplicates)
 		pen_out_format(out, "duplicates  %llu replaced\n", (unsigned long long)n->duplicates);
+	if (b->rows_removed)
+		pen_out_format(out, "rows        %llu older rows were removed by retention\n",
+			       (unsigned long long)b->rows_removed);
 	pen_out_format(out, "input       %s\n", pen_text_bytes(bytes, n->bytes));
 	pen_out_text(out, "dataset     ");
 	pen_out_safe(out, b->dataset, strlen(b->dataset), false);

@@ -15,13 +15,25 @@ static _Atomic(struct pen_engine *) armed;
 /* Written by the handler, read by the owner. */
 static atomic_int asked;
 
+/* Written by the thread whose signals end the process, read by the handlers. */
+static void (*_Atomic last_wish)(void);
+
+static void clean_up(void)
+{
+	void (*clean)(void) = atomic_load_explicit(&last_wish, memory_order_relaxed);
+
+	pen_say_restore();
+	if (clean)
+		clean();
+}
+
 static void on_end(int sig)
 {
 	struct pen_engine *engine = atomic_load_explicit(&armed, memory_order_relaxed);
 	int saved = errno;
 
 	if (!engine || atomic_load_explicit(&asked, memory_order_relaxed)) {
-		pen_say_restore();
+		clean_up();
 		_exit(128 + sig);
 	}
 	atomic_store_explicit(&asked, sig, memory_order_relaxed);
@@ -32,7 +44,7 @@ static void on_end(int sig)
 /* SA_RESETHAND: the signal raised again has its default action. */
 static void on_crash(int sig)
 {
-	pen_say_restore();
+	clean_up();
 	raise(sig);
 }
 
@@ -47,7 +59,7 @@ static void on_dead_page(int sig)
 		"  = check the disk (dmesg), then run `penstock verify`; the next start goes on\n";
 
 	(void)sig;
-	pen_say_restore();
+	clean_up();
 	_exit(write(STDERR_FILENO, text, sizeof text - 1) < 0 ? 3 : 74);
 }
 
@@ -94,4 +106,9 @@ void pen_interrupt_disarm(void)
 int pen_interrupt_signal(void)
 {
 	return atomic_load_explicit(&asked, memory_order_relaxed);
+}
+
+void pen_interrupt_on_end(void (*clean)(void))
+{
+	atomic_store_explicit(&last_wish, clean, memory_order_relaxed);
 }

@@ -21,6 +21,8 @@ void pen_interrupt_init(void);
 void pen_interrupt_block(bool block);
 void pen_interrupt_arm(struct pen_engine *engine);
 void pen_interrupt_disarm(void);
+/* What else is to be done before a signal ends the process at once, async-signal-safe; NULL: nothing any more. */
+void pen_interrupt_on_end(void (*clean)(void));
 /* The signal that asked for the end, or 0. */
 int pen_interrupt_signal(void);
 

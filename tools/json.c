@@ -388,3 +388,139 @@ bool pen_jw_valid(const void *data, size_t len)
 	}
 	return at.p == at.end;
 }
+
+/* ---- parts of a valid value ------------------------------------------------------------------ */
+
+void pen_jw_compact(struct pen_out *out, const void *data, size_t len)
+{
+	minified(out, data, len);
+}
+
+static unsigned hex4(const unsigned char *p)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < 4; i++)
+		n = n << 4 | (p[i] <= '9' ? p[i] - 0x30u : (p[i] | 0x20u) - 0x57u);
+	return n;
+}
+
+static size_t put_rune(char to[4], uint32_t rune)
+{
+	size_t n = rune < 0x80 ? 1 : rune < 0x800 ? 2 : rune < 0x10000 ? 3 : 4;
+	static const unsigned char first[] = { 0, 0, 0xc0, 0xe0, 0xf0 };
+
+	for (size_t i = n - 1; i; i--, rune >>= 6)
+		to[i] = (char)(0x80 | (rune & 0x3f));
+	to[0] = (char)(first[n] | rune);
+	return n;
+}
+
+/* The escape at p (behind the backslash): its character, and how many bytes it took. */
+static size_t escaped(const unsigned char *p, const unsigned char *end, uint32_t *ret_rune)
+{
+	static const char names[] = "bfnrt", means[] = "\b\f\n\r\t";
+	const char *at = *p != 'u' ? strchr(names, *p) : NULL;
+	uint32_t high, low;
+
+	*ret_rune = at ? (unsigned char)means[at - names] : *p;
+	if (*p != 'u')
+		return 1;
+	high = *ret_rune = hex4(p + 1);
+	if (high < 0xd800 || high > 0xdfff)
+		return 5;
+	*ret_rune = 0xfffd;
+	if (high > 0xdbff || end - p < 11 || p[5] != '\\' || p[6] != 'u')
+		return 5;
+	low = hex4(p + 7);
+	if (low < 0xdc00 || low > 0xdfff)
+		return 5;
+	*ret_rune = 0x10000 + ((high - 0xd800) << 10 | (low - 0xdc00));
+	return 11;
+}
+
+void pen_jw_unescape(const void *data, size_t len, void (*put)(void *arg, const void *piece, size_t len),
+		     void *arg)
+{
+	const unsigned char *p = (const unsigned char *)data + 1,
+			    *end = (const unsigned char *)data + len - 1;
+
+	while (p < end) {
+		const unsigned char *stop = memchr(p, '\\', (size_t)(end - p));
+		uint32_t rune;
+		char utf8[4];
+
+		stop = stop ? stop : end;
+		if (stop > p)
+			put(arg, p, (size_t)(stop - p));
+		p = stop;
+		if (p == end)
+			break;
+		p += 1 + escaped(p + 1, end, &rune);
+		put(arg, utf8, put_rune(utf8, rune));
+	}
+}
+
+struct same {
+	const char *name;
+	bool differs;
+};
+
+static void compare_piece(void *arg, const void *piece, size_t len)
+{
+	struct same *same = arg;
+
+	if (same->differs || strnlen(same->name, len) < len || memcmp(same->name, piece, len) != 0)
+		same->differs = true;
+	else
+		same->name += len;
+}
+
+/* Behind the value at p. Strings are stepped over whole, so brackets in them do not count. */
+static void step_over(struct look *at)
+{
+	unsigned depth = 0;
+
+	do {
+		if (*at->p == '"') {
+			(void)text(at);
+			continue;
+		}
+		depth += *at->p == '{' || *at->p == '[';
+		depth -= *at->p == '}' || *at->p == ']';
+		at->p++;
+		/* A number or a word ends where something else begins. */
+		while (!depth && at->p < at->end && !blank(*at->p) && !strchr(",]}", *at->p) &&
+		       !strchr("]}", at->p[-1]))
+			at->p++;
+	} while (depth);
+}
+
+bool pen_jw_member(const void *data, size_t len, const char *member_name, const void **ret, size_t *ret_len)
+{
+	struct look at = { .p = data, .end = (const unsigned char *)data + len };
+
+	skip(&at);
+	if (at.p == at.end || *at.p++ != '{')
+		return false;
+	for (skip(&at); *at.p != '}'; skip(&at)) {
+		const unsigned char *from = at.p;
+		struct same same = { member_name, false };
+
+		(void)text(&at);
+		pen_jw_unescape(from, (size_t)(at.p - from), compare_piece, &same);
+		skip(&at);
+		at.p++; /* the colon */
+		skip(&at);
+		from = at.p;
+		step_over(&at);
+		if (!same.differs && !*same.name) {
+			*ret = from;
+			*ret_len = (size_t)(at.p - from);
+			return true;
+		}
+		skip(&at);
+		at.p += *at.p == ',';
+	}
+	return false;
+}

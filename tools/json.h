@@ -43,6 +43,18 @@ void pen_jw_data(struct pen_jw *jw, const char *name, const void *data, size_t l
 /* A JSON value as itself without the blanks between its tokens, anything else as pen_jw_data() does. */
 void pen_jw_value(struct pen_jw *jw, const char *name, const void *data, size_t len);
 
+/*
+ * The value of a member of an object, as it is written: the first one of that name. `data` is a valid value
+ * (pen_jw_valid). false: no object, or it has no such member.
+ */
+bool pen_jw_member(const void *data, size_t len, const char *name, const void **ret, size_t *ret_len);
+/* A string's text: `data` is a valid string with its quotes. A lone half of a surrogate becomes U+FFFD. put is called
+ * with pieces of it. */
+void pen_jw_unescape(const void *data, size_t len, void (*put)(void *arg, const void *piece, size_t len),
+		     void *arg);
+/* The value without the blanks between its tokens. */
+void pen_jw_compact(struct pen_out *out, const void *data, size_t len);
+
 #define PEN_JSON_DEPTH 1024u
 /* Exactly one JSON value by RFC 8259 in valid UTF-8, nested at most PEN_JSON_DEPTH deep. */
 bool pen_jw_valid(const void *data, size_t len);

@@ -54,6 +54,14 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 	[PEN_CMD_SCAN] = { "scan", PEN_CMD_SCAN, "DATASET", 1, 1, "Data", "records in key order",
 			   "Keys are given and printed as in `penstock get`.",
 			   "penstock scan papers --prefix W27 --limit 10\npenstock scan logs --format raw | wc -l\n" },
+	[PEN_CMD_EXPORT] = { "export", PEN_CMD_EXPORT, "DATASET", 1, 1, "Data",
+			     "a consistent snapshot into a file: NDJSON, CSV, or mdb_dump's format",
+			     "Without --format the name decides: .csv, .dump, else ndjson. The file appears under its name when it is whole\n"
+			     "and on the disk, never before. --columns makes a CSV column of each member named (@key is the key). The\n"
+			     "snapshot keeps the store from using pages again for as long as the export takes.",
+			     "penstock export papers -o papers.ndjson\n"
+			     "penstock export papers -o papers.csv --columns @key,title,year\n"
+			     "penstock export papers -o - --format dump | mdb_load -s papers copy/\n" },
 	[PEN_CMD_DROP] = { "drop", PEN_CMD_DROP, "DATASET", 1, 1, "Data", "remove a dataset", NULL,
 			   "penstock drop old-logs --yes\n" },
 	[PEN_CMD_SUBMIT] = { "submit", PEN_CMD_SUBMIT, "SOURCE…", 1, SIZE_MAX, "Run",
@@ -84,6 +92,13 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 	[PEN_CMD_WHY] = { "why", PEN_CMD_WHY, "BATCH [ITEM]", 1, 2, "Look",
 			  "why a batch waits, rests, failed; why an item did", NULL,
 			  "penstock why @last\npenstock why @last 17\n" },
+	[PEN_CMD_CLEAN] = { "clean", PEN_CMD_CLEAN, "", 0, 0, "Data",
+			    "remove what is kept about batches that ended long ago; records stay",
+			    "By the store's rules: completed, failed and cancelled batches go 7 days after their end, with their rows and\n"
+			    "events. Batches that wait, run or can go on are never removed unless --state names them. A batch that is\n"
+			    "gone is not known any more: its command loads again.",
+			    "penstock clean --dry-run\npenstock clean --older-than 30d --state completed,failed\n"
+			    "penstock clean --rules completed=2d,failed=forever,rows-bytes=500MiB\n" },
 	[PEN_CMD_VERIFY] = { "verify", PEN_CMD_VERIFY, "", 0, 0, "Look",
 			     "check every invariant of the store; exit 65 names each violation", NULL,
 			     "penstock verify\n" },
@@ -95,12 +110,15 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 			      "penstock explain PEN1042\npenstock explain --list\n" },
 	[PEN_CMD_VERSION] = { "version", PEN_CMD_VERSION, "", 0, 0, "Help",
 			      "version, libraries, processor features", NULL, "penstock version --json\n" },
+	[PEN_CMD_COMPLETION] = { "completion", PEN_CMD_COMPLETION, "bash|zsh|fish", 1, 1, "Help",
+				 "a script that completes commands and options in a shell", NULL,
+				 "source <(penstock completion bash)\n"
+				 "penstock completion fish > ~/.config/fish/completions/penstock.fish\n" },
 	[PEN_CMD_HELP] = { "help", PEN_CMD_HELP, "[COMMAND]", 0, 1, "Help",
 			   "this overview, or a command's page", NULL, "penstock help run\n" },
 };
 
-const char pen_commands_later[] = "export\0limit\0flag\0clean\0bench\0log\0serve\0"
-				  "completion\0config\0";
+const char pen_commands_later[] = "limit\0flag\0bench\0log\0serve\0config\0";
 
 #define GLOBAL(name, id, kind, letter, arg, choices, fallback, help)                                       \
 	{                                                                                                  \
@@ -224,10 +242,10 @@ const struct pen_option pen_options[] = {
 	PLAIN(CMD(EVENTS), "from", FROM_SEQ, COUNT, "SEQ", "1", "from this event on"),
 	PLAIN(CMD(EVENTS), "follow", FOLLOW, FLAG, NULL, NULL,
 	      "go on with what happens; of one batch, until it has ended"),
-	PLAIN(CMD(GET) | CMD(SCAN), "hex", HEX, FLAG, NULL, NULL, "keys are hex digits"),
-	PLAIN(CMD(SCAN), "prefix", PREFIX, TEXT, "KEY", NULL, "keys that begin so"),
-	PLAIN(CMD(SCAN), "from", FROM, TEXT, "KEY", NULL, "from this key on"),
-	PLAIN(CMD(SCAN), "to", TO, TEXT, "KEY", NULL, "up to this key, without it"),
+	PLAIN(CMD(GET) | CMD(SCAN) | CMD(EXPORT), "hex", HEX, FLAG, NULL, NULL, "keys are hex digits"),
+	PLAIN(CMD(SCAN) | CMD(EXPORT), "prefix", PREFIX, TEXT, "KEY", NULL, "keys that begin so"),
+	PLAIN(CMD(SCAN) | CMD(EXPORT), "from", FROM, TEXT, "KEY", NULL, "from this key on"),
+	PLAIN(CMD(SCAN) | CMD(EXPORT), "to", TO, TEXT, "KEY", NULL, "up to this key, without it"),
 	PLAIN(CMD(SCAN), "keys-only", KEYS_ONLY, FLAG, NULL, NULL, "no values"),
 	CHOICE(CMD(SCAN), "format", OUTPUT, "ndjson|raw", NULL, "ndjson",
 	       "objects with key and value, or values a line"),
@@ -241,7 +259,24 @@ const struct pen_option pen_options[] = {
 	PLAIN(CMD(PAUSE) | CMD(RESUME) | CMD(CANCEL), "reason", REASON, TEXT, "TEXT", NULL,
 	      "kept with the batch, for people"),
 	PLAIN(CMD(RETRY), "where", CONDITION, TEXT, "CONDITION", "failed, quarantined", "only items that fit"),
-	PLAIN(CMD(RETRY), "dry-run", DRY_RUN, FLAG, NULL, NULL, "only say how many"),
+	PLAIN(CMD(RETRY) | CMD(CLEAN), "dry-run", DRY_RUN, FLAG, NULL, NULL, "only say how many"),
+	{ "output", PEN_O_TO_FILE, PEN_OPT_TEXT, CMD(EXPORT), 'o', "FILE", NULL, NULL, NULL, 0, 0,
+	  "where to; - is stdout" },
+	CHOICE(CMD(EXPORT), "format", EXPORT_FORMAT, "ndjson|csv|dump", NULL, "ndjson",
+	       "objects a line; a table; what mdb_load reads; else by the name of FILE"),
+	PLAIN(CMD(EXPORT), "columns", COLUMNS, TEXT, "NAMES", "key,value",
+	      "csv: members of the values' objects, separated by commas; @key: the key"),
+	PLAIN(CMD(EXPORT), "force", FORCE, FLAG, NULL, NULL, "replace FILE if it is there"),
+	RANGE(CMD(EXPORT), "patience", PATIENCE, DURATION, "DUR", 100, 86400000, "10m",
+	      "to a pipe: give up (exit 75) when 64 KiB take longer"),
+	RANGE(CMD(CLEAN), "older-than", OLDER_THAN, DURATION, "AGE", 0, UINT64_MAX, "7d",
+	      "since the end of the batch; instead of the rules"),
+	PLAIN(CMD(CLEAN), "state", CLEAN_STATE, TEXT, "STATES", "completed,failed,cancelled",
+	      "only these, separated by commas; also stopped, interrupted"),
+	RANGE(CMD(CLEAN), "keep-bytes", KEEP_BYTES, SIZE, "SIZE", 1, UINT64_MAX, "no limit",
+	      "remove the oldest ended batches too, until all that is known takes less"),
+	PLAIN(CMD(CLEAN), "rules", RULES, TEXT, "RULES", NULL,
+	      "keep other rules in the store from now on: completed=7d,failed=forever,rows=2d,rows-bytes=1GiB,…"),
 	PLAIN(CMD(DROP), "yes", YES, FLAG, NULL, NULL, "really"),
 	PLAIN(CMD(EXPLAIN), "list", LIST, FLAG, NULL, NULL, "all codes"),
 

@@ -2,24 +2,75 @@
 #include "tools/out.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tools/say.h"
 #include "tools/text.h"
 
 #define OUT_BYTES 65536u
+#define WARN_MS 30000u
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Until the reader takes something, or the buffer has waited too long. A warning comes half-way, at the latest after
+ * half a minute. */
+static void wait_reader(struct pen_out *out, uint64_t since, bool *warned)
+{
+	uint64_t warn = out->patience_ms / 2 < WARN_MS ? out->patience_ms / 2 : WARN_MS;
+	struct pollfd ready = { .fd = out->fd, .events = POLLOUT };
+
+	for (;;) {
+		uint64_t waited = now_ms() - since, until = *warned ? out->patience_ms : warn;
+
+		if (waited >= until && *warned) {
+			out->error = ETIMEDOUT;
+			return;
+		}
+		if (waited >= until) {
+			pen_say_warning(
+				0,
+				"the reader of stdout has been slow for %llu s; the snapshot it reads keeps the store "
+				"from using pages again",
+				(unsigned long long)waited / 1000);
+			*warned = true;
+			continue;
+		}
+		if (poll(&ready, 1, (int)(until - waited)) > 0)
+			return;
+	}
+}
 
 static void drain(struct pen_out *out)
 {
+	uint64_t since = out->patience_ms ? now_ms() : 0;
+	bool warned = false;
 	size_t at = 0;
 
 	while (at < out->len && !out->error) {
-		ssize_t n = write(out->fd, out->buf + at, out->len - at);
+		size_t part = out->len - at;
+		ssize_t n;
+
+		/* A pipe that is ready takes PIPE_BUF bytes without waiting, but not always more. */
+		if (out->patience_ms) {
+			wait_reader(out, since, &warned);
+			part = part < PIPE_BUF ? part : PIPE_BUF;
+		}
+		if (out->error)
+			break;
+		n = write(out->fd, out->buf + at, part);
 
 		if (n >= 0)
 			at += (size_t)n;
@@ -157,7 +208,13 @@ int pen_out_end(struct pen_out *out, int status)
 		drain(out);
 	if (out->error == EPIPE)
 		status = 0;
-	else if (out->error) {
+	else if (out->error == ETIMEDOUT) {
+		pen_say_error(
+			0,
+			"the reader of stdout is too slow: gave up after %u s, so that the snapshot is let go",
+			out->patience_ms / 1000);
+		status = 75;
+	} else if (out->error) {
 		pen_say_error(-out->error, "cannot write to stdout: %s", strerror(out->error));
 		status = 3;
 	}

@@ -17,6 +17,8 @@ struct pen_out {
 	int error; /* errno of the first failed write */
 	size_t len, cap;
 	char *buf;
+	unsigned
+		patience_ms; /* how long one buffer may wait for a reader before the error is ETIMEDOUT; 0: for ever */
 };
 
 /* Ends the process (status 3) when there is no memory for the buffer. */

@@ -455,7 +455,7 @@ static const struct planted planted[] = {
 #plant, plant, invariant, says \
 	}
 	P(no_meta, PEN_INV_META, "no row"),
-	P(second_meta, PEN_INV_META, "not `meta`"),
+	P(second_meta, PEN_INV_META, "does not belong"),
 	P(no_store_id, PEN_INV_META, "no id"),
 	P(flip_meta, PEN_INV_VALUES, "penstock.meta"),
 	P(flip_state, PEN_INV_VALUES, "its state is damaged"),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -216,4 +217,57 @@ Test(json_writer, large_values_flow_through)
 	cr_expect_eq(out.len, len + 2);
 	cr_expect_not(pen_out_failed(&out));
 	free(text);
+}
+
+static const char *member_of(const char *object, const char *name)
+{
+	static char text[128];
+	const void *at;
+	size_t len;
+
+	cr_assert(pen_jw_valid(object, strlen(object)), "%s", object);
+	if (!pen_jw_member(object, strlen(object), name, &at, &len))
+		return NULL;
+	snprintf(text, sizeof text, "%.*s", (int)len, (const char *)at);
+	return text;
+}
+
+Test(json, a_member_is_found_where_it_is_and_nowhere_else)
+{
+	static const char object[] =
+		" { \"a\" : 1 , \"b\":[ {\"c\":2}, \"]}\" ],\"d\\u0065\":\"\\\"x\",\"c\":{\"a\":null},\"\":-0.5e1,"
+		"\"t\":true,\"a\":9} ";
+
+	cr_expect_str_eq(member_of(object, "a"), "1");
+	cr_expect_str_eq(member_of(object, "b"), "[ {\"c\":2}, \"]}\" ]");
+	cr_expect_str_eq(member_of(object, "de"), "\"\\\"x\"");
+	cr_expect_str_eq(member_of(object, "c"), "{\"a\":null}");
+	cr_expect_str_eq(member_of(object, ""), "-0.5e1");
+	cr_expect_str_eq(member_of(object, "t"), "true");
+	cr_expect_null(member_of(object, "x"));
+	cr_expect_null(member_of(object, "d"));
+	cr_expect_null(member_of(object, "dee"));
+	cr_expect_null(member_of("{}", "a"));
+	cr_expect_null(member_of("[{\"a\":1}]", "a"));
+	cr_expect_null(member_of("\"a\"", "a"));
+	cr_expect_str_eq(member_of("{\"a\":[]}", "a"), "[]");
+}
+
+static void append(void *arg, const void *piece, size_t len)
+{
+	pen_out_bytes(arg, piece, len);
+}
+
+Test(json, escapes_become_what_they_stand_for)
+{
+	static const char text[] =
+		"\"a\\n\\t\\\"\\/\\\\\\u00e9\\ud83d\\ude00|\\ud83d|\\ude00|\\ud83d\\u0041\"";
+	struct pen_out told;
+
+	cr_assert(pen_jw_valid(text, strlen(text)));
+	pen_out_init(&told, -1);
+	pen_jw_unescape(text, strlen(text), append, &told);
+	pen_out_char(&told, '\0');
+	cr_expect_str_eq(told.buf, "a\n\t\"/\\\u00e9\U0001f600|\ufffd|\ufffd|\ufffdA");
+	pen_out_fini(&told);
 }

@@ -11,6 +11,7 @@
 #   readers   PEN_FUZZ (100000) corrupted progress rings and PEN_SOAK (20000000) events past three readers
 #   power     the power fails (PEN_CUTS, 60): the file system (PEN_FS, ext4 or xfs) is shut down under the run, mounted again,
 #             verified
+#   retain    SIGKILL at each call that writes, and a full or failed disk there, of a `clean` that takes several transactions
 #   ring      the progress ring: PEN_EVENTS (100,000,000) events through tiny rings under readers that check each word, and its
 #             writer killed at each step for PEN_RING_SECS (60); its controls are in tests/stress/controls.sh
 #
@@ -198,6 +199,71 @@ def missing_record(suite):
     suite.command(("verify",), suite.store, rc=65)
     if suite.digest(dataset="d") == suite.want:
         suite.bad.append("the control: a missing record is not noticed")
+
+
+# ---- retention -----------------------------------------------------------------------------------
+
+
+def retain(suite):
+    """A clean that removes two batches and a few thousand rows, hit at each call that writes."""
+    import lmdb
+    tracing(suite)
+    suite.small()
+    full = suite.path("full")
+    bad = suite.path("bad.ndjson", "{}\n" + "".join("bad %060d\n" % i for i in range(3500)))
+    suite.command(suite.args, full, rc=1)
+    suite.command(("run", bad, "--format", "ndjson", "--key", "@offset", "--into", "d2", "--progress", "none"), full, rc=1)
+    want = suite.digest(dataset="d2", store=full)
+    clean = ("clean", "--older-than", "0s")
+    half = []
+
+    def hit(n, how):
+        shutil.rmtree(suite.store, ignore_errors=True)
+        shutil.copytree(full, suite.store)
+        p = subprocess.run([*strace("-o", "/dev/null", "-e", "trace=" + WRITES, "-e", "inject=%s:%s:when=%d" % (WRITES, how, n)),
+                            PENSTOCK, "--store", suite.store, *clean], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                           timeout=HANG_S)
+        if p.returncode not in (0, 3, 74, -signal.SIGKILL):
+            raise Bad("exit %d" % p.returncode)
+        verify_refused(PENSTOCK, suite.store)
+        env = lmdb.open(suite.store, max_dbs=64, readonly=True, lock=False)
+        with env.begin() as t:
+            rows = t.stat(env.open_db(b"penstock.items", t, create=False))["entries"]
+            trimmed = [k for k, _ in t.cursor(env.open_db(b"penstock.meta", t, create=False)) if k.startswith(b"trimmed")]
+        env.close()
+        if trimmed and not half:
+            half.append(shutil.copytree(suite.store, suite.path("half")))
+        suite.note("half-way" if trimmed else "before" if rows > 3500 else "behind")
+        suite.command(clean, suite.store, rc=0)
+        suite.command(("verify",), suite.store, rc=0)
+        status = subprocess.run([PENSTOCK, "--store", suite.store, "status", "--json"], stdout=subprocess.PIPE)
+        if json.loads(status.stdout)["batches_total"]:
+            raise Bad("the next clean left a batch")
+        if (suite.digest(dataset="d"), suite.digest(dataset="d2")) != (suite.want, want):
+            raise Bad("records were touched")
+
+    shutil.copytree(full, suite.store)
+    log = suite.path("log")
+    subprocess.run([*strace("-o", log, "-e", "trace=" + WRITES), PENSTOCK, "--store", suite.store, *clean], check=True,
+                   stderr=subprocess.DEVNULL)
+    with open(log) as f:
+        count = sum(1 for _ in f)
+    for how in ("signal=SIGKILL", "error=ENOSPC", "error=EIO"):
+        for n in range(1, count + 1):
+            suite.point("%s at call %d of %d" % (how, n, count), hit, n, how)
+    if count < 10:
+        suite.bad.append("the control: %d calls that write are too few to be all" % count)
+    # The control: a half-cleaned store whose note of what was taken is lost does not verify.
+    if not half:
+        suite.bad.append("the control: no fault hit a clean half-way")
+        return
+    env = lmdb.open(half[0], max_dbs=64)
+    with env.begin(write=True) as t:
+        meta = env.open_db(b"penstock.meta", t, create=False)
+        for key in [k for k, _ in t.cursor(meta) if k.startswith(b"trimmed")]:
+            t.delete(key, db=meta)
+    env.close()
+    suite.command(("verify",), half[0], rc=65)
 
 
 # ---- memory --------------------------------------------------------------------------------------
@@ -482,8 +548,8 @@ def readers(suite):
         suite.bad.append("exit %d: %s" % (p.returncode, p.stderr[-2000:]))
 
 
-SUITES = {"kills": kills, "calls": calls, "memory": memory, "refused": refused, "disk": disk, "power": power, "ring": ring,
-          "readers": readers}
+SUITES = {"kills": kills, "calls": calls, "retain": retain, "memory": memory, "refused": refused, "disk": disk, "power": power,
+          "ring": ring, "readers": readers}
 
 
 def main():

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * retain - what is known about ended batches does not stay for ever
+ *
+ * Removes batches that ended long ago (facts, state, identity, rows), rows of ended batches above a budget, and events
+ * from the front. The public calls are in include/penstock.h; penstock.meta holds the rules and three kinds of rows.
+ *
+ *   Order      A batch's rows go first, from its lowest item up, in as many transactions as it takes; each notes in
+ *              the batch's `trimmed` row what it took. The last one takes the rest of the rows, the facts, the state,
+ *              the identity if it points here, and the `trimmed` row; it adds what the batch had put into its dataset
+ *              to the dataset's `removed` row, and a CLEANED event. So every commit leaves a store that verifies, and
+ *              nothing marks a batch as half removed: the next pass finds it as old as it was.
+ *   Events     go from the front only, so that sequences have no gaps; `first_event` says where they begin. One that
+ *              is neither old nor above the budget goes too when its batch is gone, but for CLEANED.
+ *   Locks      a batch's lock is held from the look at it to the commit. A batch that is run, or whose source files
+ *              are still owed (STORE/staging/after.ID), stays.
+ *   Bounds     1,000 rows, 64 batches or 10 ms a transaction; others are let in between (turn.h). Memory: a few KiB.
+ *   Threads    any that is in no write transaction; one pass at a time a process. Passes of two processes take turns.
+ */
+#ifndef PEN_STORE_RETAIN_H
+#define PEN_STORE_RETAIN_H
+
+#include "store/store_private.h"
+
+#define PEN_RETENTION_KEY "retention"
+#define PEN_REMOVED_KEY "removed" /* followed by the dataset's id */
+#define PEN_TRIMMED_KEY "trimmed" /* followed by the batch's id */
+#define PEN_RETAIN_KEY_LEN 15u	  /* of the latter two */
+
+#define PEN_RETAIN_KEEP_MS (7 * UINT64_C(86400000))
+
+/* ---- for the other files of this room ---- */
+
+/* The dataset is dropped in this transaction. */
+int pen_retain_dropped(struct pen_txn *txn, uint64_t dataset_id);
+/* May retention remove a batch in this state, if the rules say so? */
+static inline bool pen_retain_may(unsigned state)
+{
+	return state == PEN_COMPLETED || state == PEN_FAILED || state == PEN_CANCELLED ||
+	       state == PEN_STOPPED || state == PEN_INTERRUPTED;
+}
+
+/* Removes a row; 0 too when there is none. */
+static inline int pen_retain_del(struct pen_txn *txn, enum pen_db db, const void *key, size_t key_len)
+{
+	int rc = pen_txn_del(txn, db, key, key_len);
+
+	return rc == -PEN_NOT_FOUND ? 0 : rc;
+}
+
+/* ---- retain_rules.c ---- */
+
+void pen_retain_key(uint8_t key[PEN_RETAIN_KEY_LEN], const char *word, uint64_t id);
+/* A row of penstock.meta; zeros when there is none. */
+int pen_retain_row_read(struct pen_store *store, MDB_txn *mdb, const void *key, size_t key_len,
+			enum pen_fmt_kind kind, void *ret, size_t len);
+int pen_retain_row_write(struct pen_txn *txn, const void *key, size_t key_len, enum pen_fmt_kind kind,
+			 void *row, size_t len);
+int pen_retain_read(struct pen_store *store, MDB_txn *mdb, struct pen_fmt_retention *ret);
+int pen_retain_write(struct pen_txn *txn, struct pen_fmt_retention *r);
+int pen_retain_trimmed_read(struct pen_store *store, MDB_txn *mdb, uint64_t batch,
+			    struct pen_fmt_trimmed *ret);
+/* With defaults filled in. */
+void pen_retain_rules_of(const struct pen_fmt_retention *r, struct pen_retain_rules *ret);
+
+#endif
