@@ -114,13 +114,49 @@ int pen_pack_add_deeds(struct pen_pack *pack, const struct pen_deed *deeds, uint
 
 /* ---- applying -------------------------------------------------------------------------------- */
 
+/* How many records deeds added to a dataset, or took. */
+struct others {
+	uint64_t dataset;
+	int64_t delta;
+};
+#define OTHERS 8u
+
 struct apply {
 	struct pen_pack *pack;
 	struct pen_txn *txn;
 	struct pen_dataset *ds;
 	struct pen_tally *tally;
 	const struct pen_plan *plan;
+	struct others others[OTHERS];
+	uint32_t other_count;
 };
+
+static int settle_others(struct apply *a)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < a->other_count && !rc; i++)
+		rc = pen_dataset_others(a->txn, a->others[i].dataset, a->others[i].delta);
+	a->other_count = 0;
+	return rc;
+}
+
+static int count_other(struct apply *a, uint64_t dataset, int64_t delta)
+{
+	uint32_t i = 0;
+	int rc = 0;
+
+	while (i < a->other_count && a->others[i].dataset != dataset)
+		i++;
+	if (i == OTHERS) {
+		rc = settle_others(a);
+		i = 0;
+	}
+	if (i == a->other_count)
+		a->others[a->other_count++] = (struct others){ .dataset = dataset };
+	a->others[i].delta += delta;
+	return rc;
+}
 
 /* Datasets that a reply names besides: looked at before anything of the item is put, so that it is all or nothing. */
 static int check_deeds(struct apply *a, const struct pen_result *r)
@@ -148,9 +184,12 @@ static int do_deeds(struct apply *a, const struct pen_result *r)
 		const struct pen_pack_deed *d = &a->pack->deeds[r->deeds_at + i];
 		const char *data = a->pack->data;
 
+		uint64_t before;
+
 		rc = pen_dataset_use(a->txn, data + d->dataset.at, PEN_KEY_GIVEN, &ds, NULL);
 		if (rc)
 			break;
+		before = pen_dataset_entries(ds);
 		if (d->del)
 			rc = pen_dataset_del(ds, data + d->key.at, d->key.len);
 		else
@@ -158,6 +197,8 @@ static int do_deeds(struct apply *a, const struct pen_result *r)
 					     d->value.len);
 		if (rc == -PEN_NOT_FOUND)
 			rc = 0; /* what is to be gone is gone */
+		if (!rc)
+			rc = count_other(a, pen_dataset_id(ds), (int64_t)(pen_dataset_entries(ds) - before));
 		if (!rc)
 			rc = pen_dataset_save(ds);
 	}
@@ -292,6 +333,8 @@ int pen_pack_apply(struct pen_pack *pack, struct pen_txn *txn, struct pen_datase
 
 	for (uint32_t i = 0; i < pack->count && !rc; i++)
 		rc = apply_one(&a, &pack->results[i]);
+	if (!rc)
+		rc = settle_others(&a);
 	pen_dataset_offer(ds, pack->sums);
 	tally->job->tries += pack->tries;
 	tally->job->retries += pack->retries;

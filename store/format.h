@@ -281,10 +281,11 @@ struct pen_fmt_retention {
 	uint64_t rows_ms, rows_bytes, events_ms, events_max, bytes;
 };
 
-/* What batches that were removed had put into a dataset that is still there. */
+/* Records of a dataset that no batch in the store has put by itself: of batches that were removed, and what workers put
+ * or deleted beside their items. Modulo 2^64: it may be below zero. */
 struct pen_fmt_removed {
 	struct pen_head head;
-	uint64_t entries; /* their committed - duplicates */
+	uint64_t entries;
 };
 
 /* What was removed of a batch's rows. */

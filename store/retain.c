@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "store/dataset.h"
 #include "store/retain.h"
 
 #include <errno.h>
@@ -279,24 +280,32 @@ static int trim(struct pass *p, uint64_t id, enum verdict verdict, struct pen_fm
 }
 
 /* What the batch had put into its dataset stays there and must still be accounted for. */
+int pen_dataset_others(struct pen_txn *txn, uint64_t dataset_id, int64_t delta)
+{
+	struct pen_fmt_removed removed;
+	uint8_t key[PEN_RETAIN_KEY_LEN];
+	int rc;
+
+	if (!delta)
+		return 0;
+	pen_retain_key(key, PEN_REMOVED_KEY, dataset_id);
+	rc = pen_retain_row_read(txn->store, txn->mdb, key, sizeof(key), PEN_KIND_REMOVED, &removed,
+				 sizeof(removed));
+	if (rc)
+		return rc;
+	removed.entries += (uint64_t)delta;
+	return pen_retain_row_write(txn, key, sizeof(key), PEN_KIND_REMOVED, &removed, sizeof(removed));
+}
+
 static int add_removed(struct pass *p, const struct pen_facts *facts, const struct pen_fmt_state *s)
 {
 	uint64_t entries = s->applied.committed - s->applied.duplicates;
-	struct pen_fmt_removed removed;
 	struct pen_fmt_dataset dataset;
-	uint8_t key[PEN_RETAIN_KEY_LEN];
 	int rc = pen_dataset_row(p->store, p->txn->mdb, facts->dataset, &dataset);
 
-	if (rc == -PEN_NO_DATASET || (!rc && dataset.id != facts->fixed.dataset_id) || (!rc && !entries))
+	if (rc == -PEN_NO_DATASET || (!rc && dataset.id != facts->fixed.dataset_id))
 		return 0; /* dropped meanwhile */
-	pen_retain_key(key, PEN_REMOVED_KEY, facts->fixed.dataset_id);
-	if (!rc)
-		rc = pen_retain_row_read(p->store, p->txn->mdb, key, sizeof(key), PEN_KIND_REMOVED, &removed,
-					 sizeof(removed));
-	if (rc)
-		return rc;
-	removed.entries += entries;
-	return pen_retain_row_write(p->txn, key, sizeof(key), PEN_KIND_REMOVED, &removed, sizeof(removed));
+	return rc ? rc : pen_dataset_others(p->txn, facts->fixed.dataset_id, (int64_t)entries);
 }
 
 static int unindex(struct pass *p, struct pen_index_key key)
