@@ -35,6 +35,8 @@ struct task {
 	char *path;		    /* malloc'ed, or NULL */
 	uint8_t number[8];	    /* a key that is made */
 	enum pen_task_form form;
+	bool keyed; /* the cache was asked, and has nothing */
+	struct pen_cache_key key;
 };
 
 /* A batch at work. */
@@ -63,6 +65,7 @@ struct site {
 	bool resumed_rows; /* items behind the place may have rows */
 	uint64_t last_row;
 	struct pen_halt_counts done;
+	struct pen_recall *recall; /* NULL: not asked for */
 };
 
 struct pen_foreman {
@@ -408,6 +411,10 @@ static bool finish_task(struct pen_foreman *f, struct site *s, const struct pen_
 		rc = copy_item(s, t, r, done && !got->value, !done && r->state != PEN_ITEM_SKIPPED);
 		if (!rc)
 			rc = copy_result(s, got, r);
+		if (!rc && t->keyed && done && got->value && !got->deed_count) {
+			r->keep = true;
+			r->cache = t->key;
+		}
 		if (rc) {
 			forget(f, s);
 			again = true;
@@ -516,6 +523,8 @@ static bool need_crew(struct pen_foreman *f, struct site *s)
 		stop(f, s, -PEN_MEMORY, false);
 		return false;
 	}
+	if (plan->job.cache)
+		(void)pen_recall_open(&s->recall, plan->job.worker ? 'w' : 'e', plan->job.line); /* or without */
 	event.data.u32 = s->batch->index + 1;
 	s->watched = !epoll_ctl(f->epoll, EPOLL_CTL_ADD, pen_crew_fd(s->crew), &event);
 	return true;
@@ -584,6 +593,32 @@ static bool give(struct site *s, struct task *t, struct pen_task *task)
 	return false;
 }
 
+/* The result is there already: the item ends without the crew. False: it is not, or there is no pack to put it in. */
+static bool recall(struct pen_foreman *f, struct site *s, struct task *t, struct pen_task *task)
+{
+	struct pen_task_result got = { .id = (uint64_t)(t - s->tasks), .fate = PEN_TASK_DONE, .exit_status = -1 };
+	struct pen_cache_entry entry;
+
+	if (!s->recall || !open_pack(f, s))
+		return false;
+	t->key = pen_recall_key(s->recall, task->item, task->item_len);
+	t->keyed = true;
+	if (pen_cache_find(f->engine->store, &t->key, &entry)) {
+		s->pack->cache_misses++;
+		return false;
+	}
+	t->keyed = false;
+	s->pack->cache_hits++;
+	got.value = entry.data;
+	got.value_len = entry.len;
+	s->in_flight++; /* as if it were given */
+	(void)finish_task(f, s, &got);
+	free((void *)(uintptr_t)entry.data);
+	if (pen_pack_full(s->pack))
+		send_pack(f, s);
+	return true;
+}
+
 static bool give_entry(struct pen_foreman *f, struct site *s)
 {
 	struct pen_chunk *chunk;
@@ -611,10 +646,14 @@ static bool give_entry(struct pen_foreman *f, struct site *s)
 		.item = chunk->data + e->at,
 		.item_len = e->len,
 	};
-	if (!give(s, t, &task))
-		return false;
+	/* Before it may end: a chunk's last entry lets it go. */
 	chunk->given++;
-	return true;
+	if (recall(f, s, t, &task))
+		return true;
+	if (give(s, t, &task))
+		return true;
+	chunk->given--;
+	return false;
 }
 
 /* Rows whose time has come, a few at a time. */
@@ -724,6 +763,7 @@ static void free_site(struct pen_foreman *f, struct site *s)
 		s->pack->next = f->free_packs;
 		f->free_packs = s->pack;
 	}
+	pen_recall_close(s->recall);
 	free(s->tasks);
 	*s = (struct site){ .batch = NULL };
 }

@@ -75,6 +75,7 @@ static const struct field {
 	ONE(jitter, TEXT),
 	ONE(halt, TEXT),
 	ONE(max_crashes, WORD),
+	ONE(cache, FLAG),
 	MANY(env, LIST, env_count),
 #undef ONE
 #undef MANY

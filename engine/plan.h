@@ -76,6 +76,7 @@ struct pen_plan {
 		struct pen_halt halt;
 		char **env;
 		size_t env_count;
+		bool cache;
 		bool may_leave; /* it may leave the engine while all that is left waits */
 	} job;
 	enum pen_results results;

@@ -51,6 +51,7 @@ static int copy_children(struct pen_plan *plan, const struct pen_run *run, struc
 	plan->job.jobs = run->jobs;
 	plan->job.window = run->window;
 	plan->job.timeout_ns = run->timeout_ns;
+	plan->job.cache = run->cache;
 	plan->job.max_crashes = run->max_crashes ? run->max_crashes : MAX_CRASHES;
 	if (!*plan->job.line)
 		return pen_fail(why, -PEN_USAGE, 0, "the processor '%s' has no command", run->processor);

@@ -56,6 +56,7 @@ void pen_pack_reset(struct pen_pack *pack, struct pen_batch *batch, uint64_t now
 	pack->count = pack->deed_count = 0;
 	pack->used = 0;
 	pack->tries = pack->retries = pack->crashes = pack->cost_ns = 0;
+	pack->cache_hits = pack->cache_misses = 0;
 	memset(pack->sums, 0, sizeof pack->sums);
 }
 
@@ -212,6 +213,16 @@ static bool is_items_fault(int rc)
 	       rc == -PEN_DATASETS_FULL;
 }
 
+static int keep_result(struct apply *a, const struct pen_result *r)
+{
+	struct pen_cache_entry entry = {
+		.time_ms = r->ended_ms, .data = a->pack->data + r->value.at, .len = r->value.len
+	};
+	int rc = pen_cache_put(a->txn, &r->cache, &entry, PEN_RECALL_BUDGET);
+
+	return rc == -E2BIG ? 0 : rc; /* a large one is made anew */
+}
+
 static int put_record(struct apply *a, struct pen_result *r, uint8_t *ret_state, int *ret_code)
 {
 	enum pen_duplicate policy = a->plan->on_duplicate;
@@ -236,6 +247,8 @@ static int put_record(struct apply *a, struct pen_result *r, uint8_t *ret_state,
 			     policy, &result);
 	if (!rc)
 		rc = do_deeds(a, r);
+	if (!rc && r->keep)
+		rc = keep_result(a, r);
 	if (rc)
 		return rc;
 	if (result == PEN_PUT_KEPT) {
@@ -340,5 +353,7 @@ int pen_pack_apply(struct pen_pack *pack, struct pen_txn *txn, struct pen_datase
 	tally->job->retries += pack->retries;
 	tally->job->crashes += pack->crashes;
 	tally->job->cost_ns += pack->cost_ns;
+	tally->job->cache_hits += pack->cache_hits;
+	tally->job->cache_misses += pack->cache_misses;
 	return rc;
 }

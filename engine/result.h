@@ -15,6 +15,7 @@
 
 #include "engine/chunk.h"
 #include "engine/crew.h"
+#include "engine/recall.h"
 #include "store/dataset.h"
 #include "store/job.h"
 
@@ -34,6 +35,8 @@ struct pen_result {
 	struct pen_piece key, value, raw, path, message, stderr_tail;
 	uint32_t deeds_at, deed_count; /* in the pack's */
 	uint32_t attempts, crashes;
+	bool keep; /* its value, in the cache, under: */
+	struct pen_cache_key cache;
 	int16_t exit_status;
 	uint8_t term_signal;
 	uint8_t state; /* enum pen_item_state */
@@ -59,7 +62,7 @@ struct pen_pack {
 	char *data;
 	size_t used, cap;
 	struct pen_sum sums[PEN_BUCKETS]; /* of the records that are to be put */
-	uint64_t tries, retries, crashes, cost_ns;
+	uint64_t tries, retries, crashes, cost_ns, cache_hits, cache_misses;
 };
 
 int pen_pack_open(struct pen_pack **ret);

@@ -280,6 +280,7 @@ struct pen_run {
 	const char *jitter;	  /* "none" (NULL), "equal", "full", "decorrelated" */
 	const char *halt;	  /* "never" (NULL), "soon,fail=5%", ...: as in GNU parallel */
 	uint32_t max_crashes;	  /* of an item's workers, then it is quarantined; 0: 3 */
+	bool cache; /* take results of earlier work on the same bytes by the same command, and keep new ones */
 	const char *const *env;	  /* NAME=VALUE for the children, beside the process's own environment */
 	size_t env_count;
 };

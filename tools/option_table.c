@@ -194,6 +194,8 @@ const struct pen_option pen_options[] = {
 	      "stop early: soon,fail=5% or now,fail=1 ..., as in GNU parallel (exit 4)"),
 	RANGE(CMD(RUN), "max-crashes", MAX_CRASHES, COUNT, "N", 1, 1000, "3",
 	      "worker: an item on which so many children died is quarantined"),
+	PLAIN(CMD(RUN), "cache", CACHE, FLAG, NULL, NULL,
+	      "exec, worker: reuse results by the item's bytes and the command's files"),
 	CHOICE(CMD(RUN), "results", RESULTS, "auto|exceptions|all", NULL, "auto",
 	       "rows kept of items; auto: all for exec and worker"),
 	RANGE(CMD(RUN), "chunk", CHUNK, COUNT, "N", 1, 4096, "adaptive",
@@ -290,7 +292,6 @@ const struct pen_option pen_options[] = {
 
 	LATER(CMD(RUN), "rate"),
 	LATER(CMD(RUN), "limits"),
-	LATER(CMD(RUN), "cache"),
 	LATER(CMD(RUN), "spec"),
 	LATER(CMD(STATUS), "metrics"),
 	LATER(CMD(ITEMS), "group-by"),

@@ -232,6 +232,7 @@ static void make_job(const struct pen_cmd *cmd, struct pen_run *ret)
 	ret->backoff = text_of(cmd, PEN_O_BACKOFF);
 	ret->jitter = jitters[pen_cmd_value(cmd, PEN_O_JITTER)->n];
 	ret->halt = text_of(cmd, PEN_O_HALT);
+	ret->cache = pen_cmd_set(cmd, PEN_O_CACHE);
 	ret->max_crashes = (uint32_t)pen_cmd_value(cmd, PEN_O_MAX_CRASHES)->n;
 }
 
