@@ -3,7 +3,7 @@
 #
 #   bench/run.sh [--smoke] [--only NAME]...
 #
-# Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, cast, json,
+# Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, cast, crew, json,
 # split, csv, decode, io, readers, or a series of ingest.py (seq_vs_naive, seq_vs_bare, uring_vs_threads, random_vs_naive, resume,
 # foreign_seq, foreign_random, memory_1x, memory_8x, memory_record, memory_random), of formats.py (csv_vs_ndjson, csv_raw,
 # json_vs_ndjson, lines, gzip, zstd, tree_tar, cores, memory_formats) or of rivals.py (rival_duckdb, rival_duckdb_ndjson,
@@ -63,6 +63,11 @@ if wanted cast; then
 	batches=200000
 	[ -z "$smoke" ] || batches=200
 	"$B/bench/bench_cast" $batches | stamp "bench_cast $batches"
+fi
+if wanted crew; then
+	items=5000
+	[ -z "$smoke" ] || items=20
+	bench/crew.sh "$items" | stamp "bench/crew.sh $items"
 fi
 if wanted json; then
 	mib=64
