@@ -195,7 +195,7 @@ help: ## this list
 	@sed -nE 's/^([a-z0-9-]+):.*## /\1\t/p' Makefile | expand -t14
 
 examples: $(EXAMPLES) $(PLUGINS)
-bench-programs: $(BENCH)
+bench-programs: $(BENCH) $(HOSTILE)
 torture-programs: $(TORTURE) $(READERS) $(B)/tests/stress/cast $(B)/tests/stress/cast_kill
 reader-programs: $(READERS)
 fuzz-programs: $(FUZZERS)

@@ -3,7 +3,7 @@
 #
 #   bench/run.sh [--smoke] [--only NAME]...
 #
-# Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, cast, publish,
+# Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, cast, crew, publish,
 # json, split, csv, decode, io, readers, or a series of ingest.py (seq_vs_naive, seq_vs_bare, uring_vs_threads, random_vs_naive, resume,
 # foreign_seq, foreign_random, memory_1x, memory_8x, memory_record, memory_random), of formats.py (csv_vs_ndjson, csv_raw,
 # json_vs_ndjson, lines, gzip, zstd, tree_tar, cores, memory_formats) or of rivals.py (rival_duckdb, rival_duckdb_ndjson,
@@ -70,6 +70,11 @@ if wanted publish; then
 	"$B/bench/bench_gen" "$dir/in.ndjson" $mib 1 2>/dev/null
 	"$B/bench/bench_publish" "$PENSTOCK" "$dir/in.ndjson" "$dir/store" $runs | stamp "bench_publish PENSTOCK FILE STORE $runs; FILE: $mib MiB"
 	rm -rf "${dir:?}"/*
+fi
+if wanted crew; then
+	items=5000
+	[ -z "$smoke" ] || items=20
+	bench/crew.sh "$items" | stamp "bench/crew.sh $items"
 fi
 if wanted json; then
 	mib=64

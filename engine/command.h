@@ -41,8 +41,8 @@ struct pen_command_piece {
 struct pen_command {
 	char *program; /* the path to run; NULL: the first word has places, and is searched for with each item */
 	bool shell;
-	bool wants_path;   /* {} occurs */
-	bool has_places;   /* {}, {key} or {seq} occurs */
+	bool wants_path; /* {} occurs */
+	bool has_places; /* {}, {key} or {seq} occurs */
 	char *text;
 	struct pen_command_piece *pieces;
 	uint32_t count;

@@ -6,7 +6,7 @@
  * order (docs/WORKERS.md). Children are started by a launcher, a process of its own that has nothing of ours open
  * (engine/launcher.h). A crew knows nothing of stores and batches: tasks go in, each comes out once, with its fate.
  *
- *   give ──▶ [room] ──▶ child ──▶ poll
+ *   give -> [room] -> child -> poll
  *
  *   Threads    one thread opens, gives, polls, cancels and closes. SIGPIPE is blocked in it from open on, because a
  *              child may close its stdin at any time.

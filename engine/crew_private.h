@@ -4,7 +4,7 @@
  *
  * crew.c has the life of a task and the waiting, crew_exec.c and crew_worker.c what happens to it in a child.
  *
- *   free ──give──▶ waiting ──▶ with a child ──▶ ready ──poll──▶ told ──next poll──▶ free
+ *   free -give-> waiting -> with a child -> ready -poll-> told -next poll-> free
  *
  * There are twice as many places as there may be tasks, so that what was told does not take the room of what is to
  * come.

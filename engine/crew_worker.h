@@ -5,8 +5,8 @@
  * crew_worker.c starts and ends children, gives tasks and finds the guilty one; crew_speech.c moves bytes: requests
  * out, replies in.
  *
- *   NONE ──start──▶ UP ──kill, or its stdout ends──▶ LEAVES ──the launcher says so──▶ LEFT ──all is read──▶ NONE
- *                   └───────────────────── it ended by itself ─────────────────────────▲
+ *   NONE -start-> UP -kill, or its stdout ends-> LEAVES -the launcher says so-> LEFT -all is read-> NONE
+ *                 UP -it ended by itself-> LEFT
  */
 #ifndef PEN_ENGINE_CREW_WORKER_H
 #define PEN_ENGINE_CREW_WORKER_H

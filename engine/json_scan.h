@@ -2,7 +2,8 @@
 /*
  * json_scan - the tokens of JSON, for the files that read them
  *
- * Private to json.c, json_find.c, simdjson.cc, csv_row.c and talk.c. Each token function takes the place where its token
+ * Private to json.c, json_find.c, simdjson.cc, csv_row.c and talk.c.
+ * Each token function takes the place where its token
  * begins and returns the place behind it, or NULL with the flaw noted. All of them read up to 15 bytes
  * behind the end of the text, which the contract of json.h allows, and believe none of them: every step
  * compares its place with the end.

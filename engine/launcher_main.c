@@ -2,7 +2,7 @@
 /*
  * The process that starts children.
  *
- *   reap what has ended ─▶ start what waits ─▶ tell ends ─▶ sleep until a child ends, a message or a deadline comes
+ *   reap what has ended -> start what waits -> tell ends -> sleep until a child ends, a message or a deadline comes
  *
  * SIGCHLD is blocked except while it sleeps (ppoll), so no end is missed and nothing needs a descriptor per child.
  * A child's group is killed while its leader is still a zombie: until it is reaped nobody else can have its number.

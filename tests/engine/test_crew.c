@@ -178,9 +178,9 @@ Test(crew, bad_options_are_refused)
 		{ { .kind = PEN_CREW_WORKER, .command = "cat {}", .launcher = "/proc/self/exe" },
 		  -PEN_USAGE },
 		{ { .kind = PEN_CREW_EXEC, .command = "no-such-program" }, -PEN_CHILD_MISSING },
-		{ { .kind = PEN_CREW_EXEC, .command = "true", .launcher = "/nonexistent" },
+		{ { .kind = PEN_CREW_EXEC, .command = "true", .launcher = "/proc/nonexistent" },
 		  -PEN_CHILD_LAUNCHER },
-		{ { .kind = PEN_CREW_EXEC, .command = "cat {}", .tmpdir = "/nonexistent" }, -ENOENT },
+		{ { .kind = PEN_CREW_EXEC, .command = "cat {}", .tmpdir = "/proc/nonexistent" }, -ENOENT },
 	};
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {

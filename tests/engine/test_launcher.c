@@ -137,14 +137,15 @@ Test(launcher, what_cannot_run_is_told, .timeout = 60)
 {
 	struct pen_launcher *launcher = open_launcher(1, 2);
 	const char *argv[] = { "x", NULL };
-	struct pen_launch launch = { .tag = 9, .path = "/nonexistent", .argv = argv };
+	struct pen_launch launch = { .tag = 9, .path = "/proc/nonexistent", .argv = argv };
 	struct pen_launch_end end;
 
 	for (int i = 0; i < 3; i++)
 		launch.fd[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
 	cr_assert_eq(pen_launcher_spawn(launcher, &launch), 0);
 	end = wait_end(launcher);
-	cr_expect(end.tag == 9 && end.os_errno == ENOENT && !end.started_ns);
+	cr_expect(end.tag == 9 && end.os_errno == ENOENT && !end.started_ns, "tag %d errno %d started %d",
+		  (int)end.tag, end.os_errno, end.started_ns > 0);
 	pen_launcher_close(launcher);
 }
 

@@ -360,7 +360,7 @@ def places(tmp):
 
 
 def gone_file(tmp):
-    o = crew("exec", "cat", ["/nonexistent/file", "/proc/self", "/bin/sh"], tmp, form="path")
+    o = crew("exec", "cat", ["/proc/nonexistent/file", "/proc/self", "/bin/sh"], tmp, form="path")
     need((o.results[0]["fate"], o.results[0]["code"]) == ("rejected", 1048), f"{o.results[0]}")
     need((o.results[1]["fate"], o.results[1]["code"]) == ("rejected", 1049), f"{o.results[1]}")
     need(o.results[2]["fate"] == "done", f"{o.results[2]}")
