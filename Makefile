@@ -84,6 +84,7 @@ BENCH_SRC   := $(call src,bench)
 EXAMPLE_SRC := $(call src,docs/examples)
 TORTURE_SRC := $(call src,tests/torture)
 READERS_SRC := $(call src,tests/readers)
+HOSTILE_SRC := $(call src,tests/hostile)
 FUZZ_SRC    := $(filter-out tests/fuzz/replay.c,$(call src,tests/fuzz))
 
 STRESS_MAIN  := $(call with_main,$(STRESS_SRC))
@@ -94,6 +95,7 @@ STRESS   := $(call programs,$(STRESS_MAIN))
 BENCH    := $(call programs,$(BENCH_MAIN))
 TORTURE  := $(call programs,$(TORTURE_MAIN)) $(TORTURE_SO)
 READERS  := $(call programs,$(READERS_SRC))
+HOSTILE  := $(call programs,$(HOSTILE_SRC))
 READER_FILES := tools/readers/penstock_progress.py tools/readers/penstock_progress.mjs
 EXAMPLES := $(call programs,$(filter-out %_plugin.c,$(EXAMPLE_SRC)))
 PLUGINS  := $(patsubst %.c,$(B)/%.so,$(filter %_plugin.c,$(EXAMPLE_SRC)))
@@ -198,7 +200,8 @@ torture-programs: $(TORTURE) $(READERS) $(B)/tests/stress/cast $(B)/tests/stress
 reader-programs: $(READERS)
 fuzz-programs: $(FUZZERS)
 stress-programs: $(STRESS)
-test-programs: all $(UNITS) $(EXAMPLES) $(PLUGINS) $(FUZZERS) $(TORTURE) $(READERS)
+hostile-programs: $(HOSTILE)
+test-programs: all $(UNITS) $(EXAMPLES) $(PLUGINS) $(FUZZERS) $(TORTURE) $(READERS) $(HOSTILE)
 fuzz-here: $(FUZZERS)
 	@tools/dev/fuzz.sh $(B) $(FUZZERS)
 cov-here: $(UNITS) $(BINARY)
@@ -271,7 +274,7 @@ $(STRESS): %: %.o $(STRESS_OBJ) $(TESTLIB_OBJ) $(B)/libpenstock.a
 $(BENCH): %: %.o $(BENCH_OBJ) $(B)/libpenstock.a
 	$(call say,LINK)
 	$(Q)$(program) $(JEMALLOC_$(MODE)) $(LIBS)
-$(READERS): %: %.o $(B)/libpenstock.a
+$(READERS) $(HOSTILE): %: %.o $(B)/libpenstock.a
 	$(call say,LINK)
 	$(Q)$(program) $(LIBS)
 $(EXAMPLES): %: %.o $(B)/libpenstock.a

@@ -233,8 +233,8 @@ static void hand_over(uint32_t rounds)
 	}
 	pthread_join(other, NULL);
 	qsort(samples, sample_count, sizeof(*samples), by_size);
-	printf("{\"bench\":\"cast_floor\",\"ns_p50\":%.0f,\"ns_p90\":%.0f,\"ns_p99\":%.0f}\n", quantile(0.5) / 2,
-	       quantile(0.9) / 2, quantile(0.99) / 2);
+	printf("{\"bench\":\"cast_floor\",\"ns_p50\":%.0f,\"ns_p90\":%.0f,\"ns_p99\":%.0f}\n",
+	       quantile(0.5) / 2, quantile(0.9) / 2, quantile(0.99) / 2);
 	fflush(stdout);
 }
 

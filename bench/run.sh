@@ -3,8 +3,8 @@
 #
 #   bench/run.sh [--smoke] [--only NAME]...
 #
-# Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, cast, json,
-# split, csv, decode, io, readers, or a series of ingest.py (seq_vs_naive, seq_vs_bare, uring_vs_threads, random_vs_naive, resume,
+# Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, cast, publish,
+# json, split, csv, decode, io, readers, or a series of ingest.py (seq_vs_naive, seq_vs_bare, uring_vs_threads, random_vs_naive, resume,
 # foreign_seq, foreign_random, memory_1x, memory_8x, memory_record, memory_random), of formats.py (csv_vs_ndjson, csv_raw,
 # json_vs_ndjson, lines, gzip, zstd, tree_tar, cores, memory_formats) or of rivals.py (rival_duckdb, rival_duckdb_ndjson,
 # rival_sqlite, rival_miller, rival_python). --smoke asks whether everything runs, with the smallest inputs. Nothing here
@@ -64,6 +64,13 @@ if wanted cast; then
 	[ -z "$smoke" ] || batches=200
 	"$B/bench/bench_cast" $batches | stamp "bench_cast $batches"
 fi
+if wanted publish; then
+	mib=512 runs=7
+	[ -z "$smoke" ] || { mib=16; runs=1; }
+	"$B/bench/bench_gen" "$dir/in.ndjson" $mib 1 2>/dev/null
+	"$B/bench/bench_publish" "$PENSTOCK" "$dir/in.ndjson" "$dir/store" $runs | stamp "bench_publish PENSTOCK FILE STORE $runs; FILE: $mib MiB"
+	rm -rf "${dir:?}"/*
+fi
 if wanted json; then
 	mib=64
 	[ -z "$smoke" ] || mib=1
@@ -94,7 +101,7 @@ if wanted readers; then
 fi
 series=()
 for name in ${only[@]+"${only[@]}"}; do
-	case $name in lane | cast | json | split | csv | decode | io | readers) ;; *) series+=(--only "$name") ;; esac
+	case $name in lane | cast | publish | json | split | csv | decode | io | readers) ;; *) series+=(--only "$name") ;; esac
 done
 if [ ${#only[@]} -eq 0 ] || [ ${#series[@]} -gt 0 ]; then
 	export PYTHONDONTWRITEBYTECODE=1

@@ -8,8 +8,11 @@
 
 #include "ring/error.h"
 #include "store/dataset.h"
+#include "store/job.h"
 #include "store/journal.h"
+#include "store/control.h"
 #include "store/lock.h"
+#include "store/order.h"
 
 struct admission {
 	struct pen_engine *engine;
@@ -20,6 +23,7 @@ struct admission {
 	uint64_t now_ms;
 	struct pen_failure *why;
 	int old_lock; /* of the batch that --fresh replaces */
+	bool write;   /* there is something to commit though the batch does not run */
 };
 
 static bool is_over(const struct pen_standing *st)
@@ -208,6 +212,25 @@ static int claim_seq(struct admission *a, uint64_t id)
 	return 0;
 }
 
+static int put_order(struct admission *a, uint64_t id)
+{
+	struct pen_order order = a->plan->order ? *a->plan->order : (struct pen_order){ .spec = NULL };
+	struct pen_standing *parent = malloc(sizeof *parent);
+	int rc = parent ? 0 : -ENOMEM;
+
+	order.fixed.id = id;
+	order.spec = a->plan->packed;
+	order.spec_len = a->plan->packed_len;
+	for (uint32_t i = 0; i < order.parent_count && !rc; i++) {
+		rc = pen_ledger_load(a->txn, order.parents[i].id, NULL, parent);
+		if (rc == -PEN_NOT_FOUND)
+			(void)pen_fail(a->why, rc, 0, "there is no batch %016llx to wait for",
+				       (unsigned long long)order.parents[i].id);
+	}
+	free(parent);
+	return rc ? rc : pen_order_put(a->txn, &order);
+}
+
 static int create(struct admission *a)
 {
 	struct pen_standing *st = calloc(1, sizeof *st);
@@ -228,9 +251,10 @@ static int create(struct admission *a)
 	facts.sources = sources;
 	if (!rc)
 		rc = pen_dataset_use(a->txn, plan->into, plan->key_kind, &a->ds, a->why);
-	if (!rc)
+	/* One that is only entered claims nothing yet, and has no runner. */
+	if (!rc && !plan->order)
 		rc = claim_seq(a, id);
-	if (!rc)
+	if (!rc && !plan->order)
 		rc = lock(a, id, &a->batch->lock_fd);
 	if (!rc) {
 		facts.fixed = (struct pen_fmt_batch){
@@ -252,18 +276,31 @@ static int create(struct admission *a)
 			memcpy(facts.fixed.identity, plan->identity, 16);
 		memcpy(facts.fixed.content, plan->content, 16);
 		st->fixed.id = id;
-		running(a, st, false);
+		if (plan->order) {
+			st->fixed.state = PEN_QUEUED;
+			st->fixed.updated_ms = a->now_ms;
+		} else {
+			running(a, st, false);
+		}
 		rc = pen_ledger_create(a->txn, &facts, st);
+	}
+	if (!rc && plan->packed)
+		rc = put_order(a, id);
+	if (!rc && pen_plan_is_job(plan)) {
+		a->batch->job = (struct pen_fmt_job){ .id = id };
+		rc = pen_job_save(a->txn, &a->batch->job);
 	}
 	if (!rc)
 		rc = pen_journal_add(a->txn, id, PEN_EVENT_QUEUED, 0, plan->bytes_total, plan->items_total);
-	if (!rc)
+	if (!rc && !plan->order)
 		rc = pen_journal_add(a->txn, id, PEN_EVENT_STARTED, 0, 0, 0);
 	if (!rc)
 		rc = pen_dataset_save(a->ds);
 	if (!rc) {
 		a->batch->dataset_id = facts.fixed.dataset_id;
 		take_over(a, &facts.fixed, st);
+		a->batch->already = plan->order != NULL;
+		a->write = true;
 	}
 	free(sources);
 	free(st);
@@ -277,6 +314,10 @@ static int resume(struct admission *a, const struct pen_facts *facts, struct pen
 
 	if (!rc)
 		rc = claim_seq(a, id);
+	if (rc)
+		return rc;
+	if (pen_plan_is_job(a->plan))
+		rc = pen_job_load(a->txn, id, &a->batch->job);
 	if (rc)
 		return rc;
 	running(a, st, true);
@@ -326,6 +367,15 @@ static void say_anew(struct pen_engine *engine, const struct pen_facts *facts, b
 			  (unsigned long long)facts->fixed.id);
 }
 
+/* The same is entered again: it is there. */
+static int met_again(struct admission *a, const struct pen_facts *facts, struct pen_standing *st)
+{
+	a->batch->already = a->batch->there = a->write = true;
+	take_over(a, &facts->fixed, st);
+	return pen_journal_add(a->txn, facts->fixed.id, PEN_EVENT_DEDUPLICATED, 0, st->fixed.counted.bytes,
+			       st->fixed.counted.items);
+}
+
 static int meet(struct admission *a, const struct pen_facts *facts, struct pen_standing *st)
 {
 	struct pen_dataset *ds;
@@ -335,6 +385,8 @@ static int meet(struct admission *a, const struct pen_facts *facts, struct pen_s
 	int rc, fd = -1;
 
 	a->batch->unchanged = !memcmp(facts->fixed.content, a->plan->content, 16);
+	if (a->plan->order && (fate == PEN_FATE_DONE || fate == PEN_FATE_RESUME || fate == PEN_FATE_REFUSED))
+		return met_again(a, facts, st);
 	if (!is_over(st)) {
 		rc = lock(a, facts->fixed.id, &fd);
 		if (rc)
@@ -366,6 +418,65 @@ static int meet(struct admission *a, const struct pen_facts *facts, struct pen_s
 	return create(a);
 }
 
+/* The first time it runs: its @seq keys begin where the dataset ends now. */
+static int start_queued(struct admission *a, struct pen_facts *facts, struct pen_standing *st)
+{
+	int rc = pen_dataset_use_id(a->txn, a->plan->into, facts->fixed.dataset_id, &a->ds, a->why);
+
+	if (!rc)
+		rc = claim_seq(a, facts->fixed.id);
+	if (!rc && pen_plan_is_job(a->plan))
+		rc = pen_job_load(a->txn, facts->fixed.id, &a->batch->job);
+	if (rc)
+		return rc;
+	facts->fixed.seq_base = pen_dataset_next_seq(a->ds);
+	memcpy(facts->fixed.content, a->plan->content, 16); /* as they are now that they are read */
+	running(a, st, false);
+	rc = pen_ledger_restate(a->txn, facts, st);
+	if (!rc && a->plan->parents)
+		rc = pen_journal_add(a->txn, facts->fixed.id, PEN_EVENT_DEPENDENCY_READY, 0, a->plan->parents, 0);
+	if (!rc)
+		rc = pen_journal_add(a->txn, facts->fixed.id, PEN_EVENT_STARTED, 0, 0, 0);
+	if (!rc)
+		rc = pen_dataset_save(a->ds);
+	if (rc)
+		return rc;
+	a->batch->dataset_id = facts->fixed.dataset_id;
+	take_over(a, &facts->fixed, st);
+	return 0;
+}
+
+/* This one, whatever its identity is. */
+static int take_up(struct admission *a)
+{
+	struct pen_standing *st = malloc(sizeof *st);
+	struct pen_facts *facts = NULL;
+	struct pen_control control;
+	int rc = st ? pen_ledger_load(a->txn, a->plan->take, &facts, st) : -ENOMEM;
+
+	if (!rc && is_over(st))
+		rc = pen_fail(a->why, -PEN_BATCH_OVER, 0, "batch %016llx is %s",
+			      (unsigned long long)facts->fixed.id, pen_state_name(st->fixed.state));
+	if (!rc)
+		rc = lock(a, facts->fixed.id, &a->batch->lock_fd);
+	if (!rc && !pen_control_load(a->txn, facts->fixed.id, &control) && control.want == PEN_WANT_PAUSE)
+		rc = pen_fail(a->why, -PEN_PAUSED_BY, 0, "batch %016llx is paused%s%s",
+			      (unsigned long long)facts->fixed.id, *control.reason ? ": " : "", control.reason);
+	a->batch->id = a->plan->take;
+	if (!rc && !st->fixed.started_ms) {
+		rc = start_queued(a, facts, st);
+	} else if (!rc) {
+		if (!a->plan->fed && memcmp(facts->fixed.content, a->plan->content, 8) != 0)
+			rc = say_changed(facts, a->why);
+		a->batch->unchanged = !memcmp(facts->fixed.content, a->plan->content, 16);
+		if (!rc)
+			rc = resume(a, facts, st);
+	}
+	free(facts);
+	free(st);
+	return rc;
+}
+
 static int decide(struct admission *a)
 {
 	struct pen_facts *facts = NULL;
@@ -373,6 +484,8 @@ static int decide(struct admission *a)
 	uint64_t id;
 	int rc;
 
+	if (a->plan->take)
+		return take_up(a);
 	if (!a->plan->has_identity)
 		return create(a);
 	rc = pen_ledger_find(a->txn, a->plan->identity, &id);
@@ -408,7 +521,7 @@ int pen_admit(struct pen_engine *engine, struct pen_batch *batch, struct pen_min
 		return rc;
 	pen_journal_minute(a.txn, minutes);
 	rc = decide(&a);
-	if (rc || batch->already)
+	if (rc || (batch->already && !a.write))
 		pen_txn_abort(a.txn);
 	else
 		rc = pen_txn_commit(a.txn, why);

@@ -67,7 +67,8 @@ struct pen_batch {
 	bool resumed;
 	bool unchanged;	       /* the sources are those that it began with */
 	bool rows_all;	       /* every item has a row */
-	bool already;	       /* complete before: nothing to do */
+	bool already;	       /* nothing to do: complete before, or only entered */
+	bool there;	       /* it was to be entered, and is known already */
 	struct pen_place from; /* where to begin */
 	uint64_t from_items;   /* items decided by earlier runs */
 	char from_path[PEN_PATH_BYTES_MAX + 1];
@@ -84,14 +85,20 @@ struct pen_batch {
 	int end_code; /* what its completion will say */
 	struct pen_failure why;
 	struct pen_gauge gauge; /* published after every commit; anyone reads */
+	struct pen_fmt_job job; /* where items end one by one: as the last commit left it */
+	struct pen_chunk *line, **line_end; /* the same: chunks in the order they came */
+	bool wished_pause;	/* somebody wants it to rest (store/control.h) */
 	bool owes;		/* it completed, and the reader is to say so when its files are dealt with */
-	_Atomic bool stop;	/* committer to reader: produce no more */
+	_Atomic bool stop;	/* committer and foreman to reader and foreman: produce no more; it only rises */
+	_Atomic uint32_t wish; /* committer to reader: enum pen_wish, what is wanted now; 0: nothing */
 	struct pen_rehearsal *rehearsal;
 
 	/* Written by the reader. */
 	struct pen_feed *feed;
 	struct pen_chunk begin, end, note; /* control chunks: they need no slot */
 	_Atomic bool live;		   /* the table's slot is in use; read by progress */
+	_Atomic int cancel;		   /* negative: end it so; read by the foreman. It is set once */
+	bool rests;			   /* a wish has paused it */
 };
 
 /* Shows the batch's standing to pen_engine_progress. reason: why it rests, or 0. The last stage's thread. */

@@ -81,6 +81,7 @@ enum pen_chunk_kind {
 	PEN_CHUNK_PAUSE,
 	PEN_CHUNK_RESUME,
 	PEN_CHUNK_END,
+	PEN_CHUNK_RESULTS, /* how single items ended (result.h); behind none, before none */
 };
 
 /* Where a resumed run would go on: the first byte no item so far covers. */
@@ -131,7 +132,10 @@ struct pen_chunk {
 
 	/* The reader's, while reads into the chunk are in flight. */
 	uint32_t pending;
-	struct pen_chunk *next;
+	struct pen_chunk *next; /* later whose list it is in: the foreman's, then the committer's */
+	/* The foreman's: entries handed to the crew, and those without an end. */
+	uint32_t given, left;
+	bool undecided; /* not all of its items ended: the place stays before it */
 	/* Control chunks: the answer, or the reason; and whom to tell. */
 	int res;
 	uint32_t sqe;

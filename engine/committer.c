@@ -25,10 +25,12 @@
 #include <time.h>
 
 #include "engine/admit.h"
+#include "engine/foreman.h"
 #include "engine/group.h"
 #include "engine/tell.h"
 #include "ring/assert.h"
 #include "ring/error.h"
+#include "store/control.h"
 #include "store/journal.h"
 #include "store/lock.h"
 #include "store/turn.h"
@@ -59,6 +61,7 @@ struct committer {
 	bool dead;	     /* the disk failed */
 	struct pen_tell *tell;
 	struct pen_minutes minutes; /* of the last transaction */
+	uint64_t seen_txn;	    /* the store's newest one when wishes were looked for */
 
 	uint64_t bytes_target, items_target;
 	bool ordered; /* the last group appended */
@@ -72,6 +75,12 @@ static void hand_back(struct committer *c, struct pen_chunk *chunk)
 {
 	uint64_t word = (uint64_t)(uintptr_t)chunk;
 	uint32_t pushed;
+
+	if (chunk->kind == PEN_CHUNK_RESULTS) {
+		pen_meter_pass(&c->engine->commit_meter, chunk->items, 0);
+		pen_foreman_back(c->engine->foreman, (struct pen_pack *)(uintptr_t)chunk, chunk->res == 0);
+		return;
+	}
 
 	if (chunk->kind <= PEN_CHUNK_PUTS)
 		pen_meter_pass(&c->engine->commit_meter, chunk->items, chunk->bytes);
@@ -103,6 +112,8 @@ static void complete_puts(struct committer *c, const struct pen_chunk *chunk, in
 
 static void complete_note(struct committer *c, const struct pen_chunk *note, int code)
 {
+	if (note->sqe == UINT32_MAX)
+		return; /* a wish from elsewhere: nobody waits for an answer */
 	pen_engine_complete(c->engine, PEN_FROM_COMMITTER, note->sqe, code, note->batch->id, 0);
 }
 
@@ -133,6 +144,8 @@ static void drop(struct committer *c, struct pen_chunk *chunk)
 		finish(c, batch, batch->end_code ? batch->end_code : code);
 	else if (chunk->kind == PEN_CHUNK_PAUSE || chunk->kind == PEN_CHUNK_RESUME)
 		complete_note(c, chunk, code);
+	else if (chunk->kind == PEN_CHUNK_RESULTS)
+		chunk->res = code ? code : -PEN_INTERRUPTED_BY;
 	else
 		complete_puts(c, chunk, code);
 	hand_back(c, chunk);
@@ -238,6 +251,8 @@ static int try_group(struct committer *c, struct pen_outcome *ret, struct pen_fa
 		rc = note_progress(c, txn, ret->standing, end);
 		if (!rc)
 			rc = pen_ledger_save(txn, ret->standing);
+		if (!rc && pen_plan_is_job(batch->plan))
+			rc = pen_job_save(txn, ret->job);
 	}
 	if (rc) {
 		pen_txn_abort(txn);
@@ -332,6 +347,7 @@ static void settle_group(struct committer *c, const struct pen_outcome *out)
 	bool end = false;
 
 	batch->standing = *out->standing;
+	batch->job = *out->job;
 	batch->passed = pen_max(batch->passed, out->passed);
 	if (batch->standing.fixed.counted.items == batch->standing.fixed.applied.items)
 		batch->passed_counted = batch->passed;
@@ -341,6 +357,7 @@ static void settle_group(struct committer *c, const struct pen_outcome *out)
 	if (out->over && !batch->over) {
 		batch->over = batch->end_code = out->over;
 		atomic_store_explicit(&batch->stop, true, memory_order_relaxed); /* a hint, as above */
+		pen_foreman_wake(c->engine->foreman);
 	}
 	if (holds_puts(c))
 		(void)sync_if_due(c, true); /* a put completes when it counts */
@@ -405,6 +422,7 @@ static void commit_group(struct committer *c)
 	}
 	if (said)
 		pen_engine_notice(c->engine, 0, "there is space again: the run goes on");
+	pen_tell_took(c->tell, c->inner_ns);
 	adapt(c, out.appended);
 	settle_group(c, &out);
 	if (pen_turn_wanted(c->engine->store))
@@ -440,6 +458,7 @@ static void begin(struct committer *c, struct pen_chunk *chunk)
 		die(c, rc, &batch->why);
 	batch->began_ns = pen_mono_ns(c->engine->clock);
 	if (!rc && !batch->already) {
+		c->seen_txn = 0; /* there may be a wish from before */
 		c->batches[batch->index] = batch;
 		batch->level_ticket = pen_turn_level_enter(c->engine->store, batch->plan->durability);
 		pen_batch_publish(batch, 0);
@@ -475,8 +494,32 @@ static void add_ready(struct committer *c, struct pen_chunk *chunk)
 	c->ready[c->ready_count++] = chunk;
 	c->ready_bytes += chunk->bytes;
 	c->ready_items += chunk->items;
-	if (chunk->kind > PEN_CHUNK_FLAW || batch->plan->chunk_items || chunk->jumbo)
+	if ((chunk->kind > PEN_CHUNK_FLAW && chunk->kind != PEN_CHUNK_RESULTS) || batch->plan->chunk_items ||
+	    chunk->jumbo)
 		c->ready_now = true;
+}
+
+/* The batch's next chunk. The foreman has put a job's in order; others are put so here. */
+static struct pen_chunk *peek(const struct pen_batch *batch)
+{
+	return pen_plan_is_job(batch->plan) ? batch->line : pen_window_peek(&batch->window);
+}
+
+static void pop(struct pen_batch *batch)
+{
+	if (!pen_plan_is_job(batch->plan)) {
+		pen_window_pop(&batch->window);
+		return;
+	}
+	batch->line = batch->line->next;
+	if (!batch->line)
+		batch->line_end = &batch->line;
+}
+
+/* Behind a threshold nothing is taken, but for the end, and items that ended already. */
+static bool survives(const struct pen_chunk *chunk)
+{
+	return chunk->kind == PEN_CHUNK_END || chunk->kind == PEN_CHUNK_RESULTS;
 }
 
 /* Moves what is contiguous in the batch's window into the group, as long as the group takes it. */
@@ -484,13 +527,13 @@ static void advance(struct committer *c, struct pen_batch *batch)
 {
 	struct pen_chunk *chunk;
 
-	while ((chunk = pen_window_peek(&batch->window))) {
+	while ((chunk = peek(batch))) {
 		bool end = chunk->kind == PEN_CHUNK_END;
 
 		if (c->ready_count && (c->from != batch || group_full(c)))
 			return;
-		pen_window_pop(&batch->window);
-		if (c->dead || (batch->over && (!end || batch->over != -PEN_STOPPED_BY)))
+		pop(batch);
+		if (c->dead || (batch->over && (!survives(chunk) || batch->over != -PEN_STOPPED_BY)))
 			drop(c, chunk);
 		else
 			add_ready(c, chunk);
@@ -519,7 +562,51 @@ static void take(struct committer *c, struct pen_chunk *chunk)
 		begin(c, chunk);
 		return;
 	}
+	if (pen_plan_is_job(batch->plan)) {
+		if (!batch->line)
+			batch->line_end = &batch->line;
+		chunk->next = NULL;
+		*batch->line_end = chunk;
+		batch->line_end = &chunk->next;
+		return;
+	}
 	pen_window_put(&batch->window, chunk);
+}
+
+/* ---- wishes -------------------------------------------------------------------------------- */
+
+/*
+ * Whether somebody else wrote to the store since the last look; only then can there be a new wish. Our own transactions
+ * come between without being told apart, which costs a look more.
+ */
+static void look_for_wishes(struct committer *c, bool now)
+{
+	uint64_t txn = pen_store_last_txn(c->engine->store);
+	bool any = false;
+
+	if (txn == c->seen_txn || (!now && c->minutes.txn == txn && c->seen_txn + 1 == txn)) {
+		c->seen_txn = txn;
+		return;
+	}
+	c->seen_txn = txn;
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
+		struct pen_batch *b = c->batches[i];
+		struct pen_control control;
+		uint32_t wish = 0;
+
+		if (!b)
+			continue;
+		if (!pen_control_read(c->engine->store, b->id, &control))
+			wish = control.want == PEN_WANT_CANCEL ? PEN_WISH_CANCEL : PEN_WISH_PAUSE;
+		b->wished_pause = wish == PEN_WISH_PAUSE;
+		/* Relaxed: one word, and what it asks for is asked again until it is done. */
+		if (atomic_load_explicit(&b->wish, memory_order_relaxed) == wish)
+			continue;
+		atomic_store_explicit(&b->wish, wish, memory_order_relaxed);
+		any = true;
+	}
+	if (any)
+		pen_io_wake(c->engine->io);
 }
 
 /* Should the group in hand be committed now? wait: how long it may gather on if not. */
@@ -569,6 +656,7 @@ static void run(struct committer *c)
 		if (c->dead)
 			pen_io_wake(c->engine->io);
 		pen_tell_turn(c->tell);
+		look_for_wishes(c, false);
 		if (due(c, n == TAKE, &wait)) {
 			c->next_batch = c->from->index + 1;
 			commit_group(c);

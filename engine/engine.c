@@ -22,6 +22,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "engine/foreman.h"
 #include "engine/group.h"
 #include "engine/tell.h"
 #include "ring/assert.h"
@@ -151,6 +152,7 @@ static void free_engine(struct pen_engine *e)
 	pen_fanin_fini(&e->put_tags);
 	pen_arena_close(&e->arena);
 	pen_group_close(e->group);
+	pen_foreman_close(e->foreman);
 	pthread_mutex_destroy(&e->failures_lock);
 	pthread_mutex_destroy(&e->gauges_lock);
 	sem_destroy(&e->started);
@@ -171,7 +173,7 @@ static int make_lanes(struct pen_engine *e, const struct sizes *z)
 	uint32_t chunks =
 		pen_pow2_from(z->tags + 4 * PEN_BATCHES_MAX); /* and the control chunks of every batch */
 	uint32_t requests = pen_pow2_from(z->entries + PEN_PUT_TAGS);
-	int rc = pen_fanin_init(&e->commit_in, z->processors + 1, chunks);
+	int rc = pen_fanin_init(&e->commit_in, z->processors + 2, chunks);
 
 	if (!rc)
 		rc = pen_lane_init(&e->submitted, requests, 0);
@@ -237,9 +239,16 @@ static void stop_workers(struct pen_engine *e, uint32_t processors)
 		pen_fanin_close(&e->processors[i].in, 0);
 		pthread_join(e->processors[i].thread, NULL);
 	}
-	for (uint32_t i = processors; i < e->processor_count; i++)
+	for (uint32_t i = processors; i < e->processor_count; i++) {
 		pen_fanin_close(&e->commit_in, i);
+		if (e->foreman)
+			pen_foreman_end(e->foreman, i);
+	}
 	pen_fanin_close(&e->commit_in, e->processor_count);
+	if (e->foreman) {
+		pen_foreman_end(e->foreman, e->processor_count);
+		pthread_join(e->foreman_thread, NULL);
+	}
 }
 
 static int start_threads(struct pen_engine *e, struct pen_failure *why)
@@ -250,6 +259,20 @@ static int start_threads(struct pen_engine *e, struct pen_failure *why)
 
 	if (rc)
 		return pen_fail(why, -rc, rc, "no thread for the committer");
+	if (!e->rehearse) {
+		rc = pen_foreman_open(e, &e->foreman);
+		if (!rc && (rc = -pthread_create(&e->foreman_thread, NULL, pen_foreman_main, e->foreman))) {
+			pen_foreman_close(e->foreman);
+			e->foreman = NULL;
+		}
+		if (rc) {
+			stop_workers(e, 0);
+			pthread_join(e->committer, NULL);
+			return pen_fail(why, rc, -rc, "no thread for the foreman");
+		}
+	} else {
+		pen_fanin_close(&e->commit_in, e->processor_count + 1);
+	}
 	while (n < e->processor_count &&
 	       !(rc = pthread_create(&e->processors[n].thread, NULL, pen_processor_main, &e->processors[n])))
 		n++;
@@ -323,6 +346,8 @@ void pen_engine_drain(struct pen_engine *engine)
 	/* Relaxed: it only rises, and nothing is read through it. */
 	atomic_store_explicit(&engine->drain, true, memory_order_relaxed);
 	pen_io_wake(engine->io);
+	if (engine->foreman)
+		pen_foreman_wake(engine->foreman);
 }
 
 void pen_engine_stop(struct pen_engine *engine)
@@ -334,6 +359,8 @@ void pen_engine_stop(struct pen_engine *engine)
 	pen_io_wake(engine->io);
 	for (uint32_t i = 0; i < engine->processor_count; i++)
 		pthread_join(engine->processors[i].thread, NULL);
+	if (engine->foreman)
+		pthread_join(engine->foreman_thread, NULL);
 	pthread_join(engine->committer, NULL);
 	sem_post(&engine->quiet);
 	pthread_join(engine->reader, NULL);
@@ -431,6 +458,23 @@ int pen_run_check(const struct pen_run *spec, struct pen_failure *why)
 void pen_prep_run(struct pen_sqe *sqe, const struct pen_run *spec)
 {
 	prepare_plan(sqe, PEN_OP_RUN, spec);
+}
+
+void pen_prep_submit(struct pen_sqe *sqe, const struct pen_submit *submit)
+{
+	if (sqe->engine->rehearse)
+		sqe->early = pen_fail(&sqe->why, -PEN_USAGE, 0, "this engine rehearses: it can only plan");
+	else
+		sqe->early = pen_plan_open_submit(submit, sqe->engine->store, &sqe->plan, &sqe->why);
+	prepare(sqe, PEN_OP_SUBMIT, 0);
+}
+
+void pen_prep_take(struct pen_sqe *sqe, uint64_t batch, unsigned flags)
+{
+	if (sqe->engine->rehearse)
+		sqe->early = pen_fail(&sqe->why, -PEN_USAGE, 0, "this engine rehearses: it can only plan");
+	sqe->take_flags = flags;
+	prepare(sqe, PEN_OP_TAKE, batch);
 }
 
 void pen_prep_plan(struct pen_sqe *sqe, const struct pen_run *spec, struct pen_forecast *ret)

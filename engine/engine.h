@@ -36,6 +36,8 @@ enum pen_op {
 	PEN_OP_NOP = 0,
 	PEN_OP_RUN,
 	PEN_OP_PLAN,
+	PEN_OP_SUBMIT,
+	PEN_OP_TAKE,
 	PEN_OP_OPEN,
 	PEN_OP_PUT,
 	PEN_OP_CLOSE,
@@ -52,7 +54,8 @@ struct pen_sqe {
 	unsigned flags;
 	uint64_t user_data;
 	uint64_t batch;
-	struct pen_plan *plan;	       /* RUN, PLAN, OPEN: owned, the reader takes it */
+	unsigned take_flags;
+	struct pen_plan *plan;	       /* RUN, SUBMIT, PLAN, OPEN: owned, the reader takes it */
 	struct pen_forecast *forecast; /* PLAN: the program's */
 	int early;		       /* negative: refused while it was prepared */
 	struct pen_failure why;
@@ -104,7 +107,7 @@ struct pen_engine {
 	bool uring;
 
 	/* Lanes. */
-	struct pen_fanin commit_in; /* processors 0..P-1, then the reader -> committer */
+	struct pen_fanin commit_in; /* processors 0..P-1, then the reader, then the foreman -> committer */
 	struct pen_lane submitted;  /* program -> reader */
 	struct pen_lane returned;   /* committer -> reader: chunks done with, control chunks answered */
 	struct pen_fanin completed; /* committer, reader -> program: sqe numbers */
@@ -124,6 +127,8 @@ struct pen_engine {
 	_Atomic uint32_t queued; /* runs in `waiting`; read by the committer */
 
 	/* The committer's; made before it starts. */
+	struct pen_foreman *foreman; /* NULL in a rehearsal; constant after start */
+	pthread_t foreman_thread;
 	struct pen_group *group;
 	struct pen_chunk **ready; /* room for half of the tags */
 	struct pen_tell *tell;	  /* NULL: nobody is told (a rehearsal) */

@@ -13,6 +13,7 @@
  * be had (its entry becomes a flaw), no tag is free (step returns; the committer's return wakes the
  * reader), the engine drains (stop). In every case what was cut before is already on its way and stays.
  */
+#include "engine/foreman.h"
 #include "engine/feed.h"
 
 #include <errno.h>
@@ -42,8 +43,8 @@ int pen_feed_open(struct pen_engine *engine, struct pen_batch *batch, uint32_t u
 	feed->user = user;
 	feed->state = batch->plan->puts ? FEED_PUTS : FEED_SOURCE;
 	feed->root = feed->fd = -1;
-	feed->items = batch->from_items;
-	feed->next_source = batch->from.source;
+	feed->items = pen_plan_is_job(batch->plan) ? batch->job.place_items : batch->from_items;
+	feed->next_source = batch->plan->fed ? batch->plan->source_count : batch->from.source;
 	feed->record_bytes = 64;
 	if (batch->plan->puts) {
 		*ret = feed;
@@ -251,6 +252,11 @@ void pen_feed_send(struct pen_engine *engine, struct pen_chunk *chunk)
 	uint64_t word = (uint64_t)(uintptr_t)chunk, least = UINT64_MAX;
 	uint32_t pushed;
 
+	if (chunk->kind > PEN_CHUNK_PUTS && chunk->kind != PEN_CHUNK_BEGIN && engine->foreman &&
+	    pen_plan_is_job(chunk->batch->plan)) {
+		pen_foreman_push(engine->foreman, engine->processor_count, chunk);
+		return;
+	}
 	if (chunk->kind > PEN_CHUNK_PUTS) {
 		pushed = pen_fanin_push(&engine->commit_in, engine->processor_count, &word, 1);
 		pen_assert(pushed == 1);

@@ -12,8 +12,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "engine/result.h"
 #include "ring/assert.h"
 #include "store/item.h"
+#include "store/index.h"
 #include "store/journal.h"
 
 #define RATIO_ITEMS_MIN 100u /* a share of fewer items says nothing */
@@ -31,6 +33,7 @@ struct run {
 
 struct pen_group {
 	struct pen_standing standing;
+	struct pen_fmt_job job;
 	struct listed *listed; /* entries whose key was there and stays, or all */
 	uint32_t listed_count;
 	struct run *heap;
@@ -45,6 +48,7 @@ struct apply {
 	uint32_t count;
 	struct pen_dataset *ds;
 	struct pen_fmt_counters *n;
+	struct pen_tally tally;
 	uint32_t cut_item; /* of the last chunk: the last item that is taken */
 	bool cut;
 };
@@ -79,6 +83,12 @@ static bool has_items(const struct pen_chunk *chunk)
 	return chunk->kind <= PEN_CHUNK_FLAW;
 }
 
+/* Its entries are the chunk's to put; where items end one by one, results have them. */
+static bool has_entries(const struct pen_chunk *chunk)
+{
+	return has_items(chunk) && chunk->entry_count && !pen_plan_is_job(chunk->batch->plan);
+}
+
 /* ---- thresholds ---------------------------------------------------------------------------- */
 
 bool pen_group_too_many(const struct pen_plan *plan, uint64_t rejected, uint64_t items)
@@ -100,7 +110,7 @@ static void find_cut(struct apply *a)
 	const struct pen_plan *plan = a->batch->plan;
 	uint64_t rejected = a->n->rejected;
 
-	if (!plan->has_max_rejects)
+	if (!plan->has_max_rejects || pen_plan_is_job(plan))
 		return;
 	for (uint32_t c = 0; c < a->count; c++) {
 		const struct pen_chunk *chunk = a->chunks[c];
@@ -197,7 +207,7 @@ static bool gather(struct apply *a)
 		struct pen_chunk *chunk = a->chunks[c];
 		struct run *run = &g->heap[g->heap_count];
 
-		if (!has_items(chunk) || !chunk->entry_count)
+		if (!has_entries(chunk))
 			continue;
 		*run = (struct run){ .chunk = chunk };
 		if (g->heap_count) {
@@ -313,12 +323,11 @@ void pen_group_place(const struct pen_chunk *chunk, uint32_t at, uint32_t line, 
 	}
 }
 
-void pen_group_flaw_row(const struct pen_chunk *chunk, const struct pen_flaw *flaw, struct pen_row *ret)
+void pen_group_flaw(const struct pen_chunk *chunk, const struct pen_flaw *flaw, struct pen_row *ret)
 {
 	bool says = flaw->detail == PEN_FLAW_SAYS, out = pen_transform_drops(-(int)flaw->code);
 
 	*ret = (struct pen_row){
-		.batch = chunk->batch->id,
 		.seq = chunk->first_item + flaw->item,
 		.state = out ? PEN_ITEM_SKIPPED : PEN_ITEM_REJECTED,
 		.code = -(int)flaw->code,
@@ -391,7 +400,8 @@ static int put_flaw(struct apply *a, const struct pen_chunk *chunk, const struct
 	a->n->skipped += out;
 	if (out && !a->batch->rows_all)
 		return 0;
-	pen_group_flaw_row(chunk, flaw, &row);
+	pen_group_flaw(chunk, flaw, &row);
+	row.batch = a->batch->id;
 	return pen_item_put(a->txn, &row);
 }
 
@@ -415,7 +425,7 @@ static int put_rows(struct apply *a)
 	qsort(g->listed, g->listed_count, sizeof *g->listed, by_item);
 	for (uint32_t c = 0; c < a->count && !rc; c++) {
 		const struct pen_chunk *chunk = a->chunks[c];
-		uint32_t flaws = has_items(chunk) ? chunk->flaw_count : 0;
+		uint32_t flaws = has_items(chunk) && !chunk->undecided ? chunk->flaw_count : 0;
 
 		for (uint32_t f = 0; f < flaws && !rc; f++) {
 			const struct pen_flaw *flaw = pen_chunk_flaw(chunk, f);
@@ -457,6 +467,8 @@ static const struct ending {
 	{ 0, PEN_COMPLETED, PEN_EVENT_COMPLETED },
 	{ -PEN_STOPPED_BY, PEN_STOPPED, PEN_EVENT_STOPPED },
 	{ -PEN_CANCELLED_BY, PEN_CANCELLED, PEN_EVENT_CANCELLED },
+	{ -PEN_WAITS, PEN_WAITING, 0 },
+	{ -PEN_PROCESSOR_BROKEN, PEN_FAILED, PEN_EVENT_FAILED },
 	{ -PEN_INTERRUPTED_BY, PEN_INTERRUPTED, PEN_EVENT_INTERRUPTED },
 };
 
@@ -474,6 +486,8 @@ static int set_state(struct apply *a, struct pen_standing *st, enum pen_state st
 {
 	st->fixed.state = (uint8_t)state;
 	st->fixed.code = code;
+	if (!event)
+		return 0;
 	return pen_journal_add(a->txn, a->batch->id, event, code, a->n->bytes, a->n->items);
 }
 
@@ -487,8 +501,10 @@ static int end_batch(struct apply *a, struct pen_standing *st, int code, uint64_
 	st->fixed.ended_ms = now_ms;
 	st->fixed.runner_pid = 0;
 	st->fixed.counted = st->fixed.applied;
-	if ((how->state == PEN_COMPLETED || how->state == PEN_CANCELLED) &&
-	    pen_dataset_feeder(a->ds) == a->batch->id)
+	/* What is interrupted while it is to rest goes on resting. */
+	if (how->state == PEN_INTERRUPTED && st->fixed.state == PEN_PAUSED && a->batch->wished_pause)
+		return 0;
+	if (pen_ledger_over(how->state) && pen_dataset_feeder(a->ds) == a->batch->id)
 		pen_dataset_set_feeder(a->ds, 0);
 	if (st->fixed.state == how->state)
 		return 0; /* a threshold stopped it before its end came by, and said so */
@@ -505,6 +521,8 @@ static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int 
 
 		switch (chunk->kind) {
 		case PEN_CHUNK_END:
+			if (!chunk->res || chunk->res == -PEN_WAITS)
+				a->group->job.fed = 1;
 			rc = end_batch(a, st, a->batch->over ? a->batch->over : chunk->res, now_ms);
 			break;
 		case PEN_CHUNK_PAUSE:
@@ -513,8 +531,14 @@ static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int 
 		case PEN_CHUNK_RESUME:
 			rc = set_state(a, st, PEN_RUNNING, PEN_EVENT_RESUMED, 0);
 			break;
+		case PEN_CHUNK_RESULTS:
+			rc = pen_pack_apply((struct pen_pack *)(uintptr_t)chunk, a->txn, a->ds, &a->tally);
+			break;
 		default:
-			a->n->items += chunk->items;
+			if (chunk->undecided)
+				break;
+			a->n->items += pen_plan_is_job(a->batch->plan) ? chunk->flaw_count : chunk->items;
+			a->group->job.place_items += chunk->items;
 			a->n->bytes += chunk->bytes;
 			move_place(st, &chunk->after);
 		}
@@ -531,7 +555,7 @@ static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int 
 static uint64_t passed(const struct apply *a)
 {
 	for (uint32_t c = a->count; c-- > 0;)
-		if (has_items(a->chunks[c]))
+		if (has_items(a->chunks[c]) && !a->chunks[c]->undecided)
 			return a->chunks[c]->after.passed;
 	return 0;
 }
@@ -551,6 +575,8 @@ int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_bat
 	int over = batch->over, rc;
 
 	*st = batch->standing;
+	group->job = batch->job;
+	a.tally = (struct pen_tally){ .n = a.n, .job = &group->job };
 	group->listed_count = 0;
 	rc = pen_dataset_use_id(txn, batch->plan->into, batch->dataset_id, &a.ds, why);
 	if (rc)
@@ -563,13 +589,20 @@ int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_bat
 	if (!rc)
 		rc = put_rows(&a);
 	for (uint32_t c = 0; c < a.count; c++)
-		if (has_items(a.chunks[c]) && a.chunks[c]->entry_count)
+		if (has_entries(a.chunks[c]))
 			pen_dataset_offer(a.ds, a.chunks[c]->sums);
 	if (!rc)
 		rc = stand(&a, st, now_ms, &over);
 	if (!rc && batch->plan->key_kind == PEN_KEY_SEQ)
-		pen_dataset_set_next_seq(a.ds,
-					 pen_max(pen_dataset_next_seq(a.ds), batch->seq_base + a.n->items));
+		pen_dataset_set_next_seq(a.ds, pen_max(pen_dataset_next_seq(a.ds),
+						       batch->seq_base +
+							       (pen_plan_is_job(batch->plan)
+									? pen_max(a.tally.items_end,
+										  group->job.place_items)
+									: a.n->items)));
+	group->job.due_ms = 0;
+	if (!rc && group->job.retrying)
+		rc = pen_index_first_due(txn, batch->id, &group->job.due_ms);
 	if (!rc)
 		rc = pen_dataset_save(a.ds);
 	st->fixed.groups++;
@@ -577,7 +610,7 @@ int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_bat
 	st->fixed.active_ms = active_ms;
 	if (!rc)
 		*ret = (struct pen_outcome){
-			.standing = st, .over = over, .appended = appended, .passed = passed(&a)
+			.standing = st, .job = &group->job, .over = over, .appended = appended, .passed = passed(&a)
 		};
 	return rc;
 }

@@ -23,6 +23,7 @@ void pen_group_close(struct pen_group *group);
 
 struct pen_outcome {
 	struct pen_standing *standing; /* the batch's new one, to be taken over after the commit */
+	struct pen_fmt_job *job; /* likewise, where items end one by one */
 	int over;	 /* negative: a threshold was passed; what lies behind it was left out */
 	uint64_t passed; /* bytes of the sources behind its last chunk; 0: it has none */
 	bool appended;	 /* all keys lay above the dataset's */
@@ -37,11 +38,10 @@ int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_bat
 
 /* A run of so many items stops with so many rejects. */
 bool pen_group_too_many(const struct pen_plan *plan, uint64_t rejected, uint64_t items);
+/* What is kept of an item that was refused or left out, of no batch yet. It points into the chunk. */
+void pen_group_flaw(const struct pen_chunk *chunk, const struct pen_flaw *flaw, struct pen_row *ret);
 /* Where the item stood: line and path mean different things for lines, files and puts. */
 void pen_group_place(const struct pen_chunk *chunk, uint32_t at, uint32_t line, struct pen_row *row);
-
-/* The row of an item that was rejected or left out. */
-void pen_group_flaw_row(const struct pen_chunk *chunk, const struct pen_flaw *flaw, struct pen_row *ret);
 
 /*
  * The row of an item with a value: committed, or as its entry's flags say. Where its record stands is not where a value

@@ -202,7 +202,11 @@ static int copy_table(struct pen_plan *plan, const struct pen_run *run)
 
 static int copy_transform(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
 {
-	plan->results = run->results;
+	if (plan->job.command && (run->where_count || run->processor_config))
+		return pen_fail(why, -PEN_UNSUPPORTED, 0,
+				"conditions and configurations are for processors in the process, not for exec: and worker:");
+	if (plan->job.command)
+		return 0;
 	if (plan->puts && (run->processor || run->where_count))
 		return pen_fail(why, -PEN_USAGE, 0,
 				"an opened batch keeps what it is given: it has no processor");
@@ -250,6 +254,8 @@ int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret,
 		rc = copy_live(plan, run, why);
 	if (!rc)
 		rc = pen_plan_copy_tree(plan, run, why);
+	if (!rc)
+		rc = pen_plan_copy_job(plan, run, why);
 	if (!rc && puts && !run->key)
 		plan->key_kind = PEN_KEY_GIVEN;
 	if (!rc)
@@ -263,6 +269,12 @@ int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret,
 	if (rc) {
 		if (rc == -ENOMEM)
 			pen_fail(why, rc, ENOMEM, "no memory for a plan");
+		pen_plan_close(plan);
+		return rc;
+	}
+	/* Another process may have to try its items again. */
+	rc = pen_plan_is_job(plan) ? pen_plan_pack(plan, run, why) : 0;
+	if (rc) {
 		pen_plan_close(plan);
 		return rc;
 	}
@@ -285,6 +297,8 @@ void pen_plan_close(struct pen_plan *plan)
 	pen_filter_fini(&plan->filter);
 	pen_transform_fini(&plan->transform);
 	free(plan->move_to);
+	pen_plan_free_job(plan);
+	pen_plan_free_order(plan);
 	pen_pointer_fini(&plan->pointer);
 	free(plan->into);
 	free(plan->key);
@@ -346,7 +360,8 @@ static int identify(struct pen_plan *plan, struct pen_failure *why)
 		ok = put_string(f, plan->sources[i].kind == PEN_SOURCE_STREAM ? "-"
 				   : realpath(plan->sources[i].path, path)    ? path
 									      : plan->sources[i].path);
-	ok = ok && pen_plan_sign_tree(plan, f) && pen_transform_sign(&plan->transform, f);
+	ok = ok && pen_plan_sign_tree(plan, f) && pen_plan_sign_job(plan, f) &&
+	     pen_transform_sign(&plan->transform, f);
 	if (fclose(f) || !ok) {
 		free(buf);
 		return pen_fail(why, -ENOMEM, ENOMEM, "no memory for the batch's identity");

@@ -16,9 +16,12 @@
 
 #include <stdio.h>
 
+#include "engine/backoff.h"
 #include "engine/glob.h"
+#include "engine/halt.h"
 #include "engine/json.h"
 #include "engine/source.h"
+#include "store/order.h"
 #include "engine/transform.h"
 
 /* A pen_run, owned. */
@@ -59,9 +62,30 @@ struct pen_plan {
 	size_t wanted_count;
 
 	struct pen_transform transform; /* what is done to each item */
-	enum pen_results results;
 	uint32_t processors; /* of the engine, for those who need something a processor; 0: 1 */
 	size_t chunk_room;   /* of the engine's chunks; 0: the least there is */
+	/* How items are worked on; command NULL: in the process. */
+	struct {
+		char *command; /* "exec:..." or "worker:...", as given */
+		char *line;    /* what follows the colon, in it */
+		bool worker;
+		uint32_t jobs, window, max_crashes;
+		uint64_t timeout_ns;
+		struct pen_backoff backoff;
+		struct pen_halt halt;
+		char **env;
+		size_t env_count;
+		bool may_leave; /* it may leave the engine while all that is left waits */
+	} job;
+	enum pen_results results;
+
+	/* Batches that are entered and taken up by somebody else, or may be. */
+	char *packed; /* the request (order.h); NULL: nobody else could run it */
+	size_t packed_len;
+	struct pen_order *order; /* what is submitted with it; NULL: it runs at once. Borrowed strings are the plan's */
+	uint64_t take;		 /* this batch, and no other */
+	uint32_t parents;	 /* that it waited for */
+	bool fed;		 /* all of its items were given: only those that wait are left */
 
 	bool has_identity;
 	uint8_t identity[16], content[16];
@@ -85,6 +109,24 @@ int pen_plan_copy_items(struct pen_plan *plan, const struct pen_run *run, struct
 int pen_plan_check_tree(const struct pen_plan *plan, struct pen_failure *why);
 /* Writes what of these options belongs to the identity; nothing when all are at their defaults. */
 bool pen_plan_sign_tree(const struct pen_plan *plan, FILE *f);
+/* plan_order.c: batches that are entered now and run later. */
+/* Keeps the request as bytes, with what was made up for it. */
+int pen_plan_pack(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why);
+int pen_plan_open_submit(const struct pen_submit *submit, struct pen_store *store, struct pen_plan **ret,
+			 struct pen_failure *why);
+/* The plan of a batch in the store. -PEN_NOT_FOUND; -PEN_UNSUPPORTED: it was not submitted. */
+int pen_plan_open_take(struct pen_store *store, uint64_t id, struct pen_plan **ret, struct pen_failure *why);
+void pen_plan_free_order(struct pen_plan *plan);
+/* plan_job.c: the same of what is about processors. */
+int pen_plan_copy_job(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why);
+void pen_plan_free_job(struct pen_plan *plan);
+bool pen_plan_sign_job(const struct pen_plan *plan, FILE *f);
+/* Its items end one by one, in any order. */
+static inline bool pen_plan_is_job(const struct pen_plan *plan)
+{
+	return plan->job.command != NULL;
+}
+
 /* The same of tables, encodings and frames (plan.c). */
 bool pen_plan_sign_table(const struct pen_plan *plan, FILE *f);
 

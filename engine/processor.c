@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "engine/engine.h"
+#include "engine/foreman.h"
 #include "ring/assert.h"
 #include "ring/error.h"
 
@@ -390,7 +391,24 @@ static void process(struct pen_processor *self, struct pen_chunk *chunk)
 		records(&w);
 	else
 		entries(&w);
-	sort(chunk);
+	/* Where items end one by one they are worked on in their own order. */
+	if (!pen_plan_is_job(w.plan))
+		sort(chunk);
+}
+
+/* Passes it to whoever is next. */
+static void pass_on(struct pen_processor *self, struct pen_chunk *chunk)
+{
+	struct pen_engine *engine = self->engine;
+	uint64_t word = (uint64_t)(uintptr_t)chunk;
+	uint32_t pushed;
+
+	if (engine->foreman && pen_plan_is_job(chunk->batch->plan)) {
+		pen_foreman_push(engine->foreman, self->index, chunk);
+		return;
+	}
+	pushed = pen_fanin_push(&engine->commit_in, self->index, &word, 1);
+	pen_assert(pushed == 1);
 }
 
 /* The next chunks, 0 when there may be no more; with the time it took counted. began: when the last ones were done. */
@@ -414,7 +432,7 @@ void *pen_processor_main(void *arg)
 	struct pen_processor *self = arg;
 	struct pen_engine *engine = self->engine;
 	uint64_t words[16], done = 0, began = pen_mono_ns(engine->clock), ended;
-	uint32_t n, pushed;
+	uint32_t n;
 	char name[16];
 
 	snprintf(name, sizeof name, "pen-proc-%u", self->index);
@@ -427,8 +445,7 @@ void *pen_processor_main(void *arg)
 			pen_meter_pass(&self->meter, chunk->items, chunk->bytes);
 			/* Relaxed: the reader only compares loads of work by it. */
 			atomic_store_explicit(&self->done, ++done, memory_order_relaxed);
-			pushed = pen_fanin_push(&engine->commit_in, self->index, &words[i], 1);
-			pen_assert(pushed == 1);
+			pass_on(self, chunk);
 		}
 		if (n) {
 			ended = pen_mono_ns(engine->clock);
@@ -437,5 +454,7 @@ void *pen_processor_main(void *arg)
 		}
 	}
 	pen_fanin_close(&engine->commit_in, self->index);
+	if (engine->foreman)
+		pen_foreman_end(engine->foreman, self->index);
 	return NULL;
 }

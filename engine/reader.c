@@ -20,6 +20,7 @@
 
 #include "engine/aftermath.h"
 #include "engine/feed.h"
+#include "engine/foreman.h"
 #include "ring/assert.h"
 #include "ring/error.h"
 
@@ -33,7 +34,7 @@ static struct pen_batch *find_batch(struct pen_engine *engine, uint64_t id)
 	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
 		struct pen_batch *b = engine->batches[i];
 
-		if (b && b->feed && b->id == id && !pen_feed_ended(b->feed))
+		if (b && b->feed && b->id == id && (pen_plan_is_job(b->plan) || !pen_feed_ended(b->feed)))
 			return b;
 	}
 	return NULL;
@@ -91,6 +92,14 @@ static bool is_anything_there(const struct pen_plan *plan)
 	return false;
 }
 
+static bool has_streams(const struct pen_plan *plan)
+{
+	for (uint32_t i = 0; i < plan->source_count; i++)
+		if (plan->sources[i].kind == PEN_SOURCE_STREAM)
+			return true;
+	return false;
+}
+
 /* Looks at the sources and asks the committer to open the batch in the store. */
 static void admit(struct pen_engine *engine, struct pen_sqe *sqe, uint32_t index)
 {
@@ -100,8 +109,20 @@ static void admit(struct pen_engine *engine, struct pen_sqe *sqe, uint32_t index
 	bool dealt;
 	int rc;
 
-	dealt = pen_aftermath_recover(engine, sqe->plan, &done);
-	if (sqe->plan->chunk_bytes > engine->chunk_bytes)
+	if (sqe->op == PEN_OP_TAKE) {
+		rc = pen_plan_open_take(engine->store, sqe->batch, &sqe->plan, &why);
+		if (rc) {
+			pen_engine_record(engine, sqe->batch, &why);
+			pen_engine_complete(engine, PEN_FROM_READER, sqe->index, rc, sqe->batch, 0);
+			return;
+		}
+		sqe->plan->job.may_leave = sqe->take_flags & PEN_TAKE_MAY_LEAVE;
+	}
+	dealt = sqe->op != PEN_OP_SUBMIT && sqe->op != PEN_OP_TAKE &&
+		pen_aftermath_recover(engine, sqe->plan, &done);
+	if (sqe->plan->fed)
+		rc = 0;
+	else if (sqe->plan->chunk_bytes > engine->chunk_bytes)
 		rc = pen_fail(&why, -PEN_USAGE, 0, "chunks of %llu bytes in an engine with buffers of %u",
 			      (unsigned long long)sqe->plan->chunk_bytes, engine->chunk_bytes);
 	else
@@ -113,6 +134,8 @@ static void admit(struct pen_engine *engine, struct pen_sqe *sqe, uint32_t index
 		pen_engine_complete(engine, PEN_FROM_READER, sqe->index, 0, done, 0);
 		return;
 	}
+	if (!rc && sqe->op == PEN_OP_SUBMIT && has_streams(sqe->plan))
+		rc = pen_fail(&why, -PEN_USAGE, 0, "a stream cannot be read later; it must be kept first");
 	batch = rc ? NULL : new_batch(engine, sqe, index);
 	if (!batch) {
 		pen_plan_close(sqe->plan);
@@ -163,9 +186,9 @@ static void begun(struct pen_engine *engine, struct pen_batch *batch)
 	if (batch->why.code)
 		pen_engine_record(engine, id, &batch->why);
 	if (rc || batch->already) {
-		uint64_t items = batch->from_items;
+		uint64_t items = batch->plan->order ? batch->there : batch->from_items;
 
-		if (!rc)
+		if (!rc && !batch->plan->order)
 			settle_already(engine, batch);
 		free_batch(engine, batch);
 		pen_engine_complete(engine, PEN_FROM_READER, sqe, rc, id, items);
@@ -193,16 +216,57 @@ static void begun(struct pen_engine *engine, struct pen_batch *batch)
 
 /* ---- requests ------------------------------------------------------------------------------ */
 
-static void pause_batch(struct pen_engine *engine, struct pen_batch *batch, struct pen_sqe *sqe, bool pause)
+/* sqe NULL: nobody waits for an answer. */
+static bool pause_batch(struct pen_engine *engine, struct pen_batch *batch, struct pen_sqe *sqe, bool pause)
 {
 	struct pen_chunk *note = &batch->note;
 
-	if (note->kind || batch->end.kind) {
-		refuse(engine, sqe, -EBUSY, NULL);
-		return;
+	bool job = pen_plan_is_job(batch->plan);
+	enum pen_chunk_kind kind = pause ? PEN_CHUNK_PAUSE : PEN_CHUNK_RESUME;
+
+	if (note->kind || (batch->end.kind && !job)) {
+		if (sqe)
+			refuse(engine, sqe, -EBUSY, NULL);
+		return false;
 	}
-	pen_feed_pause(batch->feed, pause);
-	pen_feed_note(batch->feed, note, pause ? PEN_CHUNK_PAUSE : PEN_CHUNK_RESUME, sqe->index);
+	if (!job) {
+		pen_feed_pause(batch->feed, pause);
+		pen_feed_note(batch->feed, note, kind, sqe ? sqe->index : UINT32_MAX);
+		return true;
+	}
+	/* The feed goes on as long as there is room: what rests is the crew. */
+	*note = (struct pen_chunk){
+		.batch = batch, .tag = PEN_TAG_NONE, .kind = kind, .sqe = sqe ? sqe->index : UINT32_MAX
+	};
+	pen_feed_send(engine, note);
+	return true;
+}
+
+static void cancel_batch(struct pen_engine *engine, struct pen_batch *batch)
+{
+	pen_feed_stop(batch->feed, -PEN_CANCELLED_BY);
+	if (!pen_plan_is_job(batch->plan))
+		return;
+	/* Its feed may have ended long ago. Relaxed: it is set once, and looked at again and again. */
+	atomic_store_explicit(&batch->cancel, -PEN_CANCELLED_BY, memory_order_relaxed);
+	pen_foreman_wake(engine->foreman);
+}
+
+/* What other processes want of the batches here. */
+static void follow_wishes(struct pen_engine *engine)
+{
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
+		struct pen_batch *b = engine->batches[i];
+		uint32_t wish;
+
+		if (!b || !b->feed)
+			continue;
+		wish = atomic_load_explicit(&b->wish, memory_order_relaxed); /* one word, by itself */
+		if (wish == PEN_WISH_CANCEL)
+			cancel_batch(engine, b);
+		else if ((wish == PEN_WISH_PAUSE) != b->rests && pause_batch(engine, b, NULL, !b->rests))
+			b->rests = !b->rests;
+	}
 }
 
 static void take(struct pen_engine *engine, struct pen_sqe *sqe)
@@ -224,6 +288,8 @@ static void take(struct pen_engine *engine, struct pen_sqe *sqe)
 		break;
 	case PEN_OP_RUN:
 	case PEN_OP_PLAN:
+	case PEN_OP_SUBMIT:
+	case PEN_OP_TAKE:
 	case PEN_OP_OPEN:
 		sqe->next = NULL;
 		*engine->waiting_end = sqe;
@@ -235,10 +301,10 @@ static void take(struct pen_engine *engine, struct pen_sqe *sqe)
 		break;
 	case PEN_OP_PAUSE:
 	case PEN_OP_RESUME:
-		pause_batch(engine, batch, sqe, sqe->op == PEN_OP_PAUSE);
+		(void)pause_batch(engine, batch, sqe, sqe->op == PEN_OP_PAUSE);
 		break;
 	case PEN_OP_CANCEL:
-		pen_feed_stop(batch->feed, -PEN_CANCELLED_BY);
+		cancel_batch(engine, batch);
 		pen_engine_complete(engine, PEN_FROM_READER, sqe->index, 0, batch->id, 0);
 		break;
 	}
@@ -450,8 +516,10 @@ static void run(struct pen_engine *engine)
 		if (atomic_load_explicit(&engine->drain, memory_order_relaxed) ||
 		    atomic_load_explicit(&engine->fatal, memory_order_relaxed))
 			stop_all(engine, &cancelled);
-		else
+		else {
+			follow_wishes(engine);
 			unblock(engine);
+		}
 		admit_waiting(engine);
 		engine->starved = false;
 		patience = feed_all(engine, &any);
@@ -491,6 +559,8 @@ void *pen_reader_main(void *arg)
 	for (uint32_t i = 0; i < engine->processor_count; i++)
 		pen_fanin_close(&engine->processors[i].in, 0);
 	pen_fanin_close(&engine->commit_in, engine->processor_count);
+	if (engine->foreman)
+		pen_foreman_end(engine->foreman, engine->processor_count);
 	/* io is closed by the thread that opened it, and the committer may wake it until its own end. */
 	while (sem_wait(&engine->quiet) && errno == EINTR)
 		;

@@ -25,7 +25,6 @@
 #define COLLECT_NS (5 * PEN_NS_PER_MS)
 #define PLACES 8
 #define PAST_NS (5 * PEN_NS_PER_S)
-#define ID_BUSY 0x20 /* ns at work */
 
 /* Words of a thread's block, in the order of the descriptors. */
 enum {
@@ -37,7 +36,11 @@ enum {
 	WORD_FULL,
 	WORD_QUEUED,
 	WORD_CAPACITY,
-	WORD_COUNT
+	WORD_COUNT,
+	/* The committer's, behind its own and what is said of all processors. */
+	WORD_PUBLISH = 2 * WORD_COUNT,
+	WORD_P50,
+	WORD_P99
 };
 
 /* ---- files --------------------------------------------------------------------------------- */
@@ -163,7 +166,7 @@ static void describe(struct pen_tell *tell, uint32_t stage, uint32_t thread, uin
 		[WORD_ITEMS] = { PEN_RING_ITEMS, PEN_RING_COUNT, PEN_RING_UNIT_ITEMS },
 		[WORD_BYTES] = { PEN_RING_BYTES, PEN_RING_COUNT, PEN_RING_UNIT_BYTES },
 		[WORD_CHUNKS] = { PEN_RING_BATCHES, PEN_RING_COUNT, PEN_RING_UNIT_BATCHES },
-		[WORD_BUSY] = { ID_BUSY, PEN_RING_COUNT, PEN_RING_UNIT_NS },
+		[WORD_BUSY] = { PEN_RING_BUSY_NS, PEN_RING_COUNT, PEN_RING_UNIT_NS },
 		[WORD_SOME] = { PEN_RING_SOME_US, PEN_RING_COUNT, PEN_RING_UNIT_US },
 		[WORD_FULL] = { PEN_RING_FULL_US, PEN_RING_COUNT, PEN_RING_UNIT_US },
 		[WORD_QUEUED] = { PEN_RING_QUEUED, PEN_RING_LEVEL, PEN_RING_UNIT_BATCHES },
@@ -191,9 +194,26 @@ static int describe_all(struct pen_tell *tell)
 		{ "commit.items", "commit.bytes", "commit.chunks", "commit.busy_ns", "commit.some_us",
 		  "commit.full_us", "commit.queued", "commit.capacity" },
 	};
+	static const struct pen_cast_counter more[] = {
+		{ .id = PEN_RING_ID(PEN_RING_COMMIT, PEN_RING_PUBLISH_CPU_US),
+		  .kind = PEN_RING_COUNT,
+		  .unit = PEN_RING_UNIT_US,
+		  .word = WORD_PUBLISH,
+		  .name = "publish.cpu_us" },
+		{ .id = PEN_RING_ID(PEN_RING_COMMIT, PEN_RING_P50_US),
+		  .kind = PEN_RING_LEVEL,
+		  .unit = PEN_RING_UNIT_US,
+		  .word = WORD_P50,
+		  .name = "commit.p50_us" },
+		{ .id = PEN_RING_ID(PEN_RING_COMMIT, PEN_RING_P99_US),
+		  .kind = PEN_RING_LEVEL,
+		  .unit = PEN_RING_UNIT_US,
+		  .word = WORD_P99,
+		  .name = "commit.p99_us" },
+	};
 	uint32_t processors = tell->engine->processor_count, committer = processors + 1;
 
-	tell->counters = calloc((processors + 3) * WORD_COUNT, sizeof *tell->counters);
+	tell->counters = calloc((processors + 3) * WORD_COUNT + PEN_COUNT(more), sizeof *tell->counters);
 	if (!tell->counters)
 		return -ENOMEM;
 	for (uint32_t w = 0; w < WORD_COUNT; w++) {
@@ -205,12 +225,17 @@ static int describe_all(struct pen_tell *tell)
 			describe(tell, PEN_RING_PROCESS, committer, w, names[1][w]);
 		describe(tell, PEN_RING_COMMIT, committer, w, names[2][w]);
 	}
+	for (uint32_t i = 0; i < PEN_COUNT(more); i++) {
+		tell->counters[tell->counter_count] = more[i];
+		tell->counters[tell->counter_count++].thread = (uint16_t)committer;
+	}
 	return 0;
 }
 
 struct sums {
 	uint64_t read_chunks, read_bytes, processed, commit_chunks, commit_bytes;
 	uint64_t stall_us[6]; /* read some, full; process some, full; commit some, full */
+	uint64_t p50_us, p99_us;
 };
 
 static void count_block(uint64_t *block, const struct pen_meter *m)
@@ -231,6 +256,8 @@ static void add_up(struct pen_tell *tell, uint64_t now, struct sums *s)
 		.read_bytes = pen_meter_read(&e->reader_meter.bytes),
 		.commit_chunks = pen_meter_read(&e->commit_meter.chunks),
 		.commit_bytes = pen_meter_read(&e->commit_meter.bytes),
+		.p50_us = pen_latency_us(&tell->commits, now, 500),
+		.p99_us = pen_latency_us(&tell->commits, now, 990),
 	};
 	/* How the waits of several processors overlapped is not known: at least the longest has passed with some of
 	 * them waiting, at most the shortest with all of them. */
@@ -278,6 +305,15 @@ static void count(struct pen_tell *tell, struct pen_cast *cast, const struct sum
 	pen_cast_count(block, WORD_COUNT + WORD_FULL, s->stall_us[3]);
 	pen_cast_count(block, WORD_COUNT + WORD_QUEUED, between(s->read_chunks, s->processed));
 	pen_cast_count(block, WORD_COUNT + WORD_CAPACITY, e->arena.count);
+	pen_cast_count(block, WORD_PUBLISH, tell->publish_ns / 1000);
+	pen_cast_count(block, WORD_P50, s->p50_us);
+	pen_cast_count(block, WORD_P99, s->p99_us);
+}
+
+void pen_tell_took(struct pen_tell *tell, uint64_t ns)
+{
+	if (tell)
+		pen_latency_add(&tell->commits, pen_mono_ns(tell->engine->clock), ns);
 }
 
 /* Stalls are compared over the last seconds: what an engine did an hour ago says nothing about now. */
@@ -344,20 +380,41 @@ static void notice_drain(struct pen_tell *tell)
 	pen_tell_everyone(tell, PEN_RING_EV_WRITER_STATE, PEN_RING_DRAINING, 0);
 }
 
+static uint64_t wakes_ns(const struct pen_cast *cast)
+{
+	struct pen_cast_wakes wakes;
+
+	pen_cast_wakes(cast, &wakes);
+	return wakes.spent_ns;
+}
+
+/* Mostly nothing, many times a second; only a wake costs something, and is measured where it is made. */
+static void beat_alone(struct pen_tell *tell, struct pen_cast *cast)
+{
+	uint64_t before = wakes_ns(cast);
+
+	pen_cast_beat(cast);
+	tell->publish_ns += wakes_ns(cast) - before;
+}
+
 void pen_tell_turn(struct pen_tell *tell)
 {
 	struct sums sums = { 0 };
-	uint64_t now;
-	bool due;
+	uint64_t now, from = 0;
+	bool due, notes;
 
 	if (!tell || tell->dir < 0 || tell->failed)
 		return;
 	now = pen_mono_ns(tell->engine->clock);
-	notice_drain(tell);
 	/* Notes that come in a stream are taken once in a while, not one by one. Relaxed: a hint. */
-	if (atomic_load_explicit(&tell->rung, memory_order_relaxed) && now - tell->collected_ns >= COLLECT_NS)
-		pen_tell_collect(tell, now);
+	notes = atomic_load_explicit(&tell->rung, memory_order_relaxed) &&
+		now - tell->collected_ns >= COLLECT_NS;
 	due = now - tell->counted_ns >= COUNT_NS;
+	if (notes || due)
+		from = pen_tell_work(tell);
+	notice_drain(tell);
+	if (notes)
+		pen_tell_collect(tell, now);
 	if (due) {
 		tell->counted_ns = now;
 		add_up(tell, now, &sums);
@@ -373,13 +430,18 @@ void pen_tell_turn(struct pen_tell *tell)
 			count(tell, r->cast, &sums);
 			pen_tell_hot(tell, r);
 		}
-		pen_cast_beat(r->cast);
+		if (notes || due)
+			pen_cast_beat(r->cast);
+		else
+			beat_alone(tell, r->cast);
 	}
+	if (notes || due)
+		pen_tell_worked(tell, from);
 }
 
 uint64_t pen_tell_rest(struct pen_tell *tell)
 {
-	uint64_t wait = TURN_NS;
+	uint64_t wait = TURN_NS, spent;
 
 	if (!tell || tell->dir < 0 || tell->failed)
 		return UINT64_MAX;
@@ -391,7 +453,9 @@ uint64_t pen_tell_rest(struct pen_tell *tell)
 	for (uint32_t i = 0; i < PEN_TELL_RINGS; i++) {
 		if (!tell->rings[i].cast)
 			continue;
+		spent = wakes_ns(tell->rings[i].cast);
 		pen_cast_idle(tell->rings[i].cast);
+		tell->publish_ns += wakes_ns(tell->rings[i].cast) - spent;
 		wait = pen_min(wait, pen_cast_owes(tell->rings[i].cast));
 	}
 	return wait;
@@ -432,8 +496,11 @@ static void place(struct pen_tell *tell)
 			continue;
 		sweep(tell);
 		rc = open_ring(tell, &tell->rings[0], owner, &why);
-		if (!rc)
+		if (!rc) {
+			/* Ours is there by now, so the directory stays. */
+			(void)pen_cast_clear(tell->dir, tell->engine->clock);
 			return;
+		}
 		close(tell->dir);
 		tell->dir = -1;
 		if (rc != -ENOENT)
@@ -452,6 +519,7 @@ struct pen_tell *pen_tell_open(struct pen_engine *engine)
 	memset(tell, 0, sizeof *tell);
 	tell->engine = engine;
 	tell->dir = tell->slot_fd = -1;
+	tell->cpu_ns = pen_thread_cpu_ns;
 	pen_post_init(&tell->post);
 	if (!describe_all(tell))
 		place(tell);

@@ -40,6 +40,8 @@ void pen_tell_begin(struct pen_tell *tell, struct pen_batch *batch, const struct
 void pen_tell_refused(struct pen_tell *tell, const struct pen_batch *batch, int code);
 /* A group was committed: the batch's standing and `passed_counted` are the new ones. */
 void pen_tell_group(struct pen_tell *tell, struct pen_batch *batch, const struct pen_minutes *minutes);
+/* A group's transaction took so long, from having the write lock to being committed. */
+void pen_tell_took(struct pen_tell *tell, uint64_t ns);
 /* What was committed before is now synced; shows the batches whose numbers this changed. */
 void pen_tell_synced(struct pen_tell *tell, struct pen_batch *const *batches);
 /* The batch rests because of this code (a full disk), and tries again. */

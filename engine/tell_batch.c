@@ -200,14 +200,14 @@ static void committed(struct pen_tell *tell, const struct pen_batch *batch, cons
 		tell->durable_lsn = minutes->txn;
 }
 
-void pen_tell_begin(struct pen_tell *tell, struct pen_batch *batch, const struct pen_minutes *minutes)
+static void begin(struct pen_tell *tell, struct pen_batch *batch, const struct pen_minutes *minutes)
 {
+	struct pen_tell_ring *ring = pen_tell_ring_of(tell, batch->plan->owner);
 	struct pen_told *told;
-	struct pen_tell_ring *ring;
 	struct pen_ring_names names;
 	struct saying s;
 
-	if (!tell || !(ring = pen_tell_ring_of(tell, batch->plan->owner)))
+	if (!ring)
 		return;
 	told = &tell->told[batch->index];
 	*told = (struct pen_told){ .ring = ring };
@@ -230,6 +230,17 @@ void pen_tell_begin(struct pen_tell *tell, struct pen_batch *batch, const struct
 	for (uint32_t i = 0; i < minutes->count; i++)
 		say_durable(&s, &minutes->events[i]);
 	pen_tell_publish(tell, told, s.events, s.count);
+}
+
+void pen_tell_begin(struct pen_tell *tell, struct pen_batch *batch, const struct pen_minutes *minutes)
+{
+	uint64_t from;
+
+	if (!tell)
+		return;
+	from = pen_tell_work(tell);
+	begin(tell, batch, minutes);
+	pen_tell_worked(tell, from);
 }
 
 void pen_tell_refused(struct pen_tell *tell, const struct pen_batch *batch, int code)
@@ -257,9 +268,11 @@ void pen_tell_group(struct pen_tell *tell, struct pen_batch *batch, const struct
 {
 	struct pen_told *told = told_of(tell, batch);
 	struct saying s = { .told = told };
+	uint64_t from;
 
 	if (!told)
 		return;
+	from = pen_tell_work(tell);
 	committed(tell, batch, minutes);
 	fill(tell, batch, told);
 	if (!batch->plan->puts)
@@ -273,12 +286,16 @@ void pen_tell_group(struct pen_tell *tell, struct pen_batch *batch, const struct
 	}
 	say_all(tell, &s, minutes);
 	pen_tell_publish(tell, told, s.events, s.count);
+	pen_tell_worked(tell, from);
 }
 
 void pen_tell_synced(struct pen_tell *tell, struct pen_batch *const *batches)
 {
+	uint64_t from;
+
 	if (!tell)
 		return;
+	from = pen_tell_work(tell);
 	tell->durable_lsn = tell->commit_lsn;
 	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
 		struct pen_told *told = batches[i] ? told_of(tell, batches[i]) : NULL;
@@ -292,16 +309,18 @@ void pen_tell_synced(struct pen_tell *tell, struct pen_batch *const *batches)
 		say(&s, PEN_RING_EV_CHECKPOINT, tell->durable_lsn, 0);
 		pen_tell_publish(tell, told, s.events, s.count);
 	}
+	pen_tell_worked(tell, from);
 }
 
 void pen_tell_stall(struct pen_tell *tell, struct pen_batch *batch, int code)
 {
 	struct pen_told *told = told_of(tell, batch);
 	struct saying s = { .told = told };
-	uint64_t now;
+	uint64_t now, from;
 
 	if (!told)
 		return;
+	from = pen_tell_work(tell);
 	now = pen_mono_ns(tell->engine->clock);
 	fill(tell, batch, told);
 	told->gauge.err = (uint32_t)-code;
@@ -311,6 +330,7 @@ void pen_tell_stall(struct pen_tell *tell, struct pen_batch *batch, int code)
 	if (!told->stalled_ns)
 		told->stalled_ns = now;
 	pen_tell_publish(tell, told, s.events, s.count);
+	pen_tell_worked(tell, from);
 }
 
 static void leave(struct pen_tell *tell, struct pen_told *told, int code)
@@ -334,9 +354,13 @@ static void leave(struct pen_tell *tell, struct pen_told *told, int code)
 void pen_tell_end(struct pen_tell *tell, struct pen_batch *batch, int code)
 {
 	struct pen_told *told = told_of(tell, batch);
+	uint64_t from;
 
-	if (told)
-		leave(tell, told, code);
+	if (!told)
+		return;
+	from = pen_tell_work(tell);
+	leave(tell, told, code);
+	pen_tell_worked(tell, from);
 }
 
 void pen_tell_leave_all(struct pen_tell *tell, int code)

@@ -5,6 +5,7 @@
 #ifndef PEN_ENGINE_TELL_PRIVATE_H
 #define PEN_ENGINE_TELL_PRIVATE_H
 
+#include "engine/latency.h"
 #include "engine/pace.h"
 #include "engine/tell.h"
 #include "ring/cast.h"
@@ -52,9 +53,12 @@ struct pen_tell {
 	uint64_t shown[6];   /* stall totals as shown: they never fall */
 	uint64_t past[2][6]; /* the same 5 to 10, and up to 5 seconds ago */
 	uint64_t past_ns;
+	struct pen_latency commits;
 
 	struct pen_cast_counter *counters;
 	uint32_t counter_count;
+	uint64_t (*cpu_ns)(void); /* of this thread */
+	uint64_t publish_ns;	  /* of it, spent in here */
 
 	/* From programs, any thread. */
 	struct pen_post post;
@@ -63,6 +67,20 @@ struct pen_tell {
 	uint64_t collected_ns;
 	uint64_t refusals_told;
 };
+
+/*
+ * What publishing costs the committer, by its own CPU clock: around calls that publish, and not around those that
+ * only look whether there is anything to do.
+ */
+static inline uint64_t pen_tell_work(const struct pen_tell *tell)
+{
+	return tell->cpu_ns();
+}
+
+static inline void pen_tell_worked(struct pen_tell *tell, uint64_t from)
+{
+	tell->publish_ns += tell->cpu_ns() - from;
+}
 
 /* tell.c */
 /* The ring of an owner, opened if need be. NULL: it cannot be had, or there are too many. */

@@ -195,15 +195,11 @@ enum pen_value_form {
 enum pen_header { PEN_HEADER_AUTO = 0, PEN_HEADER_YES, PEN_HEADER_NO, PEN_HEADER_NAMES };
 #define PEN_CSV_NONE (-1) /* for quote and escape: there is none */
 
-/* Which items leave a row (pen_items_open). */
-enum pen_results {
-	PEN_RESULTS_AUTO = 0,	/* as the processor wants it: exceptions */
-	PEN_RESULTS_EXCEPTIONS, /* rejected and failed ones, and those skipped for their key */
-	PEN_RESULTS_ALL,	/* every one */
-};
-
 /* What happens to a source file when its batch is complete and durable. */
 enum pen_on_success { PEN_SUCCESS_KEEP = 0, PEN_SUCCESS_DELETE, PEN_SUCCESS_MOVE };
+
+/* Items that get a row of their own. AUTO: all where a command or worker works on them, else the exceptions. */
+enum pen_results { PEN_RESULTS_AUTO = 0, PEN_RESULTS_ALL, PEN_RESULTS_EXCEPTIONS };
 
 #define PEN_RATIO_ONE 1000000u /* max_rejects_ratio is in millionths: 5 % = 50000 */
 
@@ -261,12 +257,26 @@ struct pen_run {
 	const char *const *live; /* names of live counters (pen_emit_progress), each cut at 23 bytes */
 	size_t live_count;	 /* up to PEN_LIVE_MAX */
 
-	/* "copy" (NULL), "json", "digest", "digest:sha256", "project:FIELDS", "so:FILE[:SYMBOL]" (penstock_plugin.h). */
-	const char *processor;
+	/* How items are worked on. */
+	const char *processor; /* "copy" (NULL), "exec:COMMAND", "worker:COMMAND"; "json", "digest",
+				  "digest:sha256", "project:FIELDS", "so:FILE[:SYMBOL]" (penstock_plugin.h) */
+	enum pen_results results; /* in-process ones: a batch keeps what it began with */
+	/* The rest is about exec and worker. */
+	uint32_t jobs;	     /* children at a time; 0: as many as cores */
+	uint32_t window;     /* items sent ahead to one worker; 0: 64 */
+	uint64_t timeout_ns; /* an item's time; 0: none */
+	bool has_max_retries;
+	uint32_t max_retries;	  /* else 3 */
+	const char *backoff;	  /* delays before retries; NULL: "2s,4s,8s" */
+	const char *jitter;	  /* "none" (NULL), "equal", "full", "decorrelated" */
+	const char *halt;	  /* "never" (NULL), "soon,fail=5%", ...: as in GNU parallel */
+	uint32_t max_crashes;	  /* of an item's workers, then it is quarantined; 0: 3 */
+	const char *const *env;	  /* NAME=VALUE for the children, beside the process's own environment */
+	size_t env_count;
+
 	const char *processor_config; /* for a plugin; NULL: "" */
-	const char *const *where; /* conditions on an item's JSON: "/a == 1", "/a", "!/a"; all must hold */
-	size_t where_count;	  /* up to 16 */
-	enum pen_results results; /* a batch keeps what it began with */
+	const char *const *where;     /* conditions on an item's JSON: "/a == 1", "/a", "!/a"; all must hold */
+	size_t where_count;	      /* up to 16 */
 };
 
 #define PEN_LIVE_MAX 8u
@@ -408,6 +418,88 @@ void pen_prep_run(struct pen_sqe *sqe, const struct pen_run *spec);
  * would be refused with. Any thread.
  */
 int pen_run_check(const struct pen_run *spec, struct pen_failure *why);
+/*
+ * Only enters a batch: whoever works takes it up, in this process or another (pen_prep_take, `penstock work`).
+ * Completes when it is durable: cqe->batch is its id, cqe->value 1 when it was there already (the same request, and
+ * unfinished or complete with its sources as they were). Streams cannot be submitted; pen_spool() keeps one.
+ */
+struct pen_after {
+	uint64_t batch;
+	bool ok; /* only if that one ends well; else however it ends */
+};
+struct pen_submit {
+	size_t size; /* sizeof(struct pen_submit) */
+	const struct pen_run *run;
+	int priority;		      /* -9 .. 9: higher ones of the same owner first, and waiting counts as well */
+	uint64_t not_before_ms;	      /* 0: at once */
+	const struct pen_after *after; /* batches that must have ended */
+	size_t after_count;	       /* up to 256 */
+	const char *on_complete; /* a command that is run once, however the batch ends; NULL: none */
+	const char *spool; /* what pen_spool() named: the one source, and it goes with the batch. run->sources are ignored */
+};
+void pen_prep_submit(struct pen_sqe *sqe, const struct pen_submit *submit);
+/*
+ * Copies a stream into the store's directory, durably, so that it can be a batch's source. Blocks until it ends.
+ * ret_name: at least 64 bytes. Any thread.
+ */
+int pen_spool(struct pen_store *store, int fd, char *ret_name, uint64_t *ret_bytes, struct pen_failure *why);
+/* Removes a spool that no batch got. */
+void pen_spool_drop(struct pen_store *store, const char *name);
+
+#define PEN_TAKE_MAY_LEAVE 1u /* complete with -PEN_WAITS when all that is left waits for a later time */
+/*
+ * Runs a batch that was submitted, or that a command began whose items end one by one. As pen_prep_run(), and
+ * -PEN_NOT_DUE when it waits for a time or another batch, -PEN_PAUSED_BY.
+ */
+void pen_prep_take(struct pen_sqe *sqe, uint64_t batch, unsigned flags);
+
+/* Which of the submitted batches to take up; one queue a worker, used by one thread. */
+struct pen_queue;
+struct pen_queue_options {
+	size_t size;	    /* sizeof(struct pen_queue_options) */
+	uint32_t cap;	    /* batches that this worker runs at once; 0: none but the engine's */
+	uint32_t owner_cap; /* of one owner; 0: no limit */
+};
+int pen_queue_open(struct pen_store *store, const struct pen_queue_options *opt, struct pen_queue **ret);
+void pen_queue_close(struct pen_queue *queue); /* NULL is allowed */
+/*
+ * 1: *ret_batch is next; take it, and say so when it is done with. 0: none may run now; *ret_wait_ms is when one might
+ * (UINT64_MAX: not by time alone), *ret_left how many wait. Children whose parents ended so that they will never run
+ * are cancelled here. Negative: a failure.
+ */
+int pen_queue_next(struct pen_queue *queue, uint64_t *ret_batch, uint64_t *ret_wait_ms, uint32_t *ret_left);
+/* The batch left this worker; code is its completion's. */
+void pen_queue_done(struct pen_queue *queue, uint64_t batch, int code);
+/* Why a batch is where it is: one sentence a line, the newest decision first. Its length. -PEN_NOT_FOUND. Any thread. */
+long pen_batch_why(struct pen_store *store, uint64_t batch, char *ret, size_t cap);
+
+/*
+ * Commands to be run at a batch's end (pen_submit.on_complete), oldest first. 1: run this one and say done; nobody else
+ * gets it meanwhile, and the batch cannot be retried. If this process dies before, the next caller gets it. 0: none.
+ */
+struct pen_hook {
+	uint64_t batch;
+	char *command;
+	int lock;
+};
+int pen_hook_next(struct pen_store *store, struct pen_hook *ret);
+/* Frees the hook's parts, whatever it returns. */
+int pen_hook_done(struct pen_store *store, struct pen_hook *hook, struct pen_failure *why);
+
+/*
+ * May a submitted batch run now? 1: yes. 0: *ret_wait_ms is when to ask again. -PEN_CANCELLED_BY: it never will, because
+ * of how a parent ended, and has been cancelled. Any thread.
+ */
+int pen_batch_due(struct pen_store *store, uint64_t batch, uint64_t *ret_wait_ms);
+
+/*
+ * Items of a batch that failed, were quarantined or rejected are to be tried again: those that fit the condition
+ * (engine/where.h; NULL: failed and quarantined ones). Their attempts are kept. In steps of 1,000 a transaction; a kill
+ * leaves whole steps. The batch is queued again. dry: only counts. *ret_count items. Any thread.
+ */
+int pen_batch_retry(struct pen_store *store, uint64_t batch, const char *where, bool dry, uint64_t *ret_count,
+		    struct pen_failure *why);
+
 /*
  * Opens a batch whose records the program puts itself. spec->sources are ignored and key must be NULL
  * (keys are given) or "@seq". Completes when the batch is open: cqe->batch is its id, cqe->value the number
@@ -720,6 +812,15 @@ struct pen_forecast {
 void pen_forecast_fini(struct pen_forecast *forecast);
 /* "new", "resume", ... Never NULL; static storage. */
 const char *pen_fate_name(enum pen_fate fate);
+
+/* ---- commands and workers ------------------------------------------------------------------ */
+
+/*
+ * Commands and workers are started by a process of its own. `penstock launcher` is one; a program that has a copy of
+ * this library linked in can be another: when it is started with `launcher` as its only argument, it returns from
+ * main what pen_launcher_main(3) returns, before it does anything else. Set $PENSTOCK_LAUNCHER to it then.
+ */
+int pen_launcher_main(int fd);
 
 /* ---- machine ------------------------------------------------------------------------------- */
 

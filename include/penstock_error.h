@@ -30,6 +30,13 @@
 	X(MEMORY, 316, 3, "not enough memory", "raise the limit (ulimit -v, cgroup), or use fewer --jobs") \
 	X(TREE_MOVED, 317, 0, "files behind the checkpoint were added or removed; they are not read again", "run with --fresh to take the tree as it is now") \
 	X(SOURCE_KEPT, 321, 0, "source files were not deleted or moved", "they are no longer what was read, or cannot go where they should: look at them, then remove them yourself") \
+	X(WAITS, 322, 0, "items wait for their next try", "`penstock work` goes on when they are due") \
+	X(PROCESSOR_BROKEN, 323, 3, "the processor cannot work", "run its command by hand on one item; nothing is lost: the same batch runs again") \
+	X(NOT_DUE, 324, 75, "the batch is not to run yet", "`penstock why` says what it waits for") \
+	X(PAUSED_BY, 325, 75, "the batch is paused", "`penstock resume` lets it go on") \
+	X(CHILD_LAUNCHER, 331, 3, "the launcher of child processes does not start", "install `penstock` where it is on the PATH, or set $PENSTOCK_LAUNCHER to it") \
+	X(CHILD_MISSING, 332, 3, "the command cannot be run", "check its name, the PATH and its permissions") \
+	X(CHILD_BROKEN, 333, 3, "workers end before they answer anything", "run the command by hand with one line of input: see docs/WORKERS.md") \
 	/* store */                                                                                \
 	X(STORE_MISSING, 401, 3, "there is no store in that directory", "`penstock run` makes one; check --store and $PENSTOCK_STORE") \
 	X(STORE_FOREIGN, 402, 2, "the directory holds other files and is no store", "choose an empty or new directory") \
@@ -72,6 +79,20 @@
 	X(ENCODING_BAD, 1058, 1, "bytes that mean nothing in the source's encoding", "check --encoding") \
 	X(MEMBER_OUTSIDE, 1059, 1, "the member's name leads out of the archive", "its name begins with / or holds ..; unpack it by hand") \
 	X(LINK_OUTSIDE, 1070, 1, "a symbolic link leads out of the directory", "links are followed only below the directory given: give what it leads to as a source of its own") \
+	/* items: the command or worker */                                                         \
+	X(CHILD_REFUSED, 1080, 1, "the command refused the item", "it ended with status 65: the input is bad") \
+	X(CHILD_EXIT, 1081, 1, "the command failed", "see its stderr, kept with the item") \
+	X(CHILD_SIGNAL, 1082, 1, "the command was ended by a signal", "see its stderr, kept with the item; signal 9 may mean that memory ran out") \
+	X(CHILD_TIMEOUT, 1083, 1, "the item took longer than its time", "raise --timeout") \
+	X(CHILD_OUTPUT, 1084, 1, "there is more output than a value may have", "raise --max-record") \
+	X(CHILD_START, 1085, 1, "the command could not be started for the item", "") \
+	X(CHILD_ARGUMENTS, 1086, 1, "the item cannot be put into the command", "take {} (a file) instead of what is too long") \
+	X(WORKER_DIED, 1090, 1, "the worker died on the item", "see its stderr, kept with the item") \
+	X(WORKER_REPLY, 1091, 1, "the worker said something that is no reply", "only replies may go to stdout; print what is for people to stderr") \
+	X(WORKER_REJECT, 1092, 1, "the worker refused the item", "") \
+	X(WORKER_RETRY, 1093, 1, "the worker failed and asks to try again", "") \
+	X(WORKER_FATAL, 1094, 1, "the worker failed and asks not to try again", "") \
+	X(WORKER_DROP, 1095, 0, "the worker dropped the item", "") \
 	/* processors */                                                                            \
 	X(PLUGIN_OPEN, 1300, 3, "the plugin cannot be loaded", "check the path and what it is linked against (ldd); nothing was run") \
 	X(PLUGIN_UNFIT, 1301, 2, "the shared object is no plugin of this version", "build it against the installed penstock_plugin.h; nothing was run") \

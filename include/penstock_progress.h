@@ -228,6 +228,10 @@ enum {
 	PEN_RING_FULL_US,
 	PEN_RING_QUEUED,   /* level: chunks waiting before the stage */
 	PEN_RING_CAPACITY, /* level: how many could */
+	PEN_RING_BUSY_NS = 0x20,
+	PEN_RING_PUBLISH_CPU_US, /* CPU time of the thread that writes the ring, spent on that */
+	PEN_RING_P50_US,	 /* level: time of a commit, over the last 10 to 20 s; 0: there was none */
+	PEN_RING_P99_US,
 	PEN_RING_IO_SHORT = 0x1001,
 	PEN_RING_IO_ERRORS,
 	PEN_RING_IO_RETRIES,

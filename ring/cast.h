@@ -85,6 +85,11 @@ int pen_cast_place(uint64_t store_id, char *ret_path, size_t cap, struct pen_fai
  */
 int pen_cast_place_check(int dir, struct pen_failure *why);
 /*
+ * Removes rings of ours whose writers died more than a day ago, in all stores' directories beside store_dir, and the
+ * directories that become empty. Returns how many; at most 1,024 files in 256 directories are looked at.
+ */
+uint32_t pen_cast_clear(int store_dir, const struct pen_clock *clock);
+/*
  * The part of a file name that stands for an owner: letters, digits, - _ . kept, others as %XX, no dot first;
  * one that gets longer than 64 bytes is cut, and ends in ~ and eight digits of its checksum.
  */

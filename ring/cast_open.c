@@ -368,18 +368,10 @@ static void supersede(int old)
 	(void)munmap(map, 2 * (size_t)PEN_RING_PAGE);
 }
 
-static uint64_t thread_cpu_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * PEN_NS_PER_S + (uint64_t)t.tv_nsec;
-}
-
 static int prepare(struct pen_cast *cast, const struct pen_ring_header *h, const struct pen_cast_options *opt)
 {
 	cast->clock = opt->clock ? opt->clock : &pen_clock_real;
-	cast->cpu_ns = thread_cpu_ns;
+	cast->cpu_ns = pen_thread_cpu_ns;
 	cast->len = h->total_size;
 	cast->mask = h->event_slots - 1;
 	cast->crc = opt->crc;

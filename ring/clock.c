@@ -22,3 +22,11 @@ static uint64_t real_real_ms(const struct pen_clock *clock)
 }
 
 const struct pen_clock pen_clock_real = { .mono_ns = real_mono_ns, .real_ms = real_real_ms };
+
+uint64_t pen_thread_cpu_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t); /* as above */
+	return (uint64_t)t.tv_sec * PEN_NS_PER_S + (uint64_t)t.tv_nsec;
+}

@@ -27,6 +27,9 @@ static inline uint64_t pen_real_ms(const struct pen_clock *clock)
 	return clock->real_ms(clock);
 }
 
+/* CPU time of the calling thread: of the real clock only. A system call. */
+uint64_t pen_thread_cpu_ns(void);
+
 #define PEN_NS_PER_MS 1000000ull
 #define PEN_NS_PER_S 1000000000ull
 

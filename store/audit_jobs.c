@@ -28,20 +28,42 @@ static struct pen_audit_batch *batch_of(struct pen_audit *audit, const MDB_val *
 	return batch;
 }
 
+struct edges {
+	MDB_dbi dbi;
+	bool open;
+};
+
+/* Each parent has its edge; as there are no more edges than parents (below), each edge has its parent. */
+static void check_parent(struct pen_audit *audit, MDB_dbi edges, uint64_t child,
+			 const struct pen_parent *parent)
+{
+	uint8_t be[16];
+	MDB_val key = { sizeof(be), be }, value;
+
+	pen_put_be64(be, parent->id);
+	pen_put_be64(be + 8, child);
+	if (mdb_get(audit->txn, edges, &key, &value) || value.mv_size != 1 ||
+	    *(const uint8_t *)value.mv_data != parent->edge)
+		pen_audit_say(audit->voice, PEN_INV_JOBS,
+			      "batch " ID " waits for batch " ID ", but no such edge is there", child,
+			      parent->id);
+}
+
 static void visit_order(struct pen_audit *audit, void *arg, const MDB_val *key, const MDB_val *value)
 {
 	struct pen_audit_batch *batch = batch_of(audit, key, "an order");
+	const struct edges *edges = arg;
 	struct pen_order *order;
 
-	(void)arg;
 	if (!batch)
 		return;
 	if (pen_order_decode(value->mv_data, value->mv_size, batch->id, &order)) {
 		pen_audit_say(audit->voice, PEN_INV_VALUES, "batch " ID ": its order is damaged", batch->id);
 		return;
 	}
-	batch->has_order = true;
 	batch->parents = order->parent_count;
+	for (uint32_t i = 0; edges->open && i < order->parent_count; i++)
+		check_parent(audit, edges->dbi, batch->id, &order->parents[i]);
 	free(order);
 }
 
@@ -57,7 +79,6 @@ static void visit_job(struct pen_audit *audit, void *arg, const MDB_val *key, co
 		pen_audit_say(audit->voice, PEN_INV_VALUES, "batch " ID ": its job is damaged", batch->id);
 		return;
 	}
-	batch->has_job = true;
 	batch->retrying = job.retrying;
 	batch->place_items = job.place_items;
 	if (job.place_items > batch->items + job.retrying)
@@ -65,7 +86,7 @@ static void visit_job(struct pen_audit *audit, void *arg, const MDB_val *key, co
 			      "batch " ID ": its place is behind %" PRIu64 " items, but %" PRIu64
 			      " are decided and %" PRIu64 " wait",
 			      batch->id, job.place_items, batch->items, job.retrying);
-	if (pen_ledger_over(batch->state) && batch->state == PEN_COMPLETED && job.retrying)
+	if (batch->state == PEN_COMPLETED && job.retrying)
 		pen_audit_say(audit->voice, PEN_INV_JOBS,
 			      "batch " ID " is complete, but %" PRIu64 " items wait to be tried again",
 			      batch->id, job.retrying);
@@ -82,6 +103,9 @@ static void visit_control(struct pen_audit *audit, void *arg, const MDB_val *key
 	if (pen_control_decode(value->mv_data, value->mv_size, batch->id, &control))
 		pen_audit_say(audit->voice, PEN_INV_VALUES, "batch " ID ": what is wanted of it is damaged",
 			      batch->id);
+	if (pen_ledger_over(batch->state))
+		pen_audit_say(audit->voice, PEN_INV_JOBS,
+			      "batch " ID " has ended, but something is wanted of it", batch->id);
 }
 
 static void visit_edge(struct pen_audit *audit, void *arg, const MDB_val *key, const MDB_val *value)
@@ -105,7 +129,7 @@ static void visit_edge(struct pen_audit *audit, void *arg, const MDB_val *key, c
 
 struct index_walk {
 	MDB_dbi items;
-	uint64_t entries;
+	uint64_t entries, hooks;
 };
 
 static void wrong(struct pen_audit *audit, const char *what, uint64_t id)
@@ -122,14 +146,17 @@ static void check_row(struct pen_audit *audit, const struct index_walk *walk, co
 	struct pen_fmt_item item;
 	struct pen_fmt_try try;
 	const uint8_t *tail;
-	int32_t code = 0;
+	int32_t code;
 	uint64_t id = pen_get_be64(at);
 
 	memcpy(be, at, 8);
 	memcpy(be + 8, at + 9, 8);
-	if (value->mv_size == sizeof(code))
-		memcpy(&code, value->mv_data, sizeof(code));
-	if (mdb_get(audit->txn, walk->items, &key, &row) ||
+	if (value->mv_size != sizeof(code)) {
+		wrong(audit, "a row", id);
+		return;
+	}
+	memcpy(&code, value->mv_data, sizeof(code));
+	if (!pen_index_has_row(at[8]) || mdb_get(audit->txn, walk->items, &key, &row) ||
 	    pen_item_decode_try(be, sizeof(be), row.mv_data, row.mv_size, &item, &try, &tail) ||
 	    item.state != at[8] || item.code != code)
 		wrong(audit, "a row", id);
@@ -151,6 +178,13 @@ static void check_due(struct pen_audit *audit, const struct index_walk *walk, co
 		wrong(audit, "a row that waits", pen_get_be64(at));
 }
 
+static bool is_owner(const MDB_val *key, const struct pen_audit_batch *batch)
+{
+	struct pen_index_key want = pen_index_owner(batch->owner, batch->id);
+
+	return key->mv_size == want.len && !memcmp(key->mv_data, want.bytes, want.len);
+}
+
 static void visit_index(struct pen_audit *audit, void *arg, const MDB_val *key, const MDB_val *value)
 {
 	const uint8_t *at = key->mv_data;
@@ -159,14 +193,15 @@ static void visit_index(struct pen_audit *audit, void *arg, const MDB_val *key, 
 	uint64_t id = key->mv_size > 8 ? pen_get_be64(at + key->mv_size - 8) : 0;
 
 	walk->entries++;
+	if (value->mv_size && at[0] != PEN_INDEX_ROW)
+		pen_audit_say(audit->voice, PEN_INV_INDEX, "penstock.index has an entry with a value");
 	if (key->mv_size == 10 && at[0] == PEN_INDEX_STATE) {
 		batch = pen_audit_find_batch(audit, id);
 		if (!batch || batch->state != at[1])
 			wrong(audit, "its state", id);
 	} else if (key->mv_size >= 10 && at[0] == PEN_INDEX_OWNER) {
 		batch = pen_audit_find_batch(audit, id);
-		if (!batch || !batch->owner || at[key->mv_size - 9] ||
-		    strncmp(batch->owner, (const char *)at + 1, PEN_OWNER_MAX) != 0)
+		if (!batch || !batch->owner || !is_owner(key, batch))
 			wrong(audit, "its owner", id);
 	} else if (key->mv_size == 17 && at[0] == PEN_INDEX_ENDED) {
 		batch = pen_audit_find_batch(audit, id);
@@ -174,6 +209,11 @@ static void visit_index(struct pen_audit *audit, void *arg, const MDB_val *key, 
 			wrong(audit, "when it ended", id);
 	} else if (key->mv_size == 18 && at[0] == PEN_INDEX_ROW) {
 		check_row(audit, walk, at + 1, value);
+	} else if (key->mv_size == 9 && at[0] == PEN_INDEX_HOOK) {
+		batch = pen_audit_find_batch(audit, id);
+		if (!batch || !batch->has_order)
+			wrong(audit, "its command", id);
+		walk->hooks++;
 	} else if (key->mv_size == 25 && at[0] == PEN_INDEX_DUE) {
 		check_due(audit, walk, at + 1);
 	} else {
@@ -189,21 +229,23 @@ static bool walk_own(struct pen_audit *audit, enum pen_db db, pen_audit_visit *v
 void pen_audit_jobs(struct pen_audit *audit)
 {
 	struct index_walk walk = { 0 };
+	struct edges edges;
 	uint64_t expected = 0;
-	bool index;
+	bool index, whole;
 
 	if (audit->has_meta && audit->meta.format < 2)
 		return;
-	walk_own(audit, PEN_DB_ORDERS, visit_order, NULL);
+	edges.open = !mdb_dbi_open(audit->txn, pen_db_names[PEN_DB_EDGES], 0, &edges.dbi);
+	whole = walk_own(audit, PEN_DB_ORDERS, visit_order, &edges);
 	walk_own(audit, PEN_DB_JOBS, visit_job, NULL);
 	walk_own(audit, PEN_DB_CONTROLS, visit_control, NULL);
-	walk_own(audit, PEN_DB_EDGES, visit_edge, NULL);
+	whole &= walk_own(audit, PEN_DB_EDGES, visit_edge, NULL);
 	index = !mdb_dbi_open(audit->txn, pen_db_names[PEN_DB_ITEMS], 0, &walk.items) &&
 		walk_own(audit, PEN_DB_INDEX, visit_index, &walk);
 	for (size_t i = 0; i < audit->batch_count; i++) {
 		const struct pen_audit_batch *b = &audit->batches[i];
 
-		if (b->has_order && b->edges != b->parents)
+		if (whole && b->edges != b->parents)
 			pen_audit_say(audit->voice, PEN_INV_JOBS,
 				      "batch " ID " waits for %" PRIu32 " batches, but %" PRIu32
 				      " edges lead to it",
@@ -214,6 +256,7 @@ void pen_audit_jobs(struct pen_audit *audit)
 				      b->rows_retrying, b->retrying);
 		expected += 2 + pen_ledger_over(b->state) + b->rows_indexed + b->rows_retrying;
 	}
+	expected += walk.hooks; /* what has run is not known from the order */
 	if (index && walk.entries != expected)
 		pen_audit_say(audit->voice, PEN_INV_INDEX,
 			      "the index has %" PRIu64 " entries, but %" PRIu64 " things are to be found",

@@ -163,6 +163,7 @@ static void visit_state(struct pen_audit *audit, void *arg, const MDB_val *key, 
 		return;
 	}
 	batch->state = standing.fixed.state;
+	batch->started_ms = standing.fixed.started_ms;
 	batch->ended_ms = standing.fixed.ended_ms;
 	batch->items = standing.fixed.applied.items;
 	batch->committed = standing.fixed.applied.committed;

@@ -391,8 +391,6 @@ int pen_ledger_cancel(struct pen_txn *txn, uint64_t id, struct pen_failure *why)
 	rc = release_feeder(txn, facts, why);
 	free(facts);
 	if (!rc)
-		rc = pen_control_clear(txn, id);
-	if (!rc)
 		rc = pen_ledger_save(txn, &standing);
 	if (!rc)
 		rc = pen_journal_add(txn, id, PEN_EVENT_CANCELLED, s->code, s->counted.bytes,

@@ -124,12 +124,29 @@ int pen_control_read(struct pen_store *store, uint64_t id, struct pen_control *r
 
 /* ---- wishes ---------------------------------------------------------------------------------- */
 
+/*
+ * Whoever works takes a submitted one up again; another one waits for its command. Whether parents let it run is the
+ * engine's to say (engine/graph.h), so one that has any waits until it is asked.
+ */
+static int after_pause(struct pen_txn *txn, uint64_t id, uint8_t *ret_state)
+{
+	struct pen_order *order;
+	int rc = pen_order_load(txn, id, &order);
+
+	*ret_state = rc == -PEN_NOT_FOUND ? PEN_INTERRUPTED : PEN_QUEUED;
+	if (rc)
+		return rc == -PEN_NOT_FOUND ? 0 : rc;
+	if (order->parent_count)
+		*ret_state = PEN_WAITING;
+	free(order);
+	return 0;
+}
+
 /* A wish for a batch that nobody runs: its state changes here and now. */
 static int change(struct pen_txn *txn, struct pen_standing *st, enum pen_wish wish, struct pen_failure *why)
 {
 	struct pen_fmt_state *s = &st->fixed;
 	enum pen_event_type event;
-	struct pen_order *order;
 	int rc;
 
 	switch (wish) {
@@ -137,18 +154,16 @@ static int change(struct pen_txn *txn, struct pen_standing *st, enum pen_wish wi
 		if (s->state == PEN_PAUSED)
 			return 0;
 		s->state = PEN_PAUSED;
+		s->code = 0;
 		event = PEN_EVENT_PAUSED;
 		break;
 	case PEN_WISH_RESUME:
 		if (s->state != PEN_PAUSED)
 			return 0;
-		/* Whoever works takes a submitted one up again; the other waits for its command. */
-		rc = pen_order_load(txn, s->id, &order);
-		if (rc && rc != -PEN_NOT_FOUND)
+		rc = after_pause(txn, s->id, &s->state);
+		if (rc)
 			return rc;
-		s->state = rc ? PEN_INTERRUPTED : PEN_QUEUED;
-		if (!rc)
-			free(order);
+		s->code = s->state == PEN_INTERRUPTED ? -PEN_INTERRUPTED_BY : 0;
 		event = PEN_EVENT_RESUMED;
 		break;
 	default:

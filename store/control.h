@@ -3,8 +3,9 @@
  * control - what people want of a batch, from any process, until they want it no more
  *
  *	                 nobody runs it                     a process runs it
- *	pause            queued, waiting -> paused          its runner pauses it at its next group
- *	resume           paused -> queued or interrupted    its runner goes on
+ *	pause            unfinished -> paused               its runner pauses it at its next group
+ *	resume           paused -> queued, waiting,         its runner goes on
+ *	                 or interrupted (not submitted)
  *	cancel           -> cancelled                       its runner cancels it at its next group
  *
  * The wish is a row, so it outlives every process; a runner that takes up the batch later follows it too. Runners look

@@ -171,7 +171,7 @@ static int first_transaction(MDB_env *env, const struct pen_clock *clock)
 
 	if (getrandom(&meta.store_id, sizeof(meta.store_id), 0) != sizeof(meta.store_id))
 		return errno;
-	pen_seal(&meta, sizeof(meta), PEN_KIND_META, 1);
+	pen_seal(&meta, sizeof(meta), PEN_KIND_META, PEN_META_VERSION);
 	rc = mdb_txn_begin(env, NULL, 0, &txn);
 	if (rc)
 		return rc;

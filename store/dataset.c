@@ -432,6 +432,46 @@ int pen_dataset_put(struct pen_dataset *ds, const void *key, size_t key_len, con
 	return 0;
 }
 
+int pen_dataset_set(struct pen_dataset *ds, const void *key, size_t key_len, const void *value,
+		    size_t value_len)
+{
+	enum pen_put result;
+	uint32_t b;
+	int rc = pen_dataset_put(ds, key, key_len, value, value_len, false, PEN_DUP_REPLACE, &result);
+
+	if (rc)
+		return rc;
+	b = pen_hash_bucket(key, key_len);
+	pen_sum_add(&ds->delta[b], pen_hash_record(key, key_len, value, value_len));
+	ds->touched[b / 64] |= 1ull << b % 64;
+	return 0;
+}
+
+int pen_dataset_del(struct pen_dataset *ds, const void *key, size_t key_len)
+{
+	MDB_val k = { .mv_size = key_len, .mv_data = (void *)(uintptr_t)key }, v;
+	int rc;
+
+	if (!key_len || key_len > PEN_KEY_MAX)
+		return -EINVAL;
+	touch_first(ds);
+	ds->appending = false;
+	rc = mdb_cursor_get(ds->cursor, &k, &v, MDB_SET_KEY);
+	if (rc == MDB_NOTFOUND)
+		return -PEN_NOT_FOUND;
+	if (rc)
+		return pen_mdb_code(rc);
+	delta_sub(ds, key, key_len, v.mv_data, v.mv_size);
+	ds->touch.leaves += 2; /* a neighbour may be merged with it */
+	ds->last_node = NULL;
+	rc = mdb_cursor_del(ds->cursor, 0);
+	if (rc)
+		return pen_txn_failed(ds->txn, rc);
+	ds->row.entries--;
+	ds->changed = true;
+	return 0;
+}
+
 void pen_dataset_offer(struct pen_dataset *ds, const struct pen_sum sums[PEN_BUCKETS])
 {
 	uint32_t b;

@@ -62,6 +62,11 @@ enum pen_put {
  */
 int pen_dataset_put(struct pen_dataset *ds, const void *key, size_t key_len, const void *value,
 		    size_t value_len, bool append, enum pen_duplicate policy, enum pen_put *ret);
+/* Puts one record, replacing what was there, and its digest with it. */
+int pen_dataset_set(struct pen_dataset *ds, const void *key, size_t key_len, const void *value,
+		    size_t value_len);
+/* Removes one record. -PEN_NOT_FOUND: it was not there. */
+int pen_dataset_del(struct pen_dataset *ds, const void *key, size_t key_len);
 /* Adds digest sums of records that were given to put, by bucket. */
 void pen_dataset_offer(struct pen_dataset *ds, const struct pen_sum sums[PEN_BUCKETS]);
 /* Writes the dataset's row and its touched digest rows. */

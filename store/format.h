@@ -39,6 +39,9 @@
 #include "ring/hash.h"
 
 #define PEN_FORMAT_VERSION 2u /* 1: without orders, jobs, controls, edges, index, cache */
+/* Of the meta row. Raised with the format, so that a running process of an older version, which reads this row at the
+ * beginning of every transaction, writes no more once a newer one has upgraded the store. */
+#define PEN_META_VERSION PEN_FORMAT_VERSION
 #define PEN_CONTEXT_BITS 8
 #define PEN_CONTEXT_MASK 0xffu
 #define PEN_DB_PREFIX "penstock."
@@ -164,7 +167,8 @@ struct pen_fmt_try {
 	uint16_t message_len;
 	uint16_t crashes;    /* of its workers, charged to it */
 	uint8_t term_signal; /* 0: none */
-	uint8_t unused[5];
+	uint8_t form; /* how a worker is told it: enum pen_task_form */
+	uint8_t unused[4];
 };
 
 struct pen_fmt_event {
@@ -225,6 +229,7 @@ struct pen_fmt_job {
 	uint64_t cache_hits, cache_misses;
 	uint64_t hooked_ms; /* when its hook was done with; 0: not yet, or it has none */
 	uint64_t cost_ns;   /* of its tries: what its owner is charged */
+	uint64_t fed; /* 1: all items were given out, and the sources are not needed any more */
 };
 
 enum pen_want { PEN_WANT_PAUSE = 1, PEN_WANT_CANCEL };
@@ -261,7 +266,7 @@ _Static_assert(sizeof(struct pen_fmt_cache_total) == 32, "cache total");
 _Static_assert(sizeof(struct pen_head) == 8, "head");
 _Static_assert(sizeof(struct pen_fmt_try) == 40, "try");
 _Static_assert(sizeof(struct pen_fmt_order) == 48, "order");
-_Static_assert(sizeof(struct pen_fmt_job) == 104, "job");
+_Static_assert(sizeof(struct pen_fmt_job) == 112, "job");
 _Static_assert(sizeof(struct pen_fmt_control) == 32, "control");
 _Static_assert(sizeof(struct pen_fmt_meta) == 48, "meta");
 _Static_assert(sizeof(struct pen_fmt_batch) == 104, "batch");

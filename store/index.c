@@ -65,6 +65,14 @@ struct pen_index_key pen_index_ended(uint64_t ended_ms, uint64_t batch)
 	return key;
 }
 
+struct pen_index_key pen_index_hook(uint64_t batch)
+{
+	struct pen_index_key key = begin(PEN_INDEX_HOOK);
+
+	add_u64(&key, batch);
+	return key;
+}
+
 struct pen_index_key pen_index_row(uint64_t batch, uint8_t state, uint64_t item)
 {
 	struct pen_index_key key = begin(PEN_INDEX_ROW);
@@ -183,6 +191,13 @@ int pen_index_of_owner(struct pen_store *store, const char *owner, uint64_t afte
 	return list(store, &prefix, after, ret, cap);
 }
 
+int pen_index_hooks(struct pen_store *store, uint64_t after, uint64_t *ret, uint32_t cap)
+{
+	struct pen_index_key prefix = begin(PEN_INDEX_HOOK);
+
+	return list(store, &prefix, after, ret, cap);
+}
+
 static bool take_ended(void *arg, const uint8_t *rest, size_t len)
 {
 	struct ids *ids = arg;
@@ -240,6 +255,23 @@ int pen_index_waits(struct pen_store *store, uint64_t batch, uint64_t until_ms,
 	return rc ? rc : w.bad ? -PEN_STORE_DAMAGED : (int)w.count;
 }
 
+int pen_index_first_due(struct pen_txn *txn, uint64_t batch, uint64_t *ret_ms)
+{
+	struct pen_index_key from = of_due(batch);
+	MDB_val key = { from.len, from.bytes }, value;
+	MDB_cursor *cur;
+	int rc = mdb_cursor_open(txn->mdb, txn->store->db[PEN_DB_INDEX], &cur);
+
+	if (rc)
+		return pen_mdb_code(rc);
+	rc = mdb_cursor_get(cur, &key, &value, MDB_SET_RANGE);
+	*ret_ms = !rc && key.mv_size == 25 && !memcmp(key.mv_data, from.bytes, from.len)
+			  ? pen_get_be64((const uint8_t *)key.mv_data + from.len)
+			  : 0;
+	mdb_cursor_close(cur);
+	return rc && rc != MDB_NOTFOUND ? pen_mdb_code(rc) : 0;
+}
+
 /* ---- building -------------------------------------------------------------------------------- */
 
 static int build_batches(struct pen_txn *txn, MDB_cursor *cur)
@@ -265,19 +297,17 @@ static int build_batches(struct pen_txn *txn, MDB_cursor *cur)
 static int build_rows(struct pen_txn *txn, MDB_cursor *cur)
 {
 	struct pen_fmt_item item;
+	struct pen_fmt_try try;
 	const uint8_t *tail;
 	MDB_val key, value;
 	int rc = mdb_cursor_get(cur, &key, &value, MDB_FIRST), code = 0;
 
 	while (!rc && !code) {
-		code = pen_item_decode(key.mv_data, key.mv_size, value.mv_data, value.mv_size, &item, &tail);
-		if (!code && pen_index_has_row(item.state)) {
-			struct pen_index_key at =
-				pen_index_row(pen_get_be64(key.mv_data), item.state,
-					      pen_get_be64((const uint8_t *)key.mv_data + 8));
-
-			code = pen_index_add(txn, &at, item.code);
-		}
+		code = pen_item_decode_try(key.mv_data, key.mv_size, value.mv_data, value.mv_size, &item,
+					   &try, &tail);
+		if (!code)
+			code = pen_item_index(txn, pen_get_be64(key.mv_data),
+					      pen_get_be64((const uint8_t *)key.mv_data + 8), &item, &try);
 		rc = mdb_cursor_get(cur, &key, &value, MDB_NEXT);
 	}
 	return code ? code : rc == MDB_NOTFOUND ? 0 : pen_mdb_code(rc);

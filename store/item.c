@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "ring/assert.h"
 #include "ring/base.h"
 #include "store/index.h"
 #include "store/ledger.h"
@@ -44,6 +45,12 @@ static int index_row(struct pen_txn *txn, uint64_t batch, uint64_t seq, uint8_t 
 		return rc;
 	due = pen_index_due(batch, due_ms, seq);
 	return there ? pen_index_add(txn, &due, 0) : pen_index_remove(txn, &due);
+}
+
+int pen_item_index(struct pen_txn *txn, uint64_t batch, uint64_t seq, const struct pen_fmt_item *item,
+		   const struct pen_fmt_try *try)
+{
+	return index_row(txn, batch, seq, item->state, item->code, try->due_ms, true);
 }
 
 static int index_old(struct pen_txn *txn, uint64_t batch, uint64_t seq)
@@ -95,11 +102,13 @@ int pen_item_put(struct pen_txn *txn, const struct pen_row *row)
 		.message_len = (uint16_t)message_len,
 		.crashes = row->crashes,
 		.term_signal = row->term_signal,
+		.form = row->form,
 	};
 	size_t size = sizeof(item) + (row->tried ? sizeof(try) : 0) + key_len + path_len + raw_len +
 		      message_len + stderr_len;
 	int rc = 0;
 
+	pen_assert(row->tried || row->state != PEN_ITEM_RETRYING);
 	if (row->replaces)
 		rc = index_old(txn, row->batch, row->seq);
 	if (rc && rc != -PEN_NOT_FOUND)
@@ -220,6 +229,7 @@ static int copy(const uint8_t *key, const MDB_val *value, struct pen_item_copy *
 			 .spent_us = try.spent_us,
 			 .exit_status = try.exit_status,
 			 .term_signal = try.term_signal,
+			 .form = try.form,
 			 .crashes = try.crashes,
 			 .stderr_len = try.stderr_len },
 	};

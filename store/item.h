@@ -25,7 +25,7 @@ struct pen_row {
 	bool replaces; /* there may be a row of this item already */
 	uint64_t due_ms, ended_ms, spent_us;
 	int16_t exit_status;
-	uint8_t term_signal;
+	uint8_t term_signal, form;
 	uint16_t crashes;
 	const char *message;	 /* cut at PEN_MESSAGE_MAX bytes; NULL: the code's sentence */
 	const void *stderr_tail; /* cut, from the front, at PEN_STDERR_MAX bytes */
@@ -55,6 +55,10 @@ int pen_item_which(struct pen_store *store, uint64_t batch, uint64_t first, uint
 		   uint8_t *ret_bits);
 /* The highest item with a row: 0, or -PEN_NOT_FOUND. */
 int pen_item_last(struct pen_store *store, uint64_t batch, uint64_t *ret_seq);
+
+/* For index.c: enters a row that is not in the index yet. */
+int pen_item_index(struct pen_txn *txn, uint64_t batch, uint64_t seq, const struct pen_fmt_item *item,
+		   const struct pen_fmt_try *try);
 
 /* The sentence for a code and its detail; the engine tells the store once how to say details of JSON flaws. */
 void pen_item_set_detail(const char *(*detail)(uint8_t detail));

@@ -13,6 +13,7 @@
 
 #include "ring/assert.h"
 #include "ring/base.h"
+#include "store/control.h"
 #include "store/index.h"
 #include "store/store_private.h"
 
@@ -207,7 +208,10 @@ static int move_index(struct pen_txn *txn, const struct pen_fmt_state *s)
 	if (old.state == s->state && (!pen_ledger_over(s->state) || old.ended_ms == s->ended_ms))
 		return 0;
 	rc = index_standing(txn, &old, false);
-	return rc ? rc : index_standing(txn, s, true);
+	if (!rc)
+		rc = index_standing(txn, s, true);
+	/* Whichever way it ended, nobody can want anything of it. */
+	return !rc && pen_ledger_over(s->state) ? pen_control_clear(txn, s->id) : rc;
 }
 
 int pen_ledger_save(struct pen_txn *txn, const struct pen_standing *standing)
@@ -305,6 +309,13 @@ int pen_ledger_create(struct pen_txn *txn, const struct pen_facts *facts, const 
 		rc = pen_txn_put(txn, PEN_DB_IDENTITY, facts->fixed.identity, sizeof(facts->fixed.identity),
 				 &facts->fixed.id, sizeof(facts->fixed.id), 0);
 	return rc;
+}
+
+int pen_ledger_restate(struct pen_txn *txn, const struct pen_facts *facts, const struct pen_standing *standing)
+{
+	int rc = put_facts(txn, facts);
+
+	return rc ? rc : pen_ledger_save(txn, standing);
 }
 
 int pen_ledger_find(struct pen_txn *txn, const uint8_t identity[16], uint64_t *ret_id)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "ring/base.h"
+#include "store/index.h"
 #include "store/store_private.h"
 
 #define PARENT_BYTES 9u
@@ -22,18 +23,43 @@ static uint8_t *put_piece(uint8_t *at, const struct piece *piece)
 	return len ? mempcpy(at, piece->data, len) : at;
 }
 
-static int put_edges(struct pen_txn *txn, const struct pen_order *order)
+static int put_edges(struct pen_txn *txn, uint64_t child, const uint8_t *parents, uint32_t count)
 {
 	int rc = 0;
 
-	for (uint32_t i = 0; i < order->parent_count && !rc; i++) {
-		uint8_t key[16], edge = (uint8_t)order->parents[i].edge;
+	for (uint32_t i = 0; i < count && !rc; i++) {
+		const uint8_t *p = parents + i * PARENT_BYTES;
+		uint64_t parent;
+		uint8_t key[16];
 
-		pen_put_be64(key, order->parents[i].id);
-		pen_put_be64(key + 8, order->fixed.id);
-		rc = pen_txn_put(txn, PEN_DB_EDGES, key, sizeof(key), &edge, sizeof(edge), 0);
+		memcpy(&parent, p, 8);
+		pen_put_be64(key, parent);
+		pen_put_be64(key + 8, child);
+		rc = pen_txn_put(txn, PEN_DB_EDGES, key, sizeof(key), p + 8, 1, 0);
 	}
 	return rc;
+}
+
+/* Each parent once: an edge is one entry, however often it was asked for. How many. */
+static uint32_t pack_parents(const struct pen_order *order, uint8_t *ret)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < order->parent_count; i++) {
+		const struct pen_parent *parent = &order->parents[i];
+		uint8_t *p = ret, edge = (uint8_t)parent->edge;
+
+		while (p < ret + n * PARENT_BYTES && memcmp(p, &parent->id, 8) != 0)
+			p += PARENT_BYTES;
+		if (p == ret + n * PARENT_BYTES) {
+			memcpy(p, &parent->id, 8);
+			p[8] = edge;
+			n++;
+		} else {
+			p[8] = edge < p[8] ? edge : p[8];
+		}
+	}
+	return n;
 }
 
 int pen_order_put(struct pen_txn *txn, const struct pen_order *order)
@@ -41,7 +67,6 @@ int pen_order_put(struct pen_txn *txn, const struct pen_order *order)
 	uint8_t parents[PEN_PARENTS_MAX * PARENT_BYTES], key[8], *value, *at;
 	struct piece piece[PEN_ORDER_STRINGS] = {
 		[PEN_ORDER_SPEC] = { order->spec, order->spec_len },
-		[PEN_ORDER_PARENTS] = { parents, order->parent_count * PARENT_BYTES },
 		[PEN_ORDER_HOOK] = { order->hook, order->hook ? strlen(order->hook) : 0 },
 	};
 	struct pen_fmt_order fixed = order->fixed;
@@ -50,17 +75,17 @@ int pen_order_put(struct pen_txn *txn, const struct pen_order *order)
 
 	if (order->parent_count > PEN_PARENTS_MAX)
 		return -E2BIG;
-	for (uint32_t i = 0; i < order->parent_count; i++) {
-		memcpy(parents + i * PARENT_BYTES, &order->parents[i].id, 8);
-		parents[i * PARENT_BYTES + 8] = (uint8_t)order->parents[i].edge;
-	}
+	for (uint32_t i = 0; i < order->parent_count; i++)
+		if (order->parents[i].id == fixed.id)
+			return -EINVAL;
+	fixed.parents = pack_parents(order, parents);
+	piece[PEN_ORDER_PARENTS] = (struct piece){ parents, fixed.parents * PARENT_BYTES };
 	for (size_t i = 0; i < PEN_COUNT(piece); i++)
 		if (piece[i].len > PEN_ORDER_MAX || (size += 4 + piece[i].len) > PEN_ORDER_MAX)
 			return -E2BIG;
 	value = malloc(size);
 	if (!value)
 		return -PEN_MEMORY;
-	fixed.parents = order->parent_count;
 	at = mempcpy(value, &fixed, sizeof(fixed));
 	for (size_t i = 0; i < PEN_COUNT(piece); i++)
 		at = put_piece(at, &piece[i]);
@@ -68,7 +93,12 @@ int pen_order_put(struct pen_txn *txn, const struct pen_order *order)
 	pen_put_be64(key, fixed.id);
 	rc = pen_txn_put(txn, PEN_DB_ORDERS, key, sizeof(key), value, size, 0);
 	free(value);
-	return rc ? rc : put_edges(txn, order);
+	if (!rc && order->hook && *order->hook) {
+		struct pen_index_key hook = pen_index_hook(fixed.id);
+
+		rc = pen_index_add(txn, &hook, 0);
+	}
+	return rc ? rc : put_edges(txn, fixed.id, parents, fixed.parents);
 }
 
 int pen_order_decode(const void *value, size_t len, uint64_t id, struct pen_order **ret)
@@ -113,6 +143,10 @@ int pen_order_decode(const void *value, size_t len, uint64_t id, struct pen_orde
 
 		memcpy(&parents[i].id, p, 8);
 		parents[i].edge = p[8];
+		if (p[8] != PEN_EDGE_OK && p[8] != PEN_EDGE_ANY) {
+			free(order);
+			return -PEN_STORE_DAMAGED;
+		}
 	}
 	to = (char *)(parents + PEN_PARENTS_MAX);
 	order->parents = parents;
@@ -163,8 +197,11 @@ int pen_order_children(struct pen_store *store, uint64_t parent, uint64_t after,
 	MDB_cursor *cur;
 	MDB_txn *mdb;
 	uint32_t n = 0;
-	int rc = pen_read_begin(store, &mdb);
+	int rc;
 
+	if (after == UINT64_MAX)
+		return 0;
+	rc = pen_read_begin(store, &mdb);
 	if (rc)
 		return rc;
 	pen_put_be64(be, parent);

@@ -30,6 +30,7 @@ struct pen_order {
 	const char *hook; /* NULL or "": none */
 };
 
+/* A parent that is named twice is one, with the stricter edge. -E2BIG; -EINVAL: it is its own parent. */
 int pen_order_put(struct pen_txn *txn, const struct pen_order *order);
 /* One malloc'ed block, which the caller frees. -PEN_NOT_FOUND: the batch was not submitted. */
 int pen_order_load(struct pen_txn *txn, uint64_t id, struct pen_order **ret);

@@ -27,6 +27,12 @@ void pen_seal(void *value, size_t len, enum pen_fmt_kind kind, uint16_t version)
 	memcpy(value, &head.crc, sizeof(head.crc));
 }
 
+/* Layouts have their own versions: a newer one must not be taken for ours because another kind has got so far. */
+static uint16_t newest_version(enum pen_fmt_kind kind)
+{
+	return kind == PEN_KIND_ITEM ? 2 : kind == PEN_KIND_META ? PEN_META_VERSION : 1;
+}
+
 int pen_unseal(const void *value, size_t len, size_t min_len, enum pen_fmt_kind kind)
 {
 	struct pen_head head;
@@ -37,7 +43,7 @@ int pen_unseal(const void *value, size_t len, size_t min_len, enum pen_fmt_kind 
 	if (head.crc != pen_crc32c((const char *)value + sizeof(head.crc), len - sizeof(head.crc)) ||
 	    head.kind != kind)
 		return -PEN_STORE_DAMAGED;
-	if (head.version > PEN_FORMAT_VERSION)
+	if (head.version > newest_version(kind))
 		return -PEN_STORE_NEWER; /* before the length: a newer struct may be shorter */
 	return len < min_len ? -PEN_STORE_DAMAGED : 0;
 }

@@ -80,7 +80,7 @@ struct pen_store {
 	uint32_t page_size;
 	uint64_t store_id;
 	uint32_t format; /* of its meta row */
-	pid_t pid; /* of the process that opened it: a fork's child must not use it */
+	pid_t pid;	 /* of the process that opened it: a fork's child must not use it */
 	dev_t dev;
 	ino_t ino;
 	struct pen_store *next_open; /* list of the process's open stores */
@@ -196,11 +196,11 @@ struct pen_cursor {
 
 	void *from, *to, *prefix; /* scan: malloc'ed copies or NULL */
 	size_t from_len, to_len, prefix_len;
-	uint64_t batch;	 /* items, events */
-	uint64_t next;	 /* items: the lowest item wanted; events: the lowest sequence wanted */
-	int state, code; /* items: filters, 0: all */
+	uint64_t batch;	   /* items, events */
+	uint64_t next;	   /* items: the lowest item wanted; events: the lowest sequence wanted */
+	int state, code;   /* items: filters, 0: all */
 	uint8_t found[16]; /* items: the key of the row that the index named */
-	void *buffer;	 /* strings handed out: valid until the next call */
+	void *buffer;	   /* strings handed out: valid until the next call */
 	size_t buffer_cap;
 	void *extra; /* malloc'ed, mode's own */
 };

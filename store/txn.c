@@ -199,7 +199,7 @@ static int meta_write(struct pen_txn *txn)
 {
 	if (!txn->meta_changed)
 		return 0;
-	pen_seal(&txn->meta, sizeof(txn->meta), PEN_KIND_META, 1);
+	pen_seal(&txn->meta, sizeof(txn->meta), PEN_KIND_META, PEN_META_VERSION);
 	return pen_txn_put(txn, PEN_DB_META, PEN_META_KEY, strlen(PEN_META_KEY), &txn->meta,
 			   sizeof(txn->meta), 0);
 }

@@ -53,11 +53,14 @@ static _Noreturn void disk_failed(struct pen_engine *engine, uint64_t batch)
 int pen_cmd_engine(const struct pen_cmd *cmd, struct pen_store *store, bool rehearse, struct pen_engine **ret)
 {
 	static const enum pen_io_choice choices[] = { PEN_IO_AUTO, PEN_IO_URING, PEN_IO_THREADS };
+	const char *processor = pen_cmd_value(cmd, PEN_O_PROCESSOR)->text;
+	bool children = processor && (!strncmp(processor, "exec:", 5) || !strncmp(processor, "worker:", 7));
 	uint64_t chunk_bytes = pen_cmd_value(cmd, PEN_O_CHUNK_BYTES)->n;
 	struct pen_engine_options options = {
 		.size = sizeof options,
 		.io = choices[pen_cmd_value(cmd, PEN_O_IO)->n],
-		.processors = (uint32_t)pen_cmd_value(cmd, PEN_O_JOBS)->n,
+		/* Of children there may be many; what cuts their items for them is as ever. */
+		.processors = children ? 0 : (uint32_t)pen_cmd_value(cmd, PEN_O_JOBS)->n,
 		/* Buffers are cut once: larger chunks need larger ones. */
 		.chunk_bytes = chunk_bytes > 256 << 10 ? (uint32_t)chunk_bytes : 0,
 		.notice = notice,

@@ -303,32 +303,3 @@ int pen_cmd_status(const struct pen_cmd *cmd)
 	pen_store_close(store);
 	return rc;
 }
-
-int pen_cmd_cancel(const struct pen_cmd *cmd)
-{
-	struct pen_store *store;
-	int status = pen_home_open(cmd->args, true, &store);
-
-	if (status)
-		return status;
-	for (size_t i = 0; i < cmd->args->word_count && !status; i++) {
-		struct pen_failure why = { 0 };
-		char id_text[PEN_TEXT_NUMBER];
-		uint64_t id;
-		int rc;
-
-		status = pen_cmd_batch(store, cmd->args->words[i], &id);
-		if (status)
-			break;
-		rc = pen_batch_cancel(store, id, &why);
-		if (rc == -EBUSY)
-			rc = -PEN_BATCH_BUSY;
-		if (rc)
-			status = pen_say_failure(rc, &why);
-		else
-			pen_say_note("batch %s is cancelled; what it committed stays",
-				     pen_text_id(id_text, id));
-	}
-	pen_store_close(store);
-	return status;
-}

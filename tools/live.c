@@ -66,6 +66,8 @@ static int look(void *arg, const char *path)
 		(void)pen_ring_names(&ring, slot, gauge.batch_id, &s->ret->names);
 		copy_stage(&ring, gauge.stage, s->ret->stage);
 		copy_stage(&ring, bottleneck(&ring), s->ret->bottleneck);
+		s->ret->commit_p50_us = pen_ring_total(&ring, PEN_RING_ID(PEN_RING_COMMIT, PEN_RING_P50_US));
+		s->ret->commit_p99_us = pen_ring_total(&ring, PEN_RING_ID(PEN_RING_COMMIT, PEN_RING_P99_US));
 		snprintf(s->ret->path, sizeof s->ret->path, "%s", path);
 	}
 	pen_ring_close(&ring);
@@ -126,6 +128,8 @@ void pen_live_put(struct pen_jw *jw, const struct pen_live *live)
 	pen_jw_text(jw, "bottleneck", live->bottleneck);
 	pen_jw_text(jw, "rests_on", g->err ? pen_error_name(-(int)g->err) : NULL);
 	pen_jw_u64(jw, "commit_lsn", g->commit_lsn);
+	pen_jw_u64(jw, "commit_p50_us", live->commit_p50_us);
+	pen_jw_u64(jw, "commit_p99_us", live->commit_p99_us);
 	pen_jw_object(jw, "live");
 	for (unsigned i = 0; i < PEN_RING_LIVE; i++)
 		if (live->names.live[i][0])

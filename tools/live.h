@@ -26,6 +26,7 @@ struct pen_live {
 	struct pen_ring_gauge gauge;
 	struct pen_ring_names names;
 	char stage[32], bottleneck[32];
+	uint64_t commit_p50_us, commit_p99_us; /* lately; 0: there was none */
 };
 
 /* The youngest ring that has the batch. False: there is none that we may read. */

@@ -106,6 +106,112 @@ bool pen_option_share(const char *text, struct pen_value *ret_value)
 	return true;
 }
 
+#define TIME_MAX_S 253402300799ull /* the last second of the year 9999 */
+
+/* Exactly these many digits, in low .. high, and what stands behind them (0: anything). */
+static bool part(const char **at, size_t len, char behind_it, unsigned low, unsigned high, unsigned *ret)
+{
+	uint64_t n;
+
+	if (strspn(*at, "0123456789") < len || !pen_text_u64(*at, len, &n) || n < low || n > high)
+		return false;
+	*at += len;
+	if (behind_it && *(*at)++ != behind_it)
+		return false;
+	*ret = (unsigned)n;
+	return true;
+}
+
+/* Days since 1970 of a day of the Gregorian calendar. */
+static uint64_t days_to(unsigned year, unsigned month, unsigned day)
+{
+	static const unsigned short before[] = { 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334 };
+	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+	unsigned past = year - 1; /* whole years */
+	uint64_t days = past * 365ull + past / 4 - past / 100 + past / 400;
+
+	return days - 719162 + before[month - 1] + (leap && month > 2) + day - 1;
+}
+
+static unsigned days_of(unsigned year, unsigned month)
+{
+	return (unsigned)((month == 12 ? days_to(year + 1, 1, 1) : days_to(year, month + 1, 1)) -
+			  days_to(year, month, 1));
+}
+
+static const char *calendar(const char *at, uint64_t *ret_ms)
+{
+	unsigned year, month, day, hour, minute, second, ms = 0, east_h = 0, east_m = 0;
+	int64_t s;
+	char sign;
+
+	if (!part(&at, 4, '-', 1970, 9999, &year) || !part(&at, 2, '-', 1, 12, &month) ||
+	    !part(&at, 2, 0, 1, 31, &day) || day > days_of(year, month))
+		return "is no day from 1970-01-01 to 9999-12-31";
+	if (*at != 'T' && *at != 't' && *at != ' ')
+		return "has no time of day: 2026-11-24T17:45:00Z";
+	at++;
+	/* A leap second counts as the one before it. */
+	if (!part(&at, 2, ':', 0, 23, &hour) || !part(&at, 2, ':', 0, 59, &minute) ||
+	    !part(&at, 2, 0, 0, 60, &second))
+		return "has no time of day: 2026-11-24T17:45:00Z";
+	if (*at == '.') {
+		size_t len = strspn(++at, "0123456789");
+
+		if (len == 0)
+			return "has nothing behind the point";
+		for (size_t i = 0; i < 3; i++)
+			ms = ms * 10 + (unsigned)(i < len ? at[i] - '0' : 0);
+		at += len;
+	}
+	sign = *at;
+	if (sign == '+' || sign == '-') {
+		at++;
+		if (!part(&at, 2, ':', 0, 23, &east_h) || !part(&at, 2, 0, 0, 59, &east_m))
+			return "has no time zone: Z, or an offset like +01:00";
+	} else if (sign == 'Z' || sign == 'z') {
+		at++;
+	} else {
+		return "has no time zone: Z, or an offset like +01:00";
+	}
+	if (*at)
+		return "has something behind its time zone";
+	s = (int64_t)(days_to(year, month, day) * 86400 + hour * 3600 + minute * 60 +
+		      (second > 59 ? 59 : second));
+	s -= (sign == '-' ? -1 : 1) * (int64_t)(east_h * 3600 + east_m * 60);
+	if (s < 0 || s > (int64_t)TIME_MAX_S)
+		return "is no day from 1970-01-01 to 9999-12-31";
+	*ret_ms = (uint64_t)s * 1000 + ms;
+	return NULL;
+}
+
+const char *pen_option_time(const char *text, uint64_t now_ms, uint64_t *ret_ms)
+{
+	uint64_t n;
+
+	if (*text == '+') {
+		size_t digits = strspn(text + 1, "0123456789");
+
+		if (digits && text[1 + digits] == '\0')
+			return "has no unit: +90s, +2h, +1d";
+		if (!pen_option_duration(text + 1, &n))
+			return "is no time from now on: +90s, +2h, +1d";
+		if (__builtin_add_overflow(now_ms, n, &n) || n / 1000 > TIME_MAX_S)
+			return "is behind the year 9999";
+		*ret_ms = n;
+		return NULL;
+	}
+	if (pen_text_u64(text + (*text == '@'), strlen(text + (*text == '@')), &n)) {
+		if (n > TIME_MAX_S)
+			return "is behind the year 9999: seconds since 1970, not milliseconds";
+		*ret_ms = n * 1000;
+		return NULL;
+	}
+	if (*text < '0' || *text > '9')
+		return "is no time: 2026-11-24T17:45:00Z, 1764006300 (seconds since 1970) or +2h";
+	return calendar(text, ret_ms);
+}
+
 /* The next word of a list: its length, or 0 at the end. */
 static size_t next_word(const char *list, char sep)
 {
@@ -335,6 +441,11 @@ static int take(struct pen_args *args, const struct pen_option *option, const ch
 				      "--%s takes a number or a share (100, 5%%, 0.1%%), not '%s'",
 				      option->name, text);
 		return 0;
+	case PEN_OPT_TIME: {
+		const char *what = pen_option_time(text, 0, &value->n);
+
+		return what ? refuse(args, -PEN_USAGE, "--%s: '%s' %s", option->name, text, what) : 0;
+	}
 	default:
 		return 0;
 	}

@@ -33,7 +33,13 @@ enum pen_command_id {
 	PEN_CMD_GET,
 	PEN_CMD_SCAN,
 	PEN_CMD_DROP,
+	PEN_CMD_SUBMIT,
+	PEN_CMD_WORK,
+	PEN_CMD_PAUSE,
+	PEN_CMD_RESUME,
 	PEN_CMD_CANCEL,
+	PEN_CMD_RETRY,
+	PEN_CMD_WHY,
 	PEN_CMD_VERIFY,
 	PEN_CMD_DOCTOR,
 	PEN_CMD_EXPLAIN,
@@ -52,7 +58,8 @@ enum pen_option_kind {
 	PEN_OPT_SIZE,	  /* bytes: 4096, 64MiB, 64M, 1k */
 	PEN_OPT_DURATION, /* milliseconds: 100, 100ms, 2s, 5m, 1h, 7d */
 	PEN_OPT_SHARE,	  /* N or P%: value.n, or value.ratio in millionths */
-	PEN_OPT_LATER,	  /* known, and not in this version */
+	PEN_OPT_TIME,  /* a point in time: checked here, and read by pen_option_time() when there is a now */
+	PEN_OPT_LATER, /* known, and not in this version */
 };
 
 /* Every option by what it means; two options of one name in two commands are two of these. */
@@ -76,8 +83,15 @@ enum pen_option_id {
 	PEN_O_VALUE,
 	PEN_O_PROCESSOR,
 	PEN_O_PROCESSOR_CONFIG,
-	PEN_O_RESULTS,
 	PEN_O_JOBS,
+	PEN_O_WINDOW,
+	PEN_O_TIMEOUT,
+	PEN_O_MAX_RETRIES,
+	PEN_O_BACKOFF,
+	PEN_O_JITTER,
+	PEN_O_HALT,
+	PEN_O_MAX_CRASHES,
+	PEN_O_RESULTS,
 	PEN_O_VALIDATE,
 	PEN_O_MAX_RECORD,
 	PEN_O_MAX_REJECTS,
@@ -90,8 +104,20 @@ enum pen_option_id {
 	PEN_O_LABEL, /* the LIST options, in a row */
 	PEN_O_INCLUDE,
 	PEN_O_EXCLUDE,
-	PEN_O_WHERE,
+	PEN_O_PARENT,
+	PEN_O_FITS,
 	PEN_O_CORRELATION_ID,
+	PEN_O_PRIORITY,
+	PEN_O_NOT_BEFORE,
+	PEN_O_ON_COMPLETE,
+	PEN_O_FOREVER,
+	PEN_O_BATCHES,
+	PEN_O_OWNER_BATCHES,
+	PEN_O_OF_OWNER,
+	PEN_O_ALL,
+	PEN_O_REASON,
+	PEN_O_WHERE,
+	PEN_O_DRY_RUN,
 	PEN_O_IDEMPOTENCY_KEY,
 	PEN_O_FRESH,
 	PEN_O_FOLLOW_SYMLINKS,
@@ -162,7 +188,7 @@ struct pen_value {
 };
 
 #define PEN_OPTION_TEXT 512
-#define PEN_LISTS (PEN_O_WHERE - PEN_O_LABEL + 1)
+#define PEN_LISTS (PEN_O_FITS - PEN_O_LABEL + 1)
 
 struct pen_args {
 	const struct pen_command *command; /* NULL: none was typed */
@@ -195,6 +221,13 @@ bool pen_option_near(const char *text, const char *choices, char sep, char *near
 bool pen_option_size(const char *text, uint64_t *ret_bytes);
 bool pen_option_duration(const char *text, uint64_t *ret_ms);
 bool pen_option_share(const char *text, struct pen_value *ret_value);
+/*
+ * A point in time, in milliseconds since 1970; NULL, or what is wrong with it, for "'%s' %s". Years 1970 to 9999.
+ *   2026-11-24T17:45:00Z      RFC 3339: Z or +01:00, a fraction of a second, a blank instead of T
+ *   1764006300, @1764006300   seconds since 1970
+ *   +2h, +90s, +1d            from now_ms on; a number without a unit is refused, it would be milliseconds
+ */
+const char *pen_option_time(const char *text, uint64_t now_ms, uint64_t *ret_ms);
 /* The index of text in "a|b|c", or -1. */
 int pen_option_choice(const char *text, const char *choices);
 

@@ -6,8 +6,8 @@
 
 #include "include/penstock.h"
 
-/* plan takes whatever run takes. */
-#define CMD(name) (1u << PEN_CMD_##name | (PEN_CMD_##name == PEN_CMD_RUN ? 1u << PEN_CMD_PLAN : 0))
+/* plan and submit take whatever run takes. */
+#define CMD(name) (1u << PEN_CMD_##name | (PEN_CMD_##name == PEN_CMD_RUN ? 1u << PEN_CMD_PLAN | 1u << PEN_CMD_SUBMIT : 0))
 
 const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 	[PEN_CMD_RUN] = { "run", PEN_CMD_RUN, "SOURCE…", 1, SIZE_MAX, "Run",
@@ -54,9 +54,34 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 			   "penstock scan papers --prefix W27 --limit 10\npenstock scan logs --format raw | wc -l\n" },
 	[PEN_CMD_DROP] = { "drop", PEN_CMD_DROP, "DATASET", 1, 1, "Data", "remove a dataset", NULL,
 			   "penstock drop old-logs --yes\n" },
-	[PEN_CMD_CANCEL] = { "cancel", PEN_CMD_CANCEL, "BATCH…", 1, SIZE_MAX, "Run",
-			     "end unfinished batches for good; their records stay", NULL,
-			     "penstock cancel @last\n" },
+	[PEN_CMD_SUBMIT] = { "submit", PEN_CMD_SUBMIT, "SOURCE…", 1, SIZE_MAX, "Run",
+			     "enter a batch and print its id; `work` runs it",
+			     "Takes the options of `penstock run`. What stdin holds is kept in the store until the batch is cleaned away.\n"
+			     "The same request again, while it is unfinished or done and unchanged, prints the same id.",
+			     "penstock submit papers.ndjson --key /id --processor 'exec:./extract'\n"
+			     "penstock submit b.csv --after $(penstock submit a.csv):ok --not-before +1h\n" },
+	[PEN_CMD_WORK] = { "work", PEN_CMD_WORK, "", 0, 0, "Run",
+			   "run what was submitted, retries and dependants, until nothing is left",
+			   "Any number of workers may share a store: each batch has one of them. Ends with 1 when items were rejected or\n"
+			   "failed. Batches that wait more than a minute for their time are left, and said.",
+			   "penstock work\npenstock work --forever\n" },
+	[PEN_CMD_PAUSE] = { "pause", PEN_CMD_PAUSE, "BATCH…", 0, SIZE_MAX, "Run",
+			    "let batches rest, whoever runs them; it lasts until resume", NULL,
+			    "penstock pause @last --reason 'disk is busy'\npenstock pause --all\n" },
+	[PEN_CMD_RESUME] = { "resume", PEN_CMD_RESUME, "BATCH…", 0, SIZE_MAX, "Run",
+			     "let paused batches go on", NULL, "penstock resume --owner ann\n" },
+	[PEN_CMD_CANCEL] = { "cancel", PEN_CMD_CANCEL, "BATCH…", 0, SIZE_MAX, "Run",
+			     "end unfinished batches for good, whoever runs them; their records stay", NULL,
+			     "penstock cancel @last --reason 'wrong file'\n" },
+	[PEN_CMD_RETRY] = { "retry", PEN_CMD_RETRY, "BATCH…", 1, SIZE_MAX, "Run",
+			    "queue failed items again, attempts kept; `work` tries them",
+			    "Without --where: items that failed or were quarantined. Conditions compare code, state, error, key, source,\n"
+			    "seq, line and attempts, joined by and, or, not.",
+			    "penstock retry @last\n"
+			    "penstock retry @last --where 'code=PEN1081 and error~timeout' --dry-run\n" },
+	[PEN_CMD_WHY] = { "why", PEN_CMD_WHY, "BATCH [ITEM]", 1, 2, "Look",
+			  "why a batch waits, rests, failed; why an item did", NULL,
+			  "penstock why @last\npenstock why @last 17\n" },
 	[PEN_CMD_VERIFY] = { "verify", PEN_CMD_VERIFY, "", 0, 0, "Look",
 			     "check every invariant of the store; exit 65 names each violation", NULL,
 			     "penstock verify\n" },
@@ -73,7 +98,7 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 };
 
 const char pen_commands_later[] =
-	"submit\0work\0export\0pause\0resume\0retry\0why\0limit\0flag\0clean\0bench\0log\0serve\0"
+	"export\0limit\0flag\0clean\0bench\0log\0serve\0"
 	"completion\0config\0";
 
 #define GLOBAL(name, id, kind, letter, arg, choices, fallback, help)                                       \
@@ -120,13 +145,12 @@ const struct pen_option pen_options[] = {
 	PLAIN(CMD(RUN), "escape", ESCAPE, TEXT, "CHAR|none", "auto", "csv: before a quote inside quotes"),
 	CHOICE(CMD(RUN), "on-duplicate", ON_DUPLICATE, "replace|keep|reject", NULL, "replace",
 	       "a key that is already there: last wins, first wins, reject"),
-	PLAIN(CMD(RUN), "where", WHERE, LIST, "COND", "all",
+	PLAIN(CMD(RUN), "where", FITS, LIST, "COND", "all",
 	      "only items that fit: /a==1, /a>=2, /a, !/a …; may be given many times"),
 	PLAIN(CMD(RUN), "processor", PROCESSOR, TEXT, "WHAT", "copy",
-	      "copy, json, digest, digest:sha256, project:FIELDS, so:FILE[:SYMBOL]"),
+	      "what is done to an item: copy, json, digest, digest:sha256, project:FIELDS, so:FILE[:SYMBOL],\n"
+	      "exec:COMMAND (one each), worker:COMMAND (NDJSON in and out)"),
 	PLAIN(CMD(RUN), "processor-config", PROCESSOR_CONFIG, TEXT, "TEXT", NULL, "handed to a plugin (so:)"),
-	CHOICE(CMD(RUN), "results", RESULTS, "auto|exceptions|all", NULL, "auto",
-	       "items that leave a row: those not committed, or all; auto: by the processor"),
 	CHOICE(CMD(RUN), "validate", VALIDATE, "strict|fast", NULL, "strict",
 	       "JSON: all of RFC 8259, or only what the key needs"),
 	RANGE(CMD(RUN), "max-record", MAX_RECORD, SIZE, "SIZE", 1, PEN_RECORD_MAX, "64MiB",
@@ -137,7 +161,23 @@ const struct pen_option pen_options[] = {
 	      "exit 0 though items were rejected or failed"),
 	CHOICE(CMD(RUN), "durability", DURABILITY, "commit|group|relaxed", NULL, "commit",
 	       "what a power cut may take: nothing, nothing counted, the last 5 s"),
-	RANGE(CMD(RUN), "jobs", JOBS, COUNT, "N", 1, 64, "cores - 1", "processors"),
+	RANGE(CMD(RUN), "jobs", JOBS, COUNT, "N", 1, 1024, "cores - 1; children: cores",
+	      "processors, or children of exec and worker"),
+	RANGE(CMD(RUN), "window", WINDOW, COUNT, "N", 1, 1024, "64", "worker: items sent ahead to one child"),
+	RANGE(CMD(RUN), "timeout", TIMEOUT, DURATION, "DUR", 1, 31536000000, "none",
+	      "exec, worker: an item's time; then its processes are ended"),
+	RANGE(CMD(RUN), "max-retries", MAX_RETRIES, COUNT, "N", 0, 1000, "3",
+	      "exec, worker: tries after the first one"),
+	PLAIN(CMD(RUN), "backoff", BACKOFF, TEXT, "LIST", "2s,4s,8s",
+	      "delays before retries, the last one again; or exp:BASE[,CAP]"),
+	CHOICE(CMD(RUN), "jitter", JITTER, "none|equal|full|decorrelated", NULL, "none",
+	       "what is taken from a delay, so that retries do not come all at once"),
+	PLAIN(CMD(RUN), "halt", HALT, TEXT, "WHEN,WHY", "never",
+	      "stop early: soon,fail=5% or now,fail=1 ..., as in GNU parallel (exit 4)"),
+	RANGE(CMD(RUN), "max-crashes", MAX_CRASHES, COUNT, "N", 1, 1000, "3",
+	      "worker: an item on which so many children died is quarantined"),
+	CHOICE(CMD(RUN), "results", RESULTS, "auto|all|exceptions", NULL, "auto",
+	       "rows kept of items; auto: all for exec and worker"),
 	RANGE(CMD(RUN), "chunk", CHUNK, COUNT, "N", 1, 4096, "adaptive",
 	      "items of a chunk and of a transaction"),
 	RANGE(CMD(RUN), "chunk-bytes", CHUNK_BYTES, SIZE, "SIZE", 1024, 4u << 20, "adaptive",
@@ -165,6 +205,14 @@ const struct pen_option pen_options[] = {
 	PLAIN(CMD(RUN), "owner", OWNER, TEXT, "NAME", "this user", "whose batch it is"),
 	PLAIN(CMD(RUN), "label", LABEL, LIST, "K=V", NULL, "kept with the batch; may be given many times"),
 	PLAIN(CMD(RUN), "correlation-id", CORRELATION_ID, TEXT, "UUID", "a new one", "kept with the batch"),
+	RANGE(CMD(RUN), "priority", PRIORITY, NUMBER, "N", 0, 0, "0",
+	      "-9 to 9: higher ones of an owner go first; a step is worth five minutes of waiting"),
+	PLAIN(CMD(RUN), "not-before", NOT_BEFORE, TIME, "TIME", NULL,
+	      "not earlier: 2026-01-31T09:00:00Z, seconds since 1970, or +1h"),
+	PLAIN(CMD(RUN), "after", PARENT, LIST, "BATCH[:ok|any]", NULL,
+	      "when that batch has ended; ok: only if it ended well. May be given many times"),
+	PLAIN(CMD(RUN), "on-complete", ON_COMPLETE, TEXT, "CMD", NULL,
+	      "a command to run once at the batch's end, whatever it is"),
 	CHOICE(CMD(RUN), "progress", PROGRESS, "auto|bar|plain|json|none", NULL, "auto", "on stderr"),
 
 	CHOICE(CMD(ITEMS), "state", STATE, "committed|rejected|failed|quarantined|skipped|retrying", NULL,
@@ -183,6 +231,16 @@ const struct pen_option pen_options[] = {
 	PLAIN(CMD(SCAN), "keys-only", KEYS_ONLY, FLAG, NULL, NULL, "no values"),
 	CHOICE(CMD(SCAN), "format", OUTPUT, "ndjson|raw", NULL, "ndjson",
 	       "objects with key and value, or values a line"),
+	PLAIN(CMD(WORK), "forever", FOREVER, FLAG, NULL, NULL, "wait for more when nothing is left"),
+	RANGE(CMD(WORK), "batches", BATCHES, COUNT, "N", 1, 16, "4", "at a time"),
+	RANGE(CMD(WORK), "owner-batches", OWNER_BATCHES, COUNT, "N", 1, 16, "no limit", "of one owner at a time"),
+	PLAIN(CMD(PAUSE) | CMD(RESUME) | CMD(CANCEL), "owner", OF_OWNER, TEXT, "NAME", NULL,
+	      "all unfinished batches of this owner"),
+	PLAIN(CMD(PAUSE) | CMD(RESUME) | CMD(CANCEL), "all", ALL, FLAG, NULL, NULL, "all unfinished batches"),
+	PLAIN(CMD(PAUSE) | CMD(RESUME) | CMD(CANCEL), "reason", REASON, TEXT, "TEXT", NULL,
+	      "kept with the batch, for people"),
+	PLAIN(CMD(RETRY), "where", WHERE, TEXT, "CONDITION", "failed, quarantined", "only items that fit"),
+	PLAIN(CMD(RETRY), "dry-run", DRY_RUN, FLAG, NULL, NULL, "only say how many"),
 	PLAIN(CMD(DROP), "yes", YES, FLAG, NULL, NULL, "really"),
 	PLAIN(CMD(EXPLAIN), "list", LIST, FLAG, NULL, NULL, "all codes"),
 
@@ -194,26 +252,12 @@ const struct pen_option pen_options[] = {
 	GLOBAL("help", HELP, FLAG, 'h', NULL, NULL, NULL, "-h short, --help with examples"),
 	GLOBAL("version", VERSION, FLAG, 'V', NULL, NULL, NULL, "the version in one line"),
 
-	LATER(CMD(RUN), "window"),
-	LATER(CMD(RUN), "timeout"),
-	LATER(CMD(RUN), "max-retries"),
-	LATER(CMD(RUN), "backoff"),
-	LATER(CMD(RUN), "jitter"),
-	LATER(CMD(RUN), "priority"),
-	LATER(CMD(RUN), "not-before"),
-	LATER(CMD(RUN), "after"),
-	LATER(CMD(RUN), "halt"),
-	LATER(CMD(RUN), "max-crashes"),
 	LATER(CMD(RUN), "rate"),
 	LATER(CMD(RUN), "limits"),
 	LATER(CMD(RUN), "cache"),
-	LATER(CMD(RUN), "on-complete"),
 	LATER(CMD(RUN), "spec"),
 	LATER(CMD(STATUS), "metrics"),
 	LATER(CMD(ITEMS), "group-by"),
-	LATER(CMD(CANCEL), "owner"),
-	LATER(CMD(CANCEL), "all"),
-	LATER(CMD(CANCEL), "reason"),
 	LATER(CMD(VERIFY), "adopt"),
 };
 const size_t pen_options_count = sizeof pen_options / sizeof pen_options[0];

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,6 +22,9 @@ static int (*const verbs[PEN_CMD_COUNT])(const struct pen_cmd *cmd) = {
 	[PEN_CMD_ITEMS] = pen_cmd_items,       [PEN_CMD_EVENTS] = pen_cmd_events,
 	[PEN_CMD_DATASETS] = pen_cmd_datasets, [PEN_CMD_GET] = pen_cmd_get,
 	[PEN_CMD_SCAN] = pen_cmd_scan,	       [PEN_CMD_DROP] = pen_cmd_drop,
+	[PEN_CMD_SUBMIT] = pen_cmd_submit,     [PEN_CMD_WORK] = pen_cmd_work,
+	[PEN_CMD_PAUSE] = pen_cmd_pause,       [PEN_CMD_RESUME] = pen_cmd_resume,
+	[PEN_CMD_RETRY] = pen_cmd_retry,       [PEN_CMD_WHY] = pen_cmd_why,
 	[PEN_CMD_CANCEL] = pen_cmd_cancel,     [PEN_CMD_VERIFY] = pen_cmd_verify,
 	[PEN_CMD_DOCTOR] = pen_cmd_doctor,     [PEN_CMD_EXPLAIN] = pen_cmd_explain,
 	[PEN_CMD_VERSION] = pen_cmd_version,   [PEN_CMD_HELP] = pen_cmd_help,
@@ -55,6 +59,9 @@ int main(int argc, char **argv)
 	struct pen_out out;
 	int status;
 
+	/* What the engine starts for exec and worker; not for people. It has to stay small: nothing is set up. */
+	if (argc == 2 && strcmp(argv[1], "launcher") == 0)
+		return pen_launcher_main(3);
 	open_standard();
 	setlocale(LC_CTYPE, "");
 	status = pen_option_parse(&args, argc, argv);

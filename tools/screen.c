@@ -221,7 +221,18 @@ static const struct pen_board_engine *engine_of(const struct pen_screen *screen,
 	return NULL;
 }
 
-static void draw_stages(unsigned row, const struct pen_board_engine *e)
+/* What half of the commits took at most, and 99 in 100 of them; behind the committer's share. */
+static void put_commits(char *ret, size_t cap, const struct pen_stage *s, unsigned columns)
+{
+	char p50[PEN_TEXT_NUMBER], p99[PEN_TEXT_NUMBER];
+
+	ret[0] = 0;
+	if (s->p99_us)
+		snprintf(ret, cap, columns >= 100 ? "  p50 %s p99 %s ms" : " %s/%s ms",
+			 pen_text_ms(p50, s->p50_us), pen_text_ms(p99, s->p99_us));
+}
+
+static void draw_stages(unsigned row, unsigned columns, const struct pen_board_engine *e)
 {
 	unsigned at = 10;
 	char text[128], a[PEN_TEXT_NUMBER];
@@ -241,6 +252,8 @@ static void draw_stages(unsigned row, const struct pen_board_engine *e)
 		else
 			snprintf(text, sizeof text, " %u%%", s->busy_permille / 10);
 		more(row, &at, held ? PEN_LOOK_WARN : PEN_LOOK_PLAIN, text);
+		put_commits(text, sizeof text, s, columns);
+		more(row, &at, PEN_LOOK_PLAIN, text);
 		more(row, &at, PEN_LOOK_WARN,
 		     !held	       ? "  "
 		     : pen_view_utf8() ? " ◀ bottleneck  "
@@ -379,7 +392,7 @@ static void draw_help(void)
 		"p             how the batch can be paused",
 		"q             leave; batches go on",
 		"",
-		"STAGES   working, not waiting, in the last second",
+		"STAGES   share of the last second at work; commits p50/p99",
 		"RINGS    chunks before each stage; this view's events",
 		"ENGINES  alive, stalled (no heartbeat) or died",
 		"",
@@ -472,7 +485,7 @@ void pen_screen_draw(struct pen_screen *screen, struct pen_board *board)
 		if (!screen->shown_count)
 			pen_view_put(2, 1, PEN_LOOK_DIM,
 				     screen->filter[0] ? "no batch contains that" : "there is no batch yet");
-		draw_stages(rows - 6, e);
+		draw_stages(rows - 6, columns, e);
 		draw_ring(rows - 5, columns, e);
 		draw_errors(rows - 4, board);
 		draw_engines(rows - 3, board);

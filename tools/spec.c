@@ -141,11 +141,6 @@ static int check_processor(const struct pen_run *spec)
 
 	if (!spec->processor && !spec->processor_config && !spec->where_count)
 		return 0;
-	if (spec->processor &&
-	    (!strncmp(spec->processor, "exec:", 5) || !strncmp(spec->processor, "worker:", 7))) {
-		pen_say_error(-PEN_UNSUPPORTED, "--processor %s belongs to a later version", spec->processor);
-		return pen_error_exit(-PEN_UNSUPPORTED);
-	}
 	rc = pen_run_check(spec, &why);
 	return rc ? pen_say_failure(rc, &why) : 0;
 }
@@ -225,6 +220,23 @@ static int make_dialect(const struct pen_cmd *cmd, struct pen_run *ret)
 	return 0;
 }
 
+static void make_job(const struct pen_cmd *cmd, struct pen_run *ret)
+{
+	static const char *const jitters[] = { "none", "equal", "full", "decorrelated" };
+
+	ret->processor = text_of(cmd, PEN_O_PROCESSOR);
+	ret->results = (enum pen_results)pen_cmd_value(cmd, PEN_O_RESULTS)->n;
+	ret->jobs = (uint32_t)pen_cmd_value(cmd, PEN_O_JOBS)->n;
+	ret->window = (uint32_t)pen_cmd_value(cmd, PEN_O_WINDOW)->n;
+	ret->timeout_ns = pen_cmd_value(cmd, PEN_O_TIMEOUT)->n * 1000000;
+	ret->has_max_retries = pen_cmd_set(cmd, PEN_O_MAX_RETRIES);
+	ret->max_retries = (uint32_t)pen_cmd_value(cmd, PEN_O_MAX_RETRIES)->n;
+	ret->backoff = text_of(cmd, PEN_O_BACKOFF);
+	ret->jitter = jitters[pen_cmd_value(cmd, PEN_O_JITTER)->n];
+	ret->halt = text_of(cmd, PEN_O_HALT);
+	ret->max_crashes = (uint32_t)pen_cmd_value(cmd, PEN_O_MAX_CRASHES)->n;
+}
+
 static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 {
 	/* In the order of the choices in the option table. */
@@ -272,16 +284,15 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 		.include_count = cmd->args->lists[PEN_O_INCLUDE - PEN_O_LABEL].count,
 		.exclude = cmd->args->lists[PEN_O_EXCLUDE - PEN_O_LABEL].at,
 		.exclude_count = cmd->args->lists[PEN_O_EXCLUDE - PEN_O_LABEL].count,
-		.where = cmd->args->lists[PEN_O_WHERE - PEN_O_LABEL].at,
-		.where_count = cmd->args->lists[PEN_O_WHERE - PEN_O_LABEL].count,
-		.processor = text_of(cmd, PEN_O_PROCESSOR),
+		.where = cmd->args->lists[PEN_O_FITS - PEN_O_LABEL].at,
+		.where_count = cmd->args->lists[PEN_O_FITS - PEN_O_LABEL].count,
 		.processor_config = text_of(cmd, PEN_O_PROCESSOR_CONFIG),
-		.results = (enum pen_results)pen_cmd_value(cmd, PEN_O_RESULTS)->n,
 		.items = text_of(cmd, PEN_O_ITEMS),
 		.items_nul = pen_cmd_set(cmd, PEN_O_NULL),
 		.follow_symlinks = pen_cmd_set(cmd, PEN_O_FOLLOW_SYMLINKS),
 		.idempotency_key = text_of(cmd, PEN_O_IDEMPOTENCY_KEY),
 	};
+	make_job(cmd, ret);
 	(void)on_success(text_of(cmd, PEN_O_ON_SUCCESS), &ret->on_success,
 			 &ret->move_to); /* check refuses it */
 }

@@ -55,6 +55,8 @@ void pen_stages_judge(struct pen_stages *stages, const struct pen_stage totals[P
 		s->name = now->name;
 		s->queued = now->queued;
 		s->capacity = now->capacity;
+		s->p50_us = now->p50_us;
+		s->p99_us = now->p99_us;
 		s->some_us = now->some_us;
 		s->full_us = now->full_us;
 		s->bytes = now->bytes;
@@ -94,6 +96,8 @@ void pen_stages_look(struct pen_stages *stages, const struct pen_ring *ring, uin
 		totals[i].bytes = pen_ring_total(ring, PEN_RING_ID(i, PEN_RING_BYTES));
 		totals[i].queued = pen_ring_total(ring, PEN_RING_ID(i, PEN_RING_QUEUED));
 		totals[i].capacity = pen_ring_total(ring, PEN_RING_ID(i, PEN_RING_CAPACITY));
+		totals[i].p50_us = pen_ring_total(ring, PEN_RING_ID(i, PEN_RING_P50_US));
+		totals[i].p99_us = pen_ring_total(ring, PEN_RING_ID(i, PEN_RING_P99_US));
 	}
 	pen_stages_judge(stages, totals, now_ns);
 }

@@ -20,6 +20,7 @@ struct pen_stage {
 	unsigned busy_permille, some_permille; /* busy; at least one of its threads waited */
 	uint64_t bytes_per_s, items_per_s;
 	uint64_t queued, capacity;		 /* chunks before it; 0 of 0: no queue */
+	uint64_t p50_us, p99_us;		 /* of its transactions lately; 0: there were none */
 	uint64_t some_us, full_us, bytes, items; /* totals at the last look */
 };
 

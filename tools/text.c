@@ -222,6 +222,16 @@ const char *pen_text_bytes(char out[PEN_TEXT_NUMBER], uint64_t n)
 	return scaled(out, n, units, " ");
 }
 
+const char *pen_text_ms(char out[PEN_TEXT_NUMBER], uint64_t us)
+{
+	int digits = us < 1000 ? 2 : us < 10000 ? 1 : 0;
+	/* Cut off, as other numbers are. */
+	uint64_t step = us < 1000 ? 10 : us < 10000 ? 100 : 1000;
+
+	snprintf(out, PEN_TEXT_NUMBER, "%.*f", digits, (double)(us - us % step) / 1000);
+	return out;
+}
+
 const char *pen_text_clock(char out[PEN_TEXT_NUMBER], uint64_t seconds)
 {
 	if (seconds >= 360000)

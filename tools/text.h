@@ -32,6 +32,8 @@ size_t pen_text_quote(char *out, size_t cap, const char *word);
 const char *pen_text_count(char out[PEN_TEXT_NUMBER], uint64_t n);
 /* 1834000 -> "1.83M", three figures */
 const char *pen_text_short(char out[PEN_TEXT_NUMBER], uint64_t n);
+/* Microseconds as milliseconds: "0.08", "3.1", "412". */
+const char *pen_text_ms(char out[PEN_TEXT_NUMBER], uint64_t us);
 /* 118000000 -> "118 MB" */
 const char *pen_text_bytes(char out[PEN_TEXT_NUMBER], uint64_t n);
 /* 125 -> "2:05", 4000 -> "1:06:40" */

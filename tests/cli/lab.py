@@ -2,6 +2,7 @@
 #
 # run.py and the files of checks it imports share it: @check registers a function, whose argument is a Lab of its own.
 # A check that the machine does not allow raises Skip with the reason.
+import concurrent.futures
 import hashlib
 import json
 import os
@@ -12,10 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 import lmdb
 
 PENSTOCK = os.path.abspath(sys.argv[1])
+WORD = sys.argv[2] if len(sys.argv) > 2 else ""
 SEED = int(os.environ.get("PEN_SEED") or random.randrange(1 << 30))
 CHECKS = []
 
@@ -129,3 +132,35 @@ class Lab:
 
 def be(n):
     return struct.pack(">Q", n)
+
+
+def judge(job):
+    """A check's name, what went wrong, and why it was not carried out."""
+    kind, f = job
+    lab = None
+    try:
+        lab = kind(f.__name__)
+        f(lab)
+        return f.__name__, None, None
+    except Skip as why:
+        return f.__name__, None, str(why)
+    except Exception:  # a check that cannot be carried out has failed too
+        return f.__name__, traceback.format_exc(), None
+    finally:
+        if lab:
+            lab.end()
+
+
+def judge_all(kind=Lab):
+    """Carries out the checks whose name contains WORD, each in a laboratory of that kind; 1 if one failed."""
+    print("seed %d" % SEED, flush=True)
+    bad = skipped = 0
+    jobs = [(kind, f) for f in CHECKS if WORD in f.__name__]
+    with concurrent.futures.ProcessPoolExecutor(2) as pool:
+        for name, error, reason in pool.map(judge, jobs):
+            print("%s %s%s" % ("FAIL" if error else "skip" if reason else "ok  ", name,
+                               "\n" + error if error else ": " + reason if reason else ""), flush=True)
+            bad += error is not None
+            skipped += reason is not None
+    print("%d passed, %d failed" % (len(jobs) - bad - skipped, bad))
+    return 1 if bad else 0

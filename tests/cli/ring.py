@@ -142,6 +142,7 @@ def exact_while_it_runs(lab):
         rings = [s["ring"] for s in steps if s["state"] == "running"]
         assert rings and all(rings), steps
         assert all(r["writer"] == "alive" and r["path"] == path and r["bottleneck"] in ("read", "process", "commit") for r in rings)
+        assert any(0 < r["commit_p50_us"] <= r["commit_p99_us"] for r in rings), rings
         counted = [s["committed"] for s in steps]
         assert counted == sorted(counted) and len(set(counted)) > 3
         assert json.loads(lab.run("status", "@last", "--json").stdout)["ring"] is None

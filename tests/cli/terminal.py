@@ -2,7 +2,6 @@
 # terminal - the progress line from outside: every kind of stream, width, locale and end
 #
 #   tests/cli/terminal.py PENSTOCK [WORD]      only checks whose name contains WORD
-import concurrent.futures
 import itertools
 import json
 import os
@@ -10,12 +9,10 @@ import re
 import signal
 import sys
 import time
-import traceback
 
-from lab import CHECKS, Lab, PENSTOCK, SEED, Skip, check
+from lab import PENSTOCK, Skip, check, judge_all
 from pty_screen import Screen, Terminal
 
-WORD = sys.argv[2] if len(sys.argv) > 2 else ""
 SLOW = ("--chunk", "100", "--pause-ms", "20")  # 5,000 items a second at most
 KINDS = ("tty", "pipe", "file", "closed")
 FIELDS = ["v", "batch", "state", "items", "committed", "rejected", "failed", "skipped", "duplicates", "bytes", "bytes_total",
@@ -224,32 +221,5 @@ def a_full_disk_says_it_rests(lab):
         os.system("umount -l '%s'" % mount)
 
 
-def judge(f):
-    lab = Lab(f.__name__)
-    try:
-        f(lab)
-        return f.__name__, None, None
-    except Skip as why:
-        return f.__name__, None, str(why)
-    except Exception:
-        return f.__name__, traceback.format_exc(), None
-    finally:
-        lab.end()
-
-
-def main():
-    print("seed %d" % SEED, flush=True)
-    bad = skipped = 0
-    checks = [f for f in CHECKS if WORD in f.__name__]
-    with concurrent.futures.ProcessPoolExecutor(2) as pool:
-        for name, error, reason in pool.map(judge, checks):
-            print("%s %s%s" % ("FAIL" if error else "skip" if reason else "ok  ", name,
-                               "\n" + error if error else ": " + reason if reason else ""), flush=True)
-            bad += error is not None
-            skipped += reason is not None
-    print("%d passed, %d failed" % (len(checks) - bad - skipped, bad))
-    return 1 if bad else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(judge_all())

@@ -4,7 +4,6 @@
 #   tests/cli/watch.py PENSTOCK [WORD]      only checks whose name contains WORD
 #
 # Rings are made in a directory of each check's own ($PENSTOCK_RUN), below /dev/shm.
-import concurrent.futures
 import json
 import os
 import re
@@ -14,11 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
-from lab import CHECKS, Lab, PENSTOCK, SEED, Skip, check
+from lab import Lab, PENSTOCK, Skip, check, judge_all
 
-WORD = sys.argv[2] if len(sys.argv) > 2 else ""
 SLOW = ("--format", "lines", "--chunk", "100", "--pause-ms", "20", "--progress", "none")  # about 4,000 items a second
 KEYS = ["v", "event", "engine", "batch", "state", "code", "items", "committed", "rejected", "failed", "skipped", "duplicates", "retrying",
         "items_total", "bytes", "bytes_total", "rate", "eta_s", "started_ms", "updated_ms", "attempt", "owner", "source", "label", "live"]
@@ -264,7 +261,8 @@ def sizes_and_locales(lab):
     lab.slow(100000)
     for columns, rows, lang in ((60, 20, "C"), (120, 40, "C.UTF-8"), (200, 50, "C.UTF-8"), (80, 12, "C")):
         lab.screen(columns=columns, rows=rows, lang=lang)
-        text = lab.wait_for(r"commit \d+%" if columns >= 80 else r"STAGES +read")
+        text = lab.wait_for(r"commit \d+%  p50 [\d.]+ p99 [\d.]+ ms" if columns >= 100 else
+                            r"commit \d+% [\d.]+/[\d.]+ ms" if columns >= 80 else r"STAGES +read")
         assert all(len(x) <= columns for x in text.split("\n")) and text.isascii() == (lang == "C"), text
         assert ("SOURCE" in text) == (columns >= 80) and re.search(r"running .*\d+%", text), text
         subprocess.run([*lab.tmux, "resize-window", "-x", "30", "-y", "8"], check=True)
@@ -296,34 +294,5 @@ def terminals_without_a_cursor(lab):
         lab.wait_for(r"running +\d+%  [\d,]+ items")
 
 
-def judge(f):
-    lab = None
-    try:
-        lab = WatchLab(f.__name__)
-        f(lab)
-        return f.__name__, None, None
-    except Skip as why:
-        return f.__name__, None, str(why)
-    except Exception:
-        return f.__name__, traceback.format_exc(), None
-    finally:
-        if lab:
-            lab.end()
-
-
-def main():
-    print("seed %d" % SEED, flush=True)
-    bad = skipped = 0
-    checks = [f for f in CHECKS if WORD in f.__name__]
-    with concurrent.futures.ProcessPoolExecutor(2) as pool:
-        for name, error, reason in pool.map(judge, checks):
-            print("%s %s%s" % ("FAIL" if error else "skip" if reason else "ok  ", name,
-                               "\n" + error if error else ": " + reason if reason else ""), flush=True)
-            bad += error is not None
-            skipped += reason is not None
-    print("%d passed, %d failed" % (len(checks) - bad - skipped, bad))
-    return 1 if bad else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(judge_all(WatchLab))

@@ -255,7 +255,8 @@ static size_t strict(const struct pen_share_batch *batches, size_t count)
 
 /*
  * A queue that is never empty: each batch that starts, one a second, is followed by a new one of mostly high
- * priority, and never of the lowest. The longest that a batch was passed by those queued after it, in milliseconds between their arrivals.
+ * priority, and never of the lowest. The longest that a batch was passed by those queued after it, in milliseconds
+ * between their arrivals.
  */
 static uint64_t longest_passed(bool ageing)
 {

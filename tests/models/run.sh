@@ -17,7 +17,7 @@ if ! echo '#include <relacy/relacy.hpp>' | $CXX -std=c++14 -w -fsyntax-only -xc+
 fi
 bad=0
 models=("$@")
-[ $# -gt 0 ] || models=(claim_tail flip_latch wake lane_close)
+[ $# -gt 0 ] || models=(claim_tail flip_latch names wake lane_close)
 jobs=()
 for model in "${models[@]}"; do
 	# Its headers are of 2013: our warnings are not for them.

@@ -9,26 +9,9 @@
 #include <sys/wait.h>
 
 #include "ring/base.h"
-#include "tests/lib/cast_lab.h"
+#include "tests/lib/cast_case.h"
 
-static struct cast_lab lab;
-static struct pen_cast *cast;
-static struct pen_ring ring;
-
-static void lab_make(void)
-{
-	if (!cast_lab_make(&lab))
-		cr_skip_test("no memory file system here");
-}
-
-static void lab_drop(void)
-{
-	pen_ring_close(&ring);
-	pen_cast_close(cast, PEN_RING_CLOSED, 0, true);
-	cast_lab_drop(&lab);
-}
-
-TestSuite(cast, .init = lab_make, .fini = lab_drop);
+TestSuite(cast, .init = cast_case_make, .fini = cast_case_drop);
 
 static void start(const struct pen_cast_options *opt)
 {

@@ -8,28 +8,11 @@
 #include <criterion/criterion.h>
 
 #include "ring/base.h"
-#include "tests/lib/cast_lab.h"
+#include "tests/lib/cast_case.h"
 
 #define GOLDEN "tests/golden/ring-1.0.ring"
 
-static struct cast_lab lab;
-static struct pen_cast *cast;
-static struct pen_ring ring;
-
-static void lab_make(void)
-{
-	if (!cast_lab_make(&lab))
-		cr_skip_test("no memory file system here");
-}
-
-static void lab_drop(void)
-{
-	pen_ring_close(&ring);
-	pen_cast_close(cast, PEN_RING_CLOSED, 0, true);
-	cast_lab_drop(&lab);
-}
-
-TestSuite(cast_golden, .init = lab_make, .fini = lab_drop);
+TestSuite(cast_golden, .init = cast_case_make, .fini = cast_case_drop);
 
 static const struct pen_cast_counter counters[] = {
 	{ PEN_RING_ID(PEN_RING_PROCESS, PEN_RING_ITEMS), PEN_RING_COUNT, PEN_RING_UNIT_ITEMS, 0, 0,

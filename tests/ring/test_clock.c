@@ -52,3 +52,15 @@ Test(clock, a_test_can_turn_the_hands)
 	cr_assert_eq(pen_mono_ns(&hand.clock), 5000000000u);
 	cr_assert_eq(pen_real_ms(&hand.clock), 5000u);
 }
+
+Test(clock, a_thread_s_cpu_time_grows_only_while_it_works)
+{
+	uint64_t wall = pen_mono_ns(&pen_clock_real), begun = pen_thread_cpu_ns(), now;
+
+	do
+		now = pen_thread_cpu_ns();
+	while (now == begun);
+	cr_assert_gt(now, begun);
+	nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+	cr_assert_lt(pen_thread_cpu_ns() - begun, pen_mono_ns(&pen_clock_real) - wall);
+}

@@ -262,6 +262,35 @@ void raw_del_id(struct raw *raw, const char *db, uint64_t id)
 	raw_del(raw, db, key, sizeof(key));
 }
 
+void raw_edit_id(struct raw *raw, const char *db, uint64_t id, size_t at, const void *bytes, size_t len)
+{
+	size_t size;
+	uint8_t *value = raw_get_id(raw, db, id, &size);
+
+	cr_assert(value && at + len <= size);
+	memcpy(value + at, bytes, len);
+	raw_reseal(value, size);
+	raw_put_id(raw, db, id, value, size);
+	free(value);
+}
+
+void raw_flip(struct raw *raw, const char *db, const void *key, size_t key_len)
+{
+	size_t size;
+	uint8_t *value = raw_get(raw, db, key, key_len, &size);
+
+	cr_assert(value);
+	value[size - 1] ^= 0x10;
+	raw_put(raw, db, key, key_len, value, size);
+	free(value);
+}
+
+void plant_item_key(uint8_t key[16], uint64_t id, uint64_t seq)
+{
+	pen_put_be64(key, id);
+	pen_put_be64(key + 8, seq);
+}
+
 void raw_reseal(void *value, size_t len)
 {
 	struct pen_head head;
@@ -353,4 +382,29 @@ void file_write(const struct shop *shop, const uint8_t *bytes, size_t len)
 	fd = open(path, O_WRONLY | O_TRUNC);
 	cr_assert(fd >= 0 && write(fd, bytes, len) == (ssize_t)len);
 	close(fd);
+}
+
+void shop_check_planted(const struct shop *shop, const struct planted *all, size_t count)
+{
+	size_t len;
+	uint8_t *healthy = file_read(shop, &len);
+
+	cr_assert_eq(shop_verify(shop)->ret, 0, "%s", shop_verify(shop)->all);
+	for (size_t i = 0; i < count; i++) {
+		const struct planted *p = &all[i];
+		const struct heard *heard;
+		struct raw raw;
+
+		file_write(shop, healthy, len);
+		raw_begin(shop, &raw);
+		p->plant(&raw);
+		raw_commit(&raw);
+		heard = shop_verify(shop);
+		cr_expect_gt(heard->ret, 0, "%s: %ld %s", p->name, heard->ret, heard->why.text);
+		cr_expect(strstr(heard->all, p->says) && heard->by[p->invariant],
+			  "%s: wanted %d `%s`, heard\n%s", p->name, p->invariant, p->says, heard->all);
+	}
+	file_write(shop, healthy, len);
+	cr_expect_eq(shop_verify(shop)->ret, 0);
+	free(healthy);
 }

@@ -59,6 +59,10 @@ void *raw_get(struct raw *raw, const char *db, const void *key, size_t key_len, 
 void *raw_get_id(struct raw *raw, const char *db, uint64_t id, size_t *ret_len);
 void raw_put_id(struct raw *raw, const char *db, uint64_t id, const void *value, size_t len);
 void raw_del_id(struct raw *raw, const char *db, uint64_t id);
+/* Changes bytes of a sealed value; flips a bit of one, and leaves its seal. */
+void raw_edit_id(struct raw *raw, const char *db, uint64_t id, size_t at, const void *bytes, size_t len);
+void raw_flip(struct raw *raw, const char *db, const void *key, size_t key_len);
+void plant_item_key(uint8_t key[16], uint64_t id, uint64_t seq);
 /* Seals again a value that was changed. */
 void raw_reseal(void *value, size_t len);
 
@@ -76,6 +80,16 @@ struct heard {
 };
 void hear_one(void *arg, int invariant, const char *text);
 const struct heard *shop_verify(const struct shop *shop); /* until the next call */
+
+/* A violation, made by hand in a sound store, and what verify must say of it. */
+struct planted {
+	const char *name;
+	void (*plant)(struct raw *raw);
+	enum pen_invariant invariant;
+	const char *says; /* part of the sentence */
+};
+/* Each by itself; the store is sound before and after. */
+void shop_check_planted(const struct shop *shop, const struct planted *all, size_t count);
 
 /* data.mdb, whole; malloc'ed. */
 uint8_t *file_read(const struct shop *shop, size_t *ret_len);

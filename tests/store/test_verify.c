@@ -114,18 +114,6 @@ Test(verify, a_store_in_use_can_be_verified)
 
 /* ---- planted violations --------------------------------------------------------------------- */
 
-static void edit_id(struct raw *raw, const char *db, uint64_t id, size_t at, const void *bytes, size_t len)
-{
-	size_t size;
-	uint8_t *value = raw_get_id(raw, db, id, &size);
-
-	cr_assert(value && at + len <= size);
-	memcpy(value + at, bytes, len);
-	raw_reseal(value, size);
-	raw_put_id(raw, db, id, value, size);
-	free(value);
-}
-
 static void edit_name(struct raw *raw, const char *db, const char *name, size_t at, uint64_t to)
 {
 	size_t size;
@@ -139,7 +127,7 @@ static void edit_name(struct raw *raw, const char *db, const char *name, size_t 
 }
 
 #define STATE_U64(id, field, to) \
-	edit_id(raw, "penstock.states", id, offsetof(struct pen_fmt_state, field), &(uint64_t){ to }, 8)
+	raw_edit_id(raw, "penstock.states", id, offsetof(struct pen_fmt_state, field), &(uint64_t){ to }, 8)
 #define DATASET_U64(name, field, to) \
 	edit_name(raw, "penstock.datasets", name, offsetof(struct pen_fmt_dataset, field), to)
 #define META_U64(field, to) edit_name(raw, "penstock.meta", "meta", offsetof(struct pen_fmt_meta, field), to)
@@ -159,20 +147,9 @@ static void no_store_id(struct raw *raw)
 	META_U64(store_id, 0);
 }
 
-static void flip_in(struct raw *raw, const char *db, const void *key, size_t key_len)
-{
-	size_t size;
-	uint8_t *value = raw_get(raw, db, key, key_len, &size);
-
-	cr_assert(value);
-	value[size - 1] ^= 0x10;
-	raw_put(raw, db, key, key_len, value, size);
-	free(value);
-}
-
 static void flip_meta(struct raw *raw)
 {
-	flip_in(raw, "penstock.meta", "meta", 4);
+	raw_flip(raw, "penstock.meta", "meta", 4);
 }
 
 static void flip_state(struct raw *raw)
@@ -180,7 +157,7 @@ static void flip_state(struct raw *raw)
 	uint8_t key[8];
 
 	pen_put_be64(key, done_id);
-	flip_in(raw, "penstock.states", key, 8);
+	raw_flip(raw, "penstock.states", key, 8);
 }
 
 static void flip_facts(struct raw *raw)
@@ -188,28 +165,22 @@ static void flip_facts(struct raw *raw)
 	uint8_t key[8];
 
 	pen_put_be64(key, mixed_id);
-	flip_in(raw, "penstock.batches", key, 8);
+	raw_flip(raw, "penstock.batches", key, 8);
 }
 
 static void flip_dataset(struct raw *raw)
 {
-	flip_in(raw, "penstock.datasets", "beta", 4);
+	raw_flip(raw, "penstock.datasets", "beta", 4);
 }
 
 static void wrong_kind(struct raw *raw)
 {
-	edit_id(raw, "penstock.events", 2, 4, &(uint16_t){ PEN_KIND_ITEM }, 2);
+	raw_edit_id(raw, "penstock.events", 2, 4, &(uint16_t){ PEN_KIND_ITEM }, 2);
 }
 
 static void short_event(struct raw *raw)
 {
 	raw_put_id(raw, "penstock.events", 2, "1234567890", 10);
-}
-
-static void item_key(uint8_t key[16], uint64_t id, uint64_t seq)
-{
-	pen_put_be64(key, id);
-	pen_put_be64(key + 8, seq);
 }
 
 /* A row moves to another item's key with all its bytes. */
@@ -219,8 +190,8 @@ static void moved_row(struct raw *raw)
 	size_t size;
 	uint8_t *value;
 
-	item_key(from, mixed_id, 41);
-	item_key(to, mixed_id, 39);
+	plant_item_key(from, mixed_id, 41);
+	plant_item_key(to, mixed_id, 39);
 	value = raw_get(raw, "penstock.items", from, 16, &size);
 	cr_assert(value);
 	raw_del(raw, "penstock.items", from, 16);
@@ -236,8 +207,8 @@ static void copy_row(struct raw *raw, uint64_t id, uint64_t seq)
 	uint8_t *value;
 	uint32_t crc;
 
-	item_key(from, mixed_id, 41);
-	item_key(to, id, seq);
+	plant_item_key(from, mixed_id, 41);
+	plant_item_key(to, id, seq);
 	value = raw_get(raw, "penstock.items", from, 16, &size);
 	cr_assert(value);
 	crc = pen_crc32c(to, 16);
@@ -297,7 +268,7 @@ static void no_row(struct raw *raw)
 {
 	uint8_t key[16];
 
-	item_key(key, mixed_id, 44);
+	plant_item_key(key, mixed_id, 44);
 	raw_del(raw, "penstock.items", key, 16);
 }
 
@@ -318,8 +289,8 @@ static void one_row_more(struct raw *raw)
 
 static void source_beyond(struct raw *raw)
 {
-	edit_id(raw, "penstock.states", mixed_id, offsetof(struct pen_fmt_state, place_source),
-		&(uint32_t){ 2 }, 4);
+	raw_edit_id(raw, "penstock.states", mixed_id, offsetof(struct pen_fmt_state, place_source),
+		    &(uint32_t){ 2 }, 4);
 }
 
 static void place_beyond(struct raw *raw)
@@ -384,12 +355,12 @@ static void last_event_gone(struct raw *raw)
 
 static void event_of_nobody(struct raw *raw)
 {
-	edit_id(raw, "penstock.events", 5, offsetof(struct pen_fmt_event, batch), &(uint64_t){ 5 }, 8);
+	raw_edit_id(raw, "penstock.events", 5, offsetof(struct pen_fmt_event, batch), &(uint64_t){ 5 }, 8);
 }
 
 static void event_of_no_type(struct raw *raw)
 {
-	edit_id(raw, "penstock.events", 5, offsetof(struct pen_fmt_event, type), &(uint16_t){ 99 }, 2);
+	raw_edit_id(raw, "penstock.events", 5, offsetof(struct pen_fmt_event, type), &(uint16_t){ 99 }, 2);
 }
 
 static void identity_lost(struct raw *raw)
@@ -478,12 +449,7 @@ static void own_dropped(struct raw *raw)
 	cr_assert_eq(mdb_drop(raw->txn, raw_db(raw, "penstock.events", 0), 1), 0);
 }
 
-static const struct planted {
-	const char *name;
-	void (*plant)(struct raw *raw);
-	enum pen_invariant invariant;
-	const char *says; /* part of the sentence */
-} planted[] = {
+static const struct planted planted[] = {
 #define P(plant, invariant, says)              \
 	{                                      \
 #plant, plant, invariant, says \
@@ -545,24 +511,5 @@ static const struct planted {
 
 Test(verify, each_planted_violation_is_named)
 {
-	size_t len;
-	uint8_t *healthy = file_read(&shop, &len);
-
-	for (size_t i = 0; i < PEN_COUNT(planted); i++) {
-		const struct planted *p = &planted[i];
-		const struct heard *heard;
-		struct raw raw;
-
-		file_write(&shop, healthy, len);
-		raw_begin(&shop, &raw);
-		p->plant(&raw);
-		raw_commit(&raw);
-		heard = verify();
-		cr_expect_gt(heard->ret, 0, "%s: %ld %s", p->name, heard->ret, heard->why.text);
-		cr_expect(strstr(heard->all, p->says) && heard->by[p->invariant],
-			  "%s: wanted %d `%s`, heard\n%s", p->name, p->invariant, p->says, heard->all);
-	}
-	file_write(&shop, healthy, len);
-	cr_expect_eq(verify()->ret, 0);
-	free(healthy);
+	shop_check_planted(&shop, planted, PEN_COUNT(planted));
 }

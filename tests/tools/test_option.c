@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "include/penstock.h"
 #include "tools/option.h"
@@ -288,5 +289,90 @@ Test(option, help_shows_every_option_and_examples_first)
 				cr_expect(strstr(out.buf, name), "%s %s", pen_commands[c].name, name);
 		}
 		pen_out_fini(&out);
+	}
+}
+
+Test(option, times)
+{
+	static const struct {
+		const char *text;
+		uint64_t ms;
+	} rows[] = {
+		{ "1970-01-01T00:00:00Z", 0 },
+		{ "1970-01-01T01:00:00+01:00", 0 },
+		{ "2023-11-14T22:13:20Z", 1700000000000 },
+		{ "2023-11-14 22:13:20z", 1700000000000 },
+		{ "2023-11-14t22:13:20.5Z", 1700000000500 },
+		{ "2023-11-14T22:13:20.1239999Z", 1700000000123 },
+		{ "2023-11-14T23:43:20+01:30", 1700000000000 },
+		{ "2023-11-14T14:13:20-08:00", 1700000000000 },
+		{ "2000-02-29T00:00:00Z", 951782400000 },
+		{ "2024-03-01T00:00:00Z", 1709251200000 },
+		{ "2100-03-01T00:00:00Z", 4107542400000 },
+		{ "2016-12-31T23:59:60Z", 1483228799000 },
+		{ "9999-12-31T23:59:59Z", 253402300799000 },
+		{ "1700000000", 1700000000000 },
+		{ "@1700000000", 1700000000000 },
+		{ "0", 0 },
+		{ "+90s", 5000 + 90000 },
+		{ "+2h", 5000 + 7200000 },
+		{ "+1d", 5000 + 86400000 },
+		{ "+0s", 5000 },
+	};
+	static const struct {
+		const char *text, *what;
+	} bad[] = {
+		{ "", "is no time" },
+		{ "tomorrow", "is no time" },
+		{ "-5", "is no time" },
+		{ "@", "is no time" },
+		{ "1700000000000", "not milliseconds" },
+		{ "+2", "no unit" },
+		{ "+", "from now on" },
+		{ "+soon", "from now on" },
+		{ "+18446744073709551615ms", "behind the year" },
+		{ "+99999999d", "behind the year" },
+		{ "2023-11-14", "no time of day" },
+		{ "2023-11-14T22:13Z", "no time of day" },
+		{ "2023-11-14T24:00:00Z", "no time of day" },
+		{ "2023-11-14T22:13:20", "no time zone" },
+		{ "2023-11-14T22:13:20+1", "no time zone" },
+		{ "2023-11-14T22:13:20.Z", "behind the point" },
+		{ "2023-11-14T22:13:20Zx", "behind its time zone" },
+		{ "2023-02-29T00:00:00Z", "no day" },
+		{ "2100-02-29T00:00:00Z", "no day" },
+		{ "2023-13-01T00:00:00Z", "no day" },
+		{ "2023-00-01T00:00:00Z", "no day" },
+		{ "1969-12-31T23:59:59Z", "no day" },
+		{ "1970-01-01T00:00:00+00:01", "no day" },
+		{ "9999-12-31T23:59:59-00:01", "no day" },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		uint64_t ms = 77;
+		const char *what = pen_option_time(rows[i].text, 5000, &ms);
+
+		cr_expect_null(what, "%s: %s", rows[i].text, what);
+		cr_expect_eq(ms, rows[i].ms, "%s: %llu", rows[i].text, (unsigned long long)ms);
+	}
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		uint64_t ms = 77;
+		const char *what = pen_option_time(bad[i].text, 5000, &ms);
+
+		cr_assert_not_null(what, "%s", bad[i].text);
+		cr_expect(strstr(what, bad[i].what), "%s: %s", bad[i].text, what);
+		cr_expect_eq(ms, 77);
+	}
+	/* Every day of 400 years, against the C library. */
+	for (uint64_t s = 0; s < 400ull * 366 * 86400; s += 86400) {
+		char text[32];
+		time_t t = (time_t)s;
+		struct tm tm;
+		uint64_t ms;
+
+		gmtime_r(&t, &tm);
+		strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+		cr_assert_null(pen_option_time(text, 0, &ms), "%s", text);
+		cr_assert_eq(ms, s * 1000, "%s", text);
 	}
 }

@@ -29,7 +29,11 @@ static void judge(struct pen_stages *stages, const struct second *s)
 		totals[i].full_us = s->at[i].full;
 		totals[i].items = s->at[i].items;
 	}
+	totals[PEN_RING_COMMIT].p50_us = 3100;
+	totals[PEN_RING_COMMIT].p99_us = 9800;
 	pen_stages_judge(stages, totals, 2 * SECOND);
+	cr_expect_eq(stages->at[PEN_RING_COMMIT].p50_us, 3100);
+	cr_expect_eq(stages->at[PEN_RING_COMMIT].p99_us, 9800);
 }
 
 Test(stages, the_one_that_the_others_wait_for)

@@ -117,6 +117,13 @@ Test(text, numbers_for_people)
 	cr_expect_str_eq(pen_text_short(out, 41260), "41.2k");
 	cr_expect_str_eq(pen_text_short(out, 412600), "412k");
 	cr_expect_str_eq(pen_text_short(out, UINT64_MAX), "18.4E");
+	cr_expect_str_eq(pen_text_ms(out, 9), "0.00");
+	cr_expect_str_eq(pen_text_ms(out, 89), "0.08");
+	cr_expect_str_eq(pen_text_ms(out, 999), "0.99");
+	cr_expect_str_eq(pen_text_ms(out, 3199), "3.1");
+	cr_expect_str_eq(pen_text_ms(out, 9999), "9.9");
+	cr_expect_str_eq(pen_text_ms(out, 412900), "412");
+	cr_expect_str_eq(pen_text_ms(out, 134217727), "134217");
 	cr_expect_str_eq(pen_text_bytes(out, 118000000), "118 MB");
 	cr_expect_str_eq(pen_text_bytes(out, 5), "5 B");
 	cr_expect_str_eq(pen_text_clock(out, 0), "0:00");

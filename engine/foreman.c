@@ -1,0 +1,984 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/foreman.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "engine/csv.h"
+#include "engine/group.h"
+#include "ring/assert.h"
+#include "ring/bell.h"
+#include "ring/error.h"
+#include "store/index.h"
+#include "store/item.h"
+
+#define PACKS 32u
+#define TAKE 64u
+#define POLL 256u	   /* results at once */
+#define TASKS_MAX 65536u   /* of a crew, at once */
+#define PACK_NS (5 * PEN_NS_PER_MS) /* how long results gather */
+#define DUE_MAX 64u	   /* rows that are due, read at once */
+#define LEAVE_NS (2 * PEN_NS_PER_S) /* a wait that is worth leaving the engine for */
+#define TURN_NS (250 * PEN_NS_PER_MS)
+
+/* One item with the crew. */
+struct task {
+	struct pen_chunk *chunk; /* NULL: it comes from a row */
+	uint32_t entry;
+	uint32_t next; /* of the free ones */
+	struct pen_item_copy row;
+	uint32_t attempts, crashes; /* before this try */
+	char *path;		    /* malloc'ed, or NULL */
+	uint8_t number[8];	    /* a key that is made */
+	enum pen_task_form form;
+};
+
+/* A batch at work. */
+struct site {
+	struct pen_batch *batch; /* NULL: the place is free */
+	uint64_t id;
+	struct pen_crew *crew; /* NULL until there is an item */
+	struct pen_chunk *line, **line_end; /* chunks that were begun, in order */
+	struct pen_chunk *current;	    /* the one whose entries are given */
+	struct pen_chunk *end;
+	struct task *tasks;
+	uint32_t task_free, in_flight;
+	struct pen_pack *pack;
+	bool paused, stopping, cancelled, watched, stuck;
+	int code; /* negative: what END is to say */
+	struct pen_failure why;
+
+	/* Items that wait. */
+	uint64_t retrying;
+	uint64_t due_ms; /* look then; UINT64_MAX: no need */
+	struct pen_index_wait waits[DUE_MAX], last;
+	uint32_t wait_count, wait_next;
+	uint32_t rows_out;   /* tasks from rows */
+	bool any_last;
+
+	bool resumed_rows; /* items behind the place may have rows */
+	uint64_t last_row;
+	struct pen_halt_counts done;
+};
+
+struct pen_foreman {
+	struct pen_engine *engine;
+	struct pen_fanin in; /* processors, then the reader */
+	struct pen_lane back; /* committer -> foreman: packs; low bit: it is durable */
+	struct pen_bell bell;
+	int epoll;
+	struct site sites[PEN_BATCHES_MAX];
+	struct pen_pack *packs[PACKS], *free_packs;
+	struct pen_task_result results[POLL];
+};
+
+/* ---- lanes ----------------------------------------------------------------------------------- */
+
+void pen_foreman_push(struct pen_foreman *f, uint32_t lane, struct pen_chunk *chunk)
+{
+	uint64_t word = (uint64_t)(uintptr_t)chunk;
+	uint32_t pushed = pen_fanin_push(&f->in, lane, &word, 1);
+
+	pen_assert(pushed == 1);
+	pen_bell_ring(&f->bell);
+}
+
+void pen_foreman_end(struct pen_foreman *f, uint32_t lane)
+{
+	pen_fanin_close(&f->in, lane);
+	pen_bell_ring(&f->bell);
+}
+
+void pen_foreman_back(struct pen_foreman *f, struct pen_pack *pack, bool durable)
+{
+	uint64_t word = (uint64_t)(uintptr_t)pack | durable;
+	uint32_t pushed = pen_lane_push(&f->back, &word, 1);
+
+	pen_assert(pushed == 1);
+	pen_bell_ring(&f->bell);
+}
+
+void pen_foreman_wake(struct pen_foreman *f)
+{
+	pen_bell_ring(&f->bell);
+}
+
+static void commit(struct pen_foreman *f, struct pen_chunk *chunk)
+{
+	uint64_t word = (uint64_t)(uintptr_t)chunk;
+	uint32_t pushed = pen_fanin_push(&f->engine->commit_in, f->engine->processor_count + 1, &word, 1);
+
+	pen_assert(pushed == 1);
+}
+
+/* ---- tasks ----------------------------------------------------------------------------------- */
+
+static struct task *get_task(struct site *s)
+{
+	struct task *t;
+
+	if (s->task_free == UINT32_MAX)
+		return NULL;
+	t = &s->tasks[s->task_free];
+	s->task_free = t->next;
+	*t = (struct task){ .next = UINT32_MAX };
+	return t;
+}
+
+/* As many as the crew takes at once: it has pointers into them. */
+static int make_tasks(struct site *s, uint32_t count)
+{
+	count = (uint32_t)pen_min(pen_max(count, 1), TASKS_MAX);
+	s->tasks = calloc(count, sizeof *s->tasks);
+	if (!s->tasks)
+		return -ENOMEM;
+	for (uint32_t i = count; i-- > 0;) {
+		s->tasks[i].next = s->task_free;
+		s->task_free = i;
+	}
+	return 0;
+}
+
+static void put_task(struct site *s, struct task *t)
+{
+	free(t->row.block);
+	free(t->path);
+	*t = (struct task){ .next = s->task_free };
+	s->task_free = (uint32_t)(t - s->tasks);
+}
+
+/* The file that an item is, when it is one by itself. */
+static char *path_of(const struct pen_plan *plan, uint32_t source_number, const char *below)
+{
+	const struct pen_source *source;
+	char *path = NULL;
+
+	if (source_number >= plan->source_count)
+		return NULL;
+	source = &plan->sources[source_number];
+	if (source->archive || source->kind == PEN_SOURCE_STREAM)
+		return NULL;
+	if (source->kind != PEN_SOURCE_TREE)
+		return strdup(source->path);
+	if (asprintf(&path, "%s%s%s", source->path, source->path[strlen(source->path) - 1] == '/' ? "" : "/",
+		     below) < 0)
+		return NULL;
+	return path;
+}
+
+static bool is_json(const struct pen_plan *plan, const struct pen_chunk *chunk)
+{
+	enum pen_format format = chunk->rules.format;
+
+	return ((format == PEN_FORMAT_NDJSON || format == PEN_FORMAT_JSON) &&
+		plan->validate == PEN_VALIDATE_STRICT) ||
+	       (chunk->rules.csv && chunk->rules.csv->json);
+}
+
+/* ---- packs ----------------------------------------------------------------------------------- */
+
+static bool open_pack(struct pen_foreman *f, struct site *s)
+{
+	struct pen_pack *pack = f->free_packs;
+
+	if (s->pack)
+		return true;
+	if (!pack)
+		return false;
+	f->free_packs = pack->next;
+	pen_pack_reset(pack, s->batch, pen_mono_ns(f->engine->clock));
+	s->pack = pack;
+	return true;
+}
+
+static void send_pack(struct pen_foreman *f, struct site *s)
+{
+	struct pen_pack *pack = s->pack;
+
+	if (!pack || !pack->count)
+		return;
+	s->pack = NULL;
+	/* What a group's size is judged by. */
+	pack->chunk.bytes = pack->used;
+	pack->chunk.items = pack->count;
+	commit(f, &pack->chunk);
+}
+
+static void take_back(struct pen_foreman *f)
+{
+	uint64_t words[TAKE];
+	uint32_t n;
+
+	while ((n = pen_lane_pop(&f->back, words, TAKE)))
+		for (uint32_t i = 0; i < n; i++) {
+			struct pen_pack *pack = (struct pen_pack *)(uintptr_t)(words[i] & ~1ull);
+
+			for (uint32_t k = 0; words[i] & 1 && k < PEN_BATCHES_MAX; k++)
+				if (f->sites[k].batch && f->sites[k].id == pack->id)
+					f->sites[k].due_ms = pen_min(f->sites[k].due_ms, pack->due_ms);
+			pack->next = f->free_packs;
+			f->free_packs = pack;
+		}
+}
+
+/* ---- what became of an item ------------------------------------------------------------------ */
+
+static uint64_t now_ms(const struct pen_foreman *f)
+{
+	return pen_real_ms(f->engine->clock);
+}
+
+/* When it is tried again; after all that was due when rows were last read, so that none is read twice. */
+static uint64_t due_of(const struct pen_foreman *f, const struct site *s, uint64_t seq, uint32_t retry,
+		       uint64_t at_least_ns)
+{
+	uint64_t wait = pen_backoff_delay(&s->batch->plan->job.backoff, retry, s->id, seq, 0);
+	uint64_t due = now_ms(f) + (pen_max(wait, at_least_ns) + PEN_NS_PER_MS - 1) / PEN_NS_PER_MS;
+
+	return s->any_last ? pen_max(due, s->last.due_ms + 1) : due;
+}
+
+/* Settles state, tries and due time. False: nothing is known, it is to be given again. */
+static bool judge(struct pen_foreman *f, struct site *s, const struct task *t, const struct pen_task_result *got,
+		  struct pen_result *r)
+{
+	const struct pen_plan *plan = s->batch->plan;
+
+	r->attempts = t->attempts + 1;
+	r->crashes = t->crashes;
+	r->code = got->code;
+	r->due_ms = 0;
+	switch (got->fate) {
+	case PEN_TASK_DONE:
+		r->state = PEN_ITEM_COMMITTED;
+		return true;
+	case PEN_TASK_REJECTED:
+		r->state = PEN_ITEM_REJECTED;
+		return true;
+	case PEN_TASK_DROPPED:
+		r->state = PEN_ITEM_SKIPPED;
+		return true;
+	case PEN_TASK_FAILED:
+		r->state = PEN_ITEM_FAILED;
+		return true;
+	case PEN_TASK_RETRY:
+		r->state = r->attempts > plan->job.backoff.max_retries ? PEN_ITEM_FAILED : PEN_ITEM_RETRYING;
+		if (r->state == PEN_ITEM_RETRYING)
+			r->due_ms = due_of(f, s, r->seq, r->attempts, got->retry_after_ns);
+		return true;
+	case PEN_TASK_CRASHED:
+		r->attempts = t->attempts; /* a crash is no try */
+		r->crashes++;
+		r->state = r->crashes >= plan->job.max_crashes ? PEN_ITEM_QUARANTINED : PEN_ITEM_RETRYING;
+		if (r->state == PEN_ITEM_RETRYING)
+			r->due_ms = due_of(f, s, r->seq, r->crashes, 0);
+		return true;
+	case PEN_TASK_UNCHARGED:
+		break;
+	}
+	return false;
+}
+
+/* The item's key, bytes and place, from its chunk or its row. */
+static int copy_item(struct site *s, struct task *t, struct pen_result *r, bool value_is_item, bool keep_raw)
+{
+	struct pen_pack *pack = s->pack;
+	const void *item = t->row.row.raw, *key = t->row.row.key;
+	size_t item_len = t->row.row.raw_len, key_len = t->row.row.key_len;
+	const char *path = t->row.row.path;
+	int rc;
+
+	if (t->chunk) {
+		const struct pen_entry *e = &t->chunk->table[t->entry];
+		struct pen_row place = { 0 };
+
+		pen_group_place(t->chunk, e->at, e->line, &place);
+		r->source = place.source;
+		r->line = place.line;
+		r->offset = place.offset;
+		path = place.path;
+		item = t->chunk->data + e->at;
+		item_len = e->len;
+		key = pen_entry_key(t->chunk, e, t->number);
+		key_len = e->key_len;
+	} else {
+		r->source = t->row.row.source;
+		r->line = t->row.row.line;
+		r->offset = t->row.row.offset;
+		r->again = true;
+	}
+	rc = pen_pack_add(pack, key, key_len, &r->key);
+	if (!rc && path)
+		rc = pen_pack_add(pack, path, strlen(path) + 1, &r->path);
+	if (!rc && value_is_item)
+		rc = pen_pack_add(pack, item, item_len, &r->value);
+	/* What is a file by itself is read again from there. */
+	if (!rc && keep_raw && !t->path)
+		rc = pen_pack_add(pack, item, item_len, &r->raw);
+	return rc;
+}
+
+static int copy_result(struct site *s, const struct pen_task_result *got, struct pen_result *r)
+{
+	struct pen_pack *pack = s->pack;
+	bool done = r->state == PEN_ITEM_COMMITTED;
+	int rc = 0;
+
+	if (done && got->value)
+		rc = pen_pack_add(pack, got->value, got->value_len, &r->value);
+	if (!rc && !done && got->message && *got->message)
+		rc = pen_pack_add(pack, got->message, strlen(got->message) + 1, &r->message);
+	if (!rc && !done && got->stderr_len) {
+		size_t len = pen_min(got->stderr_len, PEN_STDERR_MAX);
+
+		rc = pen_pack_add(pack, got->stderr_tail + (got->stderr_len - len), len, &r->stderr_tail);
+	}
+	if (!rc && done && got->deed_count) {
+		r->deeds_at = pack->deed_count;
+		r->deed_count = got->deed_count;
+		rc = pen_pack_add_deeds(pack, got->deeds, got->deed_count);
+	}
+	return rc;
+}
+
+static void count(struct site *s, const struct pen_result *r, const struct pen_task_result *got)
+{
+	struct pen_pack *pack = s->pack;
+	bool waits = r->state == PEN_ITEM_RETRYING;
+
+	pack->tries++;
+	pack->retries += waits;
+	pack->crashes += got->fate == PEN_TASK_CRASHED;
+	pack->cost_ns += got->spent_ns;
+	if (waits)
+		pack->due_ms = pen_min(pack->due_ms, r->due_ms);
+	s->retrying += waits && !r->again;
+	s->retrying -= !waits && r->again;
+	s->done.succeeded += r->state == PEN_ITEM_COMMITTED || r->state == PEN_ITEM_SKIPPED;
+	s->done.failed += r->state == PEN_ITEM_FAILED || r->state == PEN_ITEM_QUARANTINED ||
+			  r->state == PEN_ITEM_REJECTED;
+}
+
+static void stop(struct pen_foreman *f, struct site *s, int code, bool now)
+{
+	if (!s->code)
+		s->code = code;
+	s->stopping = true;
+	/* Relaxed: a hint; the reader stops reading early. */
+	atomic_store_explicit(&s->batch->stop, true, memory_order_relaxed);
+	pen_io_wake(f->engine->io);
+	if (now && s->crew && !s->cancelled)
+		pen_crew_cancel(s->crew, false);
+	s->cancelled |= now;
+}
+
+/* No memory for a result: the item has not ended, and the run stops where it can resume. */
+static void forget(struct pen_foreman *f, struct site *s)
+{
+	s->pack->count--;
+	stop(f, s, -PEN_MEMORY, false);
+}
+
+static bool finish_task(struct pen_foreman *f, struct site *s, const struct pen_task_result *got)
+{
+	struct task *t = &s->tasks[got->id];
+	struct pen_pack *pack = s->pack;
+	struct pen_result *r = &pack->results[pack->count];
+	bool again = false;
+
+	*r = (struct pen_result){
+		.seq = t->chunk ? t->chunk->first_item + t->chunk->table[t->entry].item : t->row.row.seq,
+		.ended_ms = now_ms(f),
+		.spent_us = got->spent_ns / 1000,
+		.form = (uint8_t)t->form,
+		.exit_status = (int16_t)got->exit_status,
+		.term_signal = (uint8_t)got->term_signal,
+	};
+	s->in_flight--;
+	s->rows_out -= !t->chunk;
+	if (judge(f, s, t, got, r)) {
+		bool done = r->state == PEN_ITEM_COMMITTED;
+		int rc;
+
+		pack->count++;
+		rc = copy_item(s, t, r, done && !got->value, !done && r->state != PEN_ITEM_SKIPPED);
+		if (!rc)
+			rc = copy_result(s, got, r);
+		if (rc) {
+			forget(f, s);
+			again = true;
+		} else {
+			if (done) {
+				const char *key = pack->data + r->key.at;
+
+				pen_sum_add(&pack->sums[pen_hash_bucket(key, r->key.len)],
+					    pen_hash_record(key, r->key.len, pack->data + r->value.at,
+							    r->value.len));
+			}
+			count(s, r, got);
+		}
+	} else {
+		again = true;
+	}
+	if (t->chunk) {
+		t->chunk->left -= !again;
+		t->chunk->undecided |= again; /* it is given again by the run that resumes */
+	}
+	put_task(s, t);
+	return again;
+}
+
+static void check_halt(struct pen_foreman *f, struct site *s)
+{
+	enum pen_halt_when when = pen_halt_check(&s->batch->plan->job.halt, &s->done);
+
+	if (when != PEN_HALT_NEVER && !s->stopping)
+		stop(f, s, -PEN_STOPPED_BY, when == PEN_HALT_NOW);
+}
+
+/* Takes what the crew has. True: something came. */
+static bool collect(struct pen_foreman *f, struct site *s)
+{
+	bool any = false;
+
+	while (s->crew && s->in_flight) {
+		uint32_t room, n;
+
+		if (!open_pack(f, s))
+			break; /* packs come back from the committer */
+		room = (uint32_t)pen_min(PEN_PACK_RESULTS - s->pack->count, POLL);
+		n = pen_crew_poll(s->crew, f->results, room, 0);
+		for (uint32_t i = 0; i < n; i++)
+			(void)finish_task(f, s, &f->results[i]);
+		if (n)
+			check_halt(f, s);
+		any |= n != 0;
+		if (pen_pack_full(s->pack))
+			send_pack(f, s);
+		if (n < room)
+			break;
+	}
+	if (s->crew && !s->stopping && pen_crew_failure(s->crew)) {
+		s->why = *pen_crew_failure(s->crew);
+		stop(f, s, -PEN_PROCESSOR_BROKEN, false);
+		any = true;
+	}
+	return any;
+}
+
+/* ---- giving ---------------------------------------------------------------------------------- */
+
+static bool need_crew(struct pen_foreman *f, struct site *s)
+{
+	const struct pen_plan *plan = s->batch->plan;
+	char id[48], owner[320], correlation[80];
+	const char **env;
+	struct pen_crew_options opt = {
+		.kind = plan->job.worker ? PEN_CREW_WORKER : PEN_CREW_EXEC,
+		.command = plan->job.line,
+		.jobs = plan->job.jobs,
+		.window = plan->job.window,
+		.timeout_ns = plan->job.timeout_ns,
+		.clock = f->engine->clock,
+	};
+	struct epoll_event event = { .events = EPOLLIN };
+	size_t n = 0;
+	int rc;
+
+	if (s->crew)
+		return true;
+	env = calloc(plan->job.env_count + 4, sizeof *env);
+	if (!env) {
+		stop(f, s, -PEN_MEMORY, false);
+		return false;
+	}
+	snprintf(id, sizeof id, "PENSTOCK_BATCH=%016llx", (unsigned long long)s->id);
+	snprintf(owner, sizeof owner, "PENSTOCK_OWNER=%s", plan->owner);
+	snprintf(correlation, sizeof correlation, "PENSTOCK_CORRELATION_ID=%s", plan->correlation_id);
+	env[n++] = id;
+	env[n++] = owner;
+	env[n++] = correlation;
+	for (size_t i = 0; i < plan->job.env_count; i++)
+		env[n++] = plan->job.env[i];
+	opt.env = env;
+	rc = pen_crew_open(&s->crew, &opt, &s->why);
+	free(env);
+	if (rc) {
+		s->crew = NULL;
+		stop(f, s, rc == -ENOMEM || rc == -PEN_MEMORY ? -PEN_MEMORY : -PEN_PROCESSOR_BROKEN, false);
+		return false;
+	}
+	if (make_tasks(s, pen_crew_room(s->crew))) {
+		stop(f, s, -PEN_MEMORY, false);
+		return false;
+	}
+	event.data.u32 = s->batch->index + 1;
+	s->watched = !epoll_ctl(f->epoll, EPOLL_CTL_ADD, pen_crew_fd(s->crew), &event);
+	return true;
+}
+
+static void leave_out_ended(struct pen_foreman *f, struct site *s, struct pen_chunk *chunk)
+{
+	uint8_t bits[PEN_CHUNK_ITEMS / 8];
+	uint32_t kept = 0;
+
+	if (!s->resumed_rows || chunk->first_item > s->last_row || !chunk->items)
+		return;
+	if (pen_item_which(f->engine->store, s->id, chunk->first_item, chunk->items, bits) < 0) {
+		stop(f, s, -PEN_STORE_DAMAGED, false);
+		return;
+	}
+	for (uint32_t i = 0; i < chunk->entry_count; i++) {
+		uint32_t item = chunk->table[i].item;
+
+		if (!(bits[item / 8] >> item % 8 & 1))
+			chunk->table[kept++] = chunk->table[i];
+	}
+	chunk->entry_count = kept;
+}
+
+/* The chunk whose entries are given next: true while there is one with entries left. */
+static bool next_chunk(struct pen_foreman *f, struct site *s)
+{
+	struct pen_chunk *chunk;
+
+	while (!s->current || s->current->given == s->current->entry_count) {
+		s->current = NULL;
+		chunk = pen_window_peek(&s->batch->window);
+		if (!chunk || s->stopping)
+			return false;
+		pen_window_pop(&s->batch->window);
+		if (chunk->kind == PEN_CHUNK_END) {
+			s->end = chunk;
+			return false;
+		}
+		leave_out_ended(f, s, chunk);
+		chunk->given = 0;
+		chunk->left = chunk->entry_count;
+		chunk->next = NULL;
+		*s->line_end = chunk;
+		s->line_end = &chunk->next;
+		s->current = chunk;
+	}
+	return true;
+}
+
+static bool give(struct site *s, struct task *t, struct pen_task *task)
+{
+	int rc;
+
+	task->id = (uint64_t)(t - s->tasks);
+	task->attempt = t->attempts + 1;
+	task->crashes = t->crashes;
+	task->path = t->path;
+	rc = pen_crew_give(s->crew, task);
+	if (!rc) {
+		s->in_flight++;
+		return true;
+	}
+	put_task(s, t);
+	return false;
+}
+
+static bool give_entry(struct pen_foreman *f, struct site *s)
+{
+	struct pen_chunk *chunk;
+	struct pen_entry *e;
+	struct pen_task task;
+	struct task *t;
+
+	if (!next_chunk(f, s) || !need_crew(f, s) || !pen_crew_room(s->crew))
+		return false;
+	t = get_task(s);
+	if (!t)
+		return false;
+	chunk = s->current;
+	e = &chunk->table[chunk->given];
+	t->chunk = chunk;
+	t->entry = chunk->given;
+	t->form = is_json(s->batch->plan, chunk) ? PEN_TASK_JSON : PEN_TASK_BYTES;
+	if (chunk->kind == PEN_CHUNK_FILES)
+		t->path = path_of(s->batch->plan, chunk->source, chunk->keys + e->line);
+	task = (struct pen_task){
+		.seq = chunk->first_item + e->item,
+		.form = t->form,
+		.key = pen_entry_key(chunk, e, t->number),
+		.key_len = e->key_len,
+		.item = chunk->data + e->at,
+		.item_len = e->len,
+	};
+	if (!give(s, t, &task))
+		return false;
+	chunk->given++;
+	return true;
+}
+
+/* Rows whose time has come, a few at a time. */
+static void find_due(struct pen_foreman *f, struct site *s)
+{
+	uint64_t now = now_ms(f);
+	int n;
+
+	if (s->wait_next < s->wait_count || s->due_ms > now)
+		return;
+	n = pen_index_waits(f->engine->store, s->id, now, s->any_last ? &s->last : NULL, s->waits, DUE_MAX);
+	s->wait_next = 0;
+	s->wait_count = n > 0 ? (uint32_t)n : 0;
+	if (n > 0) {
+		s->last = s->waits[n - 1];
+		s->any_last = true;
+		return;
+	}
+	/* None is due: when is the next? */
+	n = n < 0 ? n
+		  : pen_index_waits(f->engine->store, s->id, UINT64_MAX, s->any_last ? &s->last : NULL, s->waits, 1);
+	s->due_ms = n > 0 ? pen_max(s->waits[0].due_ms, now + 1) : UINT64_MAX;
+	if (n < 0)
+		stop(f, s, -PEN_STORE_DAMAGED, false);
+}
+
+static bool give_row(struct pen_foreman *f, struct site *s)
+{
+	struct pen_task task;
+	struct pen_row *row;
+	struct task *t;
+
+	find_due(f, s);
+	if (s->wait_next == s->wait_count || s->stopping || !need_crew(f, s) || !pen_crew_room(s->crew))
+		return false;
+	t = get_task(s);
+	if (!t)
+		return false;
+	if (pen_item_read(f->engine->store, s->id, s->waits[s->wait_next].item, &t->row)) {
+		put_task(s, t);
+		stop(f, s, -PEN_STORE_DAMAGED, false);
+		return false;
+	}
+	row = &t->row.row;
+	t->attempts = row->attempts;
+	t->crashes = row->crashes;
+	t->form = row->form;
+	if (row->source < s->batch->plan->source_count &&
+	    s->batch->plan->sources[row->source].format == PEN_FORMAT_FILES)
+		t->path = path_of(s->batch->plan, row->source, row->path ? row->path : "");
+	task = (struct pen_task){
+		.seq = row->seq,
+		.key = row->key,
+		.key_len = row->key_len,
+		.item = row->raw,
+		.item_len = row->raw_len,
+		.form = row->form,
+	};
+	if (!give(s, t, &task))
+		return false;
+	s->wait_next++;
+	s->rows_out++;
+	return true;
+}
+
+/* ---- passing on ------------------------------------------------------------------------------ */
+
+static void pass(struct pen_foreman *f, struct site *s, struct pen_chunk *chunk)
+{
+	/* The place stays before the first chunk with an item that has not ended, whatever comes behind it. */
+	s->stuck |= chunk->undecided;
+	chunk->undecided = s->stuck;
+	commit(f, chunk);
+}
+
+/* Chunks whose items have all ended, in order. */
+static bool pass_ended(struct pen_foreman *f, struct site *s)
+{
+	bool any = false;
+
+	while (s->line && s->line->given == s->line->entry_count && !s->line->left) {
+		struct pen_chunk *chunk = s->line;
+
+		send_pack(f, s);
+		if (s->pack && s->pack->count)
+			return any;
+		s->line = chunk->next;
+		if (!s->line)
+			s->line_end = &s->line;
+		if (s->current == chunk)
+			s->current = NULL;
+		pass(f, s, chunk);
+		any = true;
+	}
+	return any;
+}
+
+static void free_site(struct pen_foreman *f, struct site *s)
+{
+	if (s->crew) {
+		if (s->watched)
+			(void)epoll_ctl(f->epoll, EPOLL_CTL_DEL, pen_crew_fd(s->crew), NULL);
+		pen_crew_close(s->crew);
+	}
+	if (s->pack) {
+		s->pack->next = f->free_packs;
+		f->free_packs = s->pack;
+	}
+	free(s->tasks);
+	*s = (struct site){ .batch = NULL };
+}
+
+static void pass_end(struct pen_foreman *f, struct site *s, int code)
+{
+	struct pen_chunk *end = s->end;
+
+	send_pack(f, s);
+	if (!end->res)
+		end->res = code;
+	if (s->why.code && !s->batch->why.code && end->res == s->code)
+		pen_engine_record(f->engine, s->id, &s->why);
+	free_site(f, s);
+	commit(f, end);
+}
+
+/* Nothing is given any more: what is here goes as it is, once nothing is in flight. */
+static bool wind_up(struct pen_foreman *f, struct site *s)
+{
+	struct pen_chunk *chunk;
+	bool any = false;
+
+	if (s->in_flight)
+		return false;
+	any = pass_ended(f, s);
+	send_pack(f, s);
+	while ((chunk = s->line)) {
+		s->line = chunk->next;
+		chunk->undecided = true;
+		pass(f, s, chunk);
+		any = true;
+	}
+	s->line_end = &s->line;
+	s->current = NULL;
+	while (!s->end && (chunk = pen_window_peek(&s->batch->window))) {
+		pen_window_pop(&s->batch->window);
+		any = true;
+		if (chunk->kind == PEN_CHUNK_END) {
+			s->end = chunk;
+		} else {
+			chunk->undecided = true;
+			pass(f, s, chunk);
+		}
+	}
+	if (s->end)
+		pass_end(f, s, s->code);
+	return any;
+}
+
+/* ---- a turn ---------------------------------------------------------------------------------- */
+
+static void look_around(struct pen_foreman *f, struct site *s)
+{
+	/* Relaxed, all four: they rise once, and nothing is read through them. */
+	int cancel = atomic_load_explicit(&s->batch->cancel, memory_order_relaxed);
+
+	if (cancel && !s->cancelled)
+		stop(f, s, cancel, true);
+	if (s->stopping)
+		return;
+	if (s->end && s->end->res)
+		stop(f, s, s->end->res, s->end->res == -PEN_CANCELLED_BY);
+	else if (atomic_load_explicit(&f->engine->fatal, memory_order_relaxed))
+		stop(f, s, -PEN_DISK_FAILED, true);
+	else if (atomic_load_explicit(&f->engine->drain, memory_order_relaxed))
+		stop(f, s, -PEN_INTERRUPTED_BY, false);
+	else if (atomic_load_explicit(&s->batch->stop, memory_order_relaxed))
+		stop(f, s, -PEN_STOPPED_BY, false);
+}
+
+static bool turn(struct pen_foreman *f, struct site *s)
+{
+	uint64_t now = pen_mono_ns(f->engine->clock);
+	bool any = collect(f, s);
+
+	look_around(f, s);
+	if (!s->stopping && !s->paused) {
+		while (give_row(f, s))
+			any = true;
+		while (!s->stopping && give_entry(f, s))
+			any = true;
+	}
+	any |= pass_ended(f, s);
+	if (s->pack && s->pack->count && (!s->in_flight || now - s->pack->began_ns >= PACK_NS))
+		send_pack(f, s);
+	if (s->stopping)
+		return wind_up(f, s) || any;
+	if (!s->end || s->line || s->in_flight || s->paused)
+		return any;
+	if (!s->retrying) {
+		pass_end(f, s, 0);
+		return true;
+	}
+	if (s->batch->plan->job.may_leave && s->due_ms != UINT64_MAX &&
+	    s->due_ms > now_ms(f) + LEAVE_NS / PEN_NS_PER_MS && s->wait_next == s->wait_count) {
+		pass_end(f, s, -PEN_WAITS);
+		return true;
+	}
+	return any;
+}
+
+static void begin(struct pen_foreman *f, struct site *s, struct pen_batch *batch)
+{
+	const struct pen_fmt_counters *n = &batch->standing.fixed.applied;
+
+	*s = (struct site){
+		.batch = batch,
+		.id = batch->id,
+		.task_free = UINT32_MAX,
+		.retrying = batch->job.retrying,
+		.due_ms = batch->job.retrying ? 0 : UINT64_MAX,
+		.done = { .succeeded = n->committed + n->skipped,
+			  .failed = n->failed + n->rejected,
+			  .total = batch->plan->items_total },
+	};
+	s->line_end = &s->line;
+	s->resumed_rows = batch->resumed && !pen_item_last(f->engine->store, batch->id, &s->last_row);
+}
+
+static void take(struct pen_foreman *f, struct pen_chunk *chunk)
+{
+	struct site *s = &f->sites[chunk->batch->index];
+
+	if (!s->batch)
+		begin(f, s, chunk->batch);
+	switch (chunk->kind) {
+	case PEN_CHUNK_PAUSE:
+	case PEN_CHUNK_RESUME:
+		/* Beside the order: it is about what is given from now on. */
+		s->paused = chunk->kind == PEN_CHUNK_PAUSE;
+		commit(f, chunk);
+		break;
+	default:
+		pen_window_put(&s->batch->window, chunk);
+	}
+	/* What the reader says of the end is heard at once, also when chunks before it are not begun yet. */
+	if (chunk->kind == PEN_CHUNK_END && chunk->res)
+		stop(f, s, chunk->res, chunk->res == -PEN_CANCELLED_BY);
+}
+
+static uint64_t patience(const struct pen_foreman *f)
+{
+	uint64_t wait = TURN_NS, mono = pen_mono_ns(f->engine->clock), real = now_ms(f);
+
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
+		const struct site *s = &f->sites[i];
+
+		if (!s->batch)
+			continue;
+		if (s->pack && s->pack->count)
+			wait = pen_min(wait, s->pack->began_ns + PACK_NS > mono ? s->pack->began_ns + PACK_NS - mono
+										: 0);
+		if (!s->paused && s->due_ms != UINT64_MAX && s->wait_next == s->wait_count)
+			wait = pen_min(wait, s->due_ms > real ? (s->due_ms - real) * PEN_NS_PER_MS : 0);
+	}
+	return wait;
+}
+
+static bool work(struct pen_foreman *f)
+{
+	uint64_t words[TAKE];
+	bool any = false;
+	uint32_t n;
+
+	take_back(f);
+	while ((n = pen_fanin_pop(&f->in, words, TAKE))) {
+		any = true;
+		for (uint32_t i = 0; i < n; i++)
+			take(f, (struct pen_chunk *)(uintptr_t)words[i]);
+	}
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++)
+		if (f->sites[i].batch)
+			any |= turn(f, &f->sites[i]);
+	return any;
+}
+
+static bool idle(const struct pen_foreman *f)
+{
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++)
+		if (f->sites[i].batch)
+			return false;
+	return true;
+}
+
+void *pen_foreman_main(void *arg)
+{
+	struct pen_foreman *f = arg;
+	struct epoll_event events[PEN_BATCHES_MAX + 1];
+
+	(void)pthread_setname_np(pthread_self(), "pen-foreman"); /* for who looks on */
+	for (;;) {
+		uint64_t wait;
+
+		if (work(f))
+			continue;
+		if (idle(f) && pen_fanin_ended(&f->in))
+			break;
+		wait = idle(f) ? UINT64_MAX : patience(f);
+		if (!wait || !pen_bell_arm(&f->bell))
+			continue;
+		(void)epoll_wait(f->epoll, events, PEN_COUNT(events),
+				 wait == UINT64_MAX ? -1 : (int)(wait / PEN_NS_PER_MS + 1));
+		pen_bell_disarm(&f->bell);
+	}
+	pen_fanin_close(&f->engine->commit_in, f->engine->processor_count + 1);
+	return NULL;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+int pen_foreman_open(struct pen_engine *engine, struct pen_foreman **ret)
+{
+	struct pen_foreman *f = aligned_alloc(PEN_LINE_PAIR, pen_round_up(sizeof *f, PEN_LINE_PAIR));
+	struct epoll_event event = { .events = EPOLLIN };
+	uint32_t chunks = pen_pow2_from(engine->arena.count + 4 * PEN_BATCHES_MAX);
+	int rc;
+
+	if (!f)
+		return -ENOMEM;
+	memset(f, 0, sizeof *f);
+	f->engine = engine;
+	f->bell.fd = -1;
+	f->epoll = epoll_create1(EPOLL_CLOEXEC);
+	rc = f->epoll < 0 ? -errno : pen_bell_open(&f->bell);
+	if (!rc && epoll_ctl(f->epoll, EPOLL_CTL_ADD, pen_bell_fd(&f->bell), &event))
+		rc = -errno;
+	if (!rc)
+		rc = pen_fanin_init(&f->in, engine->processor_count + 1, chunks);
+	if (!rc)
+		rc = pen_lane_init(&f->back, pen_pow2_from(PACKS), 0);
+	for (uint32_t i = 0; i < PACKS && !rc; i++) {
+		rc = pen_pack_open(&f->packs[i]);
+		if (!rc) {
+			f->packs[i]->next = f->free_packs;
+			f->free_packs = f->packs[i];
+		}
+	}
+	if (rc) {
+		pen_foreman_close(f);
+		return rc;
+	}
+	*ret = f;
+	return 0;
+}
+
+void pen_foreman_close(struct pen_foreman *f)
+{
+	if (!f)
+		return;
+	for (uint32_t i = 0; i < PACKS; i++)
+		pen_pack_close(f->packs[i]);
+	pen_lane_fini(&f->back);
+	pen_fanin_fini(&f->in);
+	pen_bell_close(&f->bell);
+	if (f->epoll >= 0)
+		(void)close(f->epoll);
+	free(f);
+}

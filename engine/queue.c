@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/queue.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/graph.h"
+#include "ring/base.h"
+#include "ring/error.h"
+#include "store/control.h"
+#include "store/index.h"
+#include "store/job.h"
+#include "store/ledger.h"
+#include "store/lock.h"
+#include "store/order.h"
+
+#define ID "%016" PRIx64
+#define STEP 256u
+#define BUSY_MS 500u /* a batch that another worker has is looked at again after so long */
+#define HERE_MAX 64u
+
+struct here {
+	uint64_t id, cost;
+	uint32_t owner;
+};
+
+struct pen_queue {
+	struct pen_store *store;
+	struct pen_share share;
+	struct pen_share_owner owners[PEN_QUEUE_OWNERS];
+	char *names[PEN_QUEUE_OWNERS];
+	uint32_t owner_count, owner_cap;
+	struct pen_share_batch *batches;
+	uint32_t count, cap;
+	struct here here[HERE_MAX]; /* that run in this worker */
+	uint32_t here_count;
+	struct {
+		uint64_t id, until_ms;
+	} busy[HERE_MAX];
+	uint32_t busy_next;
+	bool only_looks; /* nothing is cancelled: somebody asks why */
+};
+
+/* ---- one batch ------------------------------------------------------------------------------- */
+
+struct view {
+	struct pen_facts *facts;
+	struct pen_standing *standing;
+	struct pen_order *order; /* NULL: it was not submitted */
+	struct pen_fmt_job job;
+	struct pen_control control;
+	bool has_control;
+};
+
+static void forget(struct view *v)
+{
+	free(v->facts);
+	free(v->standing);
+	free(v->order);
+}
+
+static int look(struct pen_store *store, uint64_t id, struct view *v)
+{
+	int rc;
+
+	memset(v, 0, sizeof *v);
+	v->standing = malloc(sizeof *v->standing);
+	if (!v->standing)
+		return -ENOMEM;
+	rc = pen_ledger_read(store, id, &v->facts, v->standing);
+	if (!rc)
+		rc = pen_order_read(store, id, &v->order);
+	if (rc == -PEN_NOT_FOUND && v->facts)
+		rc = 0;
+	if (!rc)
+		rc = pen_job_read(store, id, &v->job);
+	if (rc == -PEN_NOT_FOUND && v->facts)
+		rc = 0;
+	if (!rc)
+		v->has_control = !pen_control_read(store, id, &v->control);
+	if (rc)
+		forget(v);
+	return rc;
+}
+
+/* Whether its parents let it run; *ret_cause says who decides otherwise. */
+static enum pen_graph_ready ready(struct pen_store *store, const struct pen_order *order,
+				  struct pen_graph_parent *ret_cause)
+{
+	struct pen_graph_parent parents[PEN_GRAPH_PARENTS];
+	enum pen_graph_ready answer;
+	size_t which = 0;
+
+	if (!order || !order->parent_count)
+		return PEN_GRAPH_READY;
+	for (uint32_t i = 0; i < order->parent_count; i++) {
+		struct pen_batch_info info;
+
+		parents[i] = (struct pen_graph_parent){ .id = order->parents[i].id,
+							.ok = order->parents[i].edge == PEN_EDGE_OK };
+		if (pen_batch_get(store, parents[i].id, &info))
+			continue;
+		parents[i].state = info.state;
+		parents[i].clean = info.state == PEN_COMPLETED && !info.counted.rejected && !info.counted.failed;
+	}
+	answer = pen_graph_ready(parents, order->parent_count, &which);
+	*ret_cause = parents[which];
+	return answer;
+}
+
+/* ---- candidates ------------------------------------------------------------------------------ */
+
+static int owner_of(struct pen_queue *q, const char *name, uint32_t *ret)
+{
+	for (uint32_t i = 0; i < q->owner_count; i++) {
+		if (strcmp(q->names[i], name) != 0)
+			continue;
+		*ret = i;
+		return 0;
+	}
+	/* More owners than are told apart share the last one's part. */
+	if (q->owner_count == PEN_QUEUE_OWNERS) {
+		*ret = PEN_QUEUE_OWNERS - 1;
+		return 0;
+	}
+	q->names[q->owner_count] = strdup(name);
+	if (!q->names[q->owner_count])
+		return -ENOMEM;
+	q->owners[q->owner_count] = (struct pen_share_owner){ .weight = 1, .cap = q->owner_cap };
+	*ret = q->owner_count++;
+	return 0;
+}
+
+static bool is_here(const struct pen_queue *q, uint64_t id)
+{
+	for (uint32_t i = 0; i < q->here_count; i++)
+		if (q->here[i].id == id)
+			return true;
+	return false;
+}
+
+static bool is_busy(const struct pen_queue *q, uint64_t id, uint64_t now_ms)
+{
+	for (uint32_t i = 0; i < HERE_MAX; i++)
+		if (q->busy[i].id == id && q->busy[i].until_ms > now_ms)
+			return true;
+	return false;
+}
+
+static int add(struct pen_queue *q, uint64_t id, const struct view *v)
+{
+	struct pen_share_batch *b;
+	struct pen_graph_parent cause;
+	enum pen_graph_ready answer = ready(q->store, v->order, &cause);
+	char reason[128];
+
+	if (answer == PEN_GRAPH_NEVER && !q->only_looks) {
+		(void)snprintf(reason, sizeof reason, "batch " ID ", which it needed to end well, %s", cause.id,
+			       pen_graph_cause(&cause));
+		return pen_batch_wish(q->store, id, PEN_WISH_CANCEL, "penstock", reason, NULL, NULL);
+	}
+	if (q->count == q->cap) {
+		uint32_t cap = q->cap ? q->cap * 2 : 64;
+		struct pen_share_batch *grown = realloc(q->batches, cap * sizeof *grown);
+
+		if (!grown)
+			return -ENOMEM;
+		q->batches = grown;
+		q->cap = cap;
+	}
+	b = &q->batches[q->count];
+	*b = (struct pen_share_batch){
+		.id = id,
+		.queued_ms = v->facts->fixed.created_ms,
+		.not_before_ms = v->order->fixed.not_before_ms,
+		.cost = pen_max(v->facts->fixed.items_total, v->facts->fixed.bytes_total >> 10),
+		.priority = v->order->fixed.priority,
+		.paused = v->has_control && v->control.want == PEN_WANT_PAUSE,
+		.depends = answer == PEN_GRAPH_WAIT,
+	};
+	if (v->standing->fixed.state == PEN_WAITING)
+		b->not_before_ms = pen_max(b->not_before_ms, v->job.due_ms);
+	if (owner_of(q, v->facts->owner, &b->owner))
+		return -ENOMEM;
+	q->count++;
+	return 0;
+}
+
+/* Batches in one state that this or another worker could take up. */
+static int gather(struct pen_queue *q, uint8_t state, uint64_t now_ms)
+{
+	uint64_t ids[STEP], after = 0;
+	int n, rc = 0;
+
+	while (!rc && q->count < PEN_QUEUE_MAX &&
+	       (n = pen_index_in_state(q->store, state, after, ids, STEP)) != 0) {
+		if (n < 0)
+			return n;
+		for (int i = 0; i < n && !rc; i++) {
+			struct view v;
+
+			after = ids[i];
+			if (is_here(q, ids[i]) || is_busy(q, ids[i], now_ms))
+				continue;
+			rc = look(q->store, ids[i], &v);
+			if (rc) {
+				rc = rc == -PEN_NOT_FOUND ? 0 : rc; /* cleaned meanwhile */
+				continue;
+			}
+			/* One that says it runs has lost its runner, or has one. */
+			if (v.order && v.standing->fixed.state == state &&
+			    ((state != PEN_RUNNING && state != PEN_INTERRUPTED) ||
+			     !pen_lock_holder(q->store, ids[i])))
+				rc = add(q, ids[i], &v);
+			forget(&v);
+		}
+	}
+	return rc;
+}
+
+static int gather_all(struct pen_queue *q, uint64_t now_ms)
+{
+	static const uint8_t states[] = { PEN_QUEUED, PEN_WAITING, PEN_RUNNING, PEN_INTERRUPTED, PEN_PAUSED };
+	int rc = 0;
+
+	q->count = 0;
+	for (size_t i = 0; i < PEN_COUNT(states) && !rc; i++)
+		rc = gather(q, states[i], now_ms);
+	return rc;
+}
+
+/* ---- the queue ------------------------------------------------------------------------------- */
+
+int pen_queue_open(struct pen_store *store, const struct pen_queue_options *opt, struct pen_queue **ret)
+{
+	struct pen_queue *q = calloc(1, sizeof *q);
+
+	if (!q)
+		return -ENOMEM;
+	q->store = store;
+	if (opt && opt->size >= sizeof *opt) {
+		q->share.cap = opt->cap;
+		q->owner_cap = opt->owner_cap;
+	}
+	if (!q->share.cap || q->share.cap > HERE_MAX)
+		q->share.cap = 16;
+	*ret = q;
+	return 0;
+}
+
+void pen_queue_close(struct pen_queue *q)
+{
+	if (!q)
+		return;
+	for (uint32_t i = 0; i < q->owner_count; i++)
+		free(q->names[i]);
+	free(q->batches);
+	free(q);
+}
+
+int pen_queue_next(struct pen_queue *q, uint64_t *ret_batch, uint64_t *ret_wait_ms, uint32_t *ret_left)
+{
+	uint64_t now = pen_real_ms(pen_store_clock(q->store)), when = PEN_SHARE_NEVER;
+	int rc = gather_all(q, now);
+	size_t pick;
+
+	if (rc)
+		return rc;
+	pick = pen_share_pick(&q->share, q->owners, q->owner_count, q->batches, q->count, now, &when);
+	if (pick == PEN_SHARE_NONE) {
+		*ret_left = 0;
+		for (uint32_t i = 0; i < q->count; i++)
+			*ret_left += q->batches[i].wait != PEN_SHARE_PAUSED;
+		*ret_wait_ms = when == PEN_SHARE_NEVER ? UINT64_MAX : when > now ? when - now : 0;
+		return 0;
+	}
+	q->here[q->here_count++] = (struct here){ q->batches[pick].id, pen_max(q->batches[pick].cost, 1),
+						  q->batches[pick].owner };
+	pen_share_start(&q->share, &q->owners[q->batches[pick].owner], q->here[q->here_count - 1].cost);
+	*ret_batch = q->batches[pick].id;
+	return 1;
+}
+
+void pen_queue_done(struct pen_queue *q, uint64_t batch, int code)
+{
+	for (uint32_t i = 0; i < q->here_count; i++) {
+		struct here here = q->here[i];
+
+		if (here.id != batch)
+			continue;
+		q->here[i] = q->here[--q->here_count];
+		/* What somebody else has was not his to be charged for. */
+		pen_share_end(&q->share, &q->owners[here.owner], here.cost,
+			      code == -PEN_BATCH_BUSY || code == -PEN_SEQ_BUSY ? 0 : here.cost);
+		break;
+	}
+	if (code && code != -PEN_WAITS) {
+		q->busy[q->busy_next].id = batch;
+		q->busy[q->busy_next].until_ms = pen_real_ms(pen_store_clock(q->store)) + BUSY_MS;
+		q->busy_next = (q->busy_next + 1) % HERE_MAX;
+	}
+}
+
+int pen_batch_due(struct pen_store *store, uint64_t batch, uint64_t *ret_wait_ms)
+{
+	uint64_t now = pen_real_ms(pen_store_clock(store)), until = 0;
+	struct pen_queue *q = NULL;
+	struct view v;
+	int rc = look(store, batch, &v);
+
+	if (rc)
+		return rc;
+	rc = pen_queue_open(store, NULL, &q);
+	if (!rc && v.order)
+		rc = add(q, batch, &v);
+	if (!rc && v.order && !q->count)
+		rc = -PEN_CANCELLED_BY;
+	if (!rc && v.order) {
+		until = q->batches[0].not_before_ms;
+		if (q->batches[0].depends || q->batches[0].paused)
+			until = pen_max(until, now + BUSY_MS);
+	}
+	pen_queue_close(q);
+	forget(&v);
+	*ret_wait_ms = until > now ? until - now : 0;
+	return rc ? rc : !*ret_wait_ms;
+}
+
+/* ---- why ------------------------------------------------------------------------------------- */
+
+struct text {
+	char *at;
+	size_t cap, len;
+};
+
+static void say(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct text *t, const char *format, ...)
+{
+	size_t left = t->len < t->cap ? t->cap - t->len : 0;
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vsnprintf(left ? t->at + t->len : NULL, left, format, ap);
+	va_end(ap);
+	t->len += n > 0 ? (size_t)n : 0;
+}
+
+static void say_time(struct text *t, uint64_t ms, uint64_t now_ms)
+{
+	if (ms > now_ms)
+		say(t, "in %" PRIu64 ".%" PRIu64 " s", (ms - now_ms) / 1000, (ms - now_ms) % 1000 / 100);
+	else
+		say(t, "now");
+}
+
+static void say_control(struct text *t, const struct pen_control *c)
+{
+	say(t, "%s asked for it to be %s%s%s\n", *c->by ? c->by : "somebody",
+	    c->want == PEN_WANT_CANCEL ? "cancelled" : "paused", *c->reason ? ": " : "", c->reason);
+}
+
+static void say_queue(struct text *t, struct pen_store *store, uint64_t id, uint64_t now)
+{
+	struct pen_queue *q;
+	uint64_t when;
+
+	if (pen_queue_open(store, NULL, &q))
+		return;
+	q->only_looks = true;
+	if (!gather_all(q, now)) {
+		(void)pen_share_pick(&q->share, q->owners, q->owner_count, q->batches, q->count, now, &when);
+		for (uint32_t i = 0; i < q->count; i++) {
+			const struct pen_share_batch *b = &q->batches[i];
+
+			if (b->id != id)
+				continue;
+			if (b->wait == PEN_SHARE_STARTS)
+				say(t, "it is the next that a worker takes up: `penstock work`\n");
+			else if (b->ahead != PEN_SHARE_NONE)
+				say(t, "it waits for %s; batch " ID " goes first\n", pen_share_wait_text(b->wait),
+				    q->batches[b->ahead].id);
+			else
+				say(t, "it waits for %s\n", pen_share_wait_text(b->wait));
+		}
+	}
+	pen_queue_close(q);
+}
+
+static void say_state(struct text *t, struct pen_store *store, uint64_t id, const struct view *v, uint64_t now)
+{
+	const struct pen_fmt_state *s = &v->standing->fixed;
+	uint32_t pid = pen_ledger_over(s->state) ? 0 : pen_lock_holder(store, id);
+	struct pen_graph_parent cause;
+
+	if (pid)
+		say(t, "it is %s; process %" PRIu32 " runs it\n", pen_state_name(s->state), pid);
+	else if (s->state == PEN_RUNNING)
+		say(t, "the process that ran it is gone; nothing is lost\n");
+	else
+		say(t, "it is %s\n", pen_state_name(s->state));
+	if (s->code)
+		say(t, "%s: %s\n", pen_error_name(s->code), pen_error_text(s->code));
+	if (v->has_control)
+		say_control(t, &v->control);
+	if (v->job.retrying) {
+		say(t, "%" PRIu64 " items wait for their next try; the first is due ", v->job.retrying);
+		say_time(t, v->job.due_ms, now);
+		say(t, "\n");
+	}
+	if (v->order && v->order->fixed.not_before_ms > now) {
+		say(t, "it is not to run before its time, ");
+		say_time(t, v->order->fixed.not_before_ms, now);
+		say(t, "\n");
+	}
+	if (!pen_ledger_over(s->state) && ready(store, v->order, &cause) == PEN_GRAPH_WAIT)
+		say(t, "it waits for batch " ID ", which %s\n", cause.id, pen_graph_cause(&cause));
+	if (pid || pen_ledger_over(s->state))
+		return;
+	if (v->order)
+		say_queue(t, store, id, now);
+	else
+		say(t, "it was not submitted: it goes on when its command is given again\n");
+}
+
+long pen_batch_why(struct pen_store *store, uint64_t batch, char *ret, size_t cap)
+{
+	struct text t = { ret, cap, 0 };
+	uint64_t now = pen_real_ms(pen_store_clock(store));
+	struct view v;
+	int rc = look(store, batch, &v);
+
+	if (rc)
+		return rc;
+	if (cap)
+		*ret = 0;
+	say_state(&t, store, batch, &v, now);
+	forget(&v);
+	return (long)t.len;
+}

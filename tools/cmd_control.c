@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pause, resume, cancel, retry, why: one batch's fate, from any process
+ */
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "include/penstock.h"
+#include "tools/cmd.h"
+#include "tools/home.h"
+#include "tools/json.h"
+#include "tools/out.h"
+#include "tools/say.h"
+#include "tools/text.h"
+
+#define WHY_BYTES 8192
+
+static void own_name(char *ret, size_t cap)
+{
+	const struct passwd *pw = getpwuid(geteuid());
+
+	if (pw)
+		(void)snprintf(ret, cap, "%s", pw->pw_name);
+	else
+		(void)snprintf(ret, cap, "uid %u", (unsigned)geteuid());
+}
+
+struct wish {
+	enum pen_wish wish;
+	const char *done, *asked;
+};
+
+static int ask(const struct pen_cmd *cmd, struct pen_store *store, uint64_t id, const struct wish *wish)
+{
+	struct pen_failure why = { 0 };
+	char text[PEN_TEXT_NUMBER], by[256];
+	bool runs = false;
+	int rc;
+
+	own_name(by, sizeof by);
+	rc = pen_batch_wish(store, id, wish->wish, by, pen_cmd_value(cmd, PEN_O_REASON)->text, &runs, &why);
+	if (rc)
+		return pen_say_failure(rc, &why);
+	pen_say_note("batch %s %s", pen_text_id(text, id), runs ? wish->asked : wish->done);
+	return 0;
+}
+
+static bool over(enum pen_state state)
+{
+	return state == PEN_COMPLETED || state == PEN_FAILED || state == PEN_CANCELLED;
+}
+
+/* All unfinished batches, or those of an owner. */
+static int ask_many(const struct pen_cmd *cmd, struct pen_store *store, const struct wish *wish)
+{
+	const char *owner = pen_cmd_value(cmd, PEN_O_OF_OWNER)->text;
+	struct pen_batch_info info;
+	uint64_t count = 0;
+	int status = 0;
+
+	for (uint64_t id = UINT64_MAX; (id = pen_batch_before(store, id)) && !status;) {
+		if (pen_batch_get(store, id, &info) || over(info.state) ||
+		    (owner && strcmp(info.owner, owner) != 0))
+			continue;
+		/* Only what it can be said to: a batch that does not rest need not be resumed. */
+		if (wish->wish == PEN_WISH_RESUME && info.state != PEN_PAUSED)
+			continue;
+		status = ask(cmd, store, id, wish);
+		count++;
+	}
+	if (!status && !count)
+		pen_say_note("there is no such batch%s%s", owner ? " of " : "", owner ? owner : "");
+	return status;
+}
+
+static int wish_all(const struct pen_cmd *cmd, const struct wish *wish)
+{
+	bool many = pen_cmd_set(cmd, PEN_O_ALL) || pen_cmd_set(cmd, PEN_O_OF_OWNER);
+	struct pen_store *store;
+	int status;
+
+	if (many == (cmd->args->word_count != 0)) {
+		pen_say_error(-PEN_USAGE, "name batches, or --owner NAME, or --all");
+		return 2;
+	}
+	status = pen_home_open(cmd->args, true, &store);
+	if (status)
+		return status;
+	if (many)
+		status = ask_many(cmd, store, wish);
+	for (size_t i = 0; i < cmd->args->word_count && !status; i++) {
+		uint64_t id;
+
+		status = pen_cmd_batch(store, cmd->args->words[i], &id);
+		if (!status)
+			status = ask(cmd, store, id, wish);
+	}
+	pen_store_close(store);
+	return status;
+}
+
+int pen_cmd_pause(const struct pen_cmd *cmd)
+{
+	return wish_all(cmd, &(struct wish){ PEN_WISH_PAUSE, "is paused", "is asked to pause: its process does at the next group" });
+}
+
+int pen_cmd_resume(const struct pen_cmd *cmd)
+{
+	return wish_all(cmd, &(struct wish){ PEN_WISH_RESUME, "may go on", "goes on" });
+}
+
+int pen_cmd_cancel(const struct pen_cmd *cmd)
+{
+	return wish_all(cmd, &(struct wish){ PEN_WISH_CANCEL, "is cancelled; what it committed stays",
+					     "is asked to end: its process does at the next group; what it committed stays" });
+}
+
+int pen_cmd_retry(const struct pen_cmd *cmd)
+{
+	bool dry = pen_cmd_set(cmd, PEN_O_DRY_RUN);
+	struct pen_store *store;
+	int status = pen_home_open(cmd->args, true, &store);
+
+	if (status)
+		return status;
+	for (size_t i = 0; i < cmd->args->word_count && !status; i++) {
+		char id_text[PEN_TEXT_NUMBER], n[PEN_TEXT_NUMBER];
+		struct pen_failure why = { 0 };
+		uint64_t id, count = 0;
+		int rc;
+
+		status = pen_cmd_batch(store, cmd->args->words[i], &id);
+		if (status)
+			break;
+		rc = pen_batch_retry(store, id, pen_cmd_value(cmd, PEN_O_WHERE)->text, dry, &count, &why);
+		if (rc)
+			status = pen_say_failure(rc, &why);
+		else
+			pen_say_note("batch %s: %s items %s", pen_text_id(id_text, id), pen_text_count(n, count),
+				     dry	? "would be tried again"
+				     : count ? "are queued again; `penstock work` tries them"
+						: "fit: nothing to try again");
+	}
+	pen_store_close(store);
+	return status;
+}
+
+/* What is known of one item. */
+static int why_item(struct pen_store *store, uint64_t batch, const char *text, struct pen_out *out)
+{
+	char *end, line[1024];
+	long long seq = strtoll(text, &end, 10);
+	struct pen_cursor *cur;
+	struct pen_item item;
+	int rc;
+
+	if (*end || !*text || seq < 0) {
+		pen_say_error(-PEN_USAGE, "an item is a number, from 0");
+		return 2;
+	}
+	rc = pen_items_open(store, batch, 0, 0, seq - 1, &cur);
+	if (rc)
+		return pen_say_failure(rc, NULL);
+	rc = pen_items_next(cur, &item);
+	if (rc == 1 && item.seq == (uint64_t)seq) {
+		(void)snprintf(line, sizeof line, "item %lld is %s%s%.512s\n", seq, pen_item_state_name(item.state),
+			       item.code ? ": " : "", item.code ? item.message : "");
+		pen_out_text(out, line);
+		(void)snprintf(line, sizeof line, "%" PRIu32 " tries, %" PRIu32 " crashes charged to it\n",
+			       item.attempts, item.crashes);
+		pen_out_text(out, line);
+		if (item.due_ms) {
+			char when[PEN_TEXT_NUMBER];
+
+			(void)snprintf(line, sizeof line, "its next try is due at %s\n",
+				       pen_text_time(when, item.due_ms));
+			pen_out_text(out, line);
+		}
+		if (item.stderr_tail.len) {
+			pen_out_text(out, "its last stderr:\n");
+			pen_out_bytes(out, item.stderr_tail.data, item.stderr_tail.len);
+			pen_out_char(out, '\n');
+		}
+		rc = 0;
+	} else if (rc >= 0) {
+		(void)snprintf(line, sizeof line,
+			       "item %lld has no row: it was committed without exception, or is not decided yet\n",
+			       seq);
+		pen_out_text(out, line);
+		rc = 0;
+	}
+	pen_cursor_close(cur);
+	return rc ? pen_say_failure(rc, NULL) : 0;
+}
+
+int pen_cmd_why(const struct pen_cmd *cmd)
+{
+	char text[WHY_BYTES];
+	struct pen_store *store;
+	struct pen_out out;
+	uint64_t id;
+	long n = 0;
+	int status = pen_home_open(cmd->args, false, &store);
+
+	if (status)
+		return status;
+	status = pen_cmd_batch(store, cmd->args->words[0], &id);
+	if (!status) {
+		pen_out_init(&out, STDOUT_FILENO);
+		if (cmd->args->word_count > 1) {
+			status = why_item(store, id, cmd->args->words[1], &out);
+		} else {
+			n = pen_batch_why(store, id, text, sizeof text);
+			if (n < 0)
+				status = pen_say_failure((int)n, NULL);
+			else
+				pen_out_text(&out, text);
+		}
+		status = pen_out_end(&out, status);
+	}
+	pen_store_close(store);
+	return status;
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * work: takes up batch after batch until nothing is left
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "include/penstock.h"
+#include "tools/cmd.h"
+#include "tools/home.h"
+#include "tools/hook.h"
+#include "tools/interrupt.h"
+#include "tools/say.h"
+#include "tools/text.h"
+
+#define LOOK_NS 200000000ull
+#define PATIENCE_MS 60000u /* a wait that is worth staying for */
+
+struct work {
+	struct pen_store *store;
+	struct pen_engine *engine;
+	struct pen_queue *queue;
+	uint32_t running;
+	bool forever, bad, lost;
+	int sig;
+};
+
+static void say_end(struct work *w, const struct pen_cqe *cqe)
+{
+	char id[PEN_TEXT_NUMBER], a[PEN_TEXT_NUMBER], b[PEN_TEXT_NUMBER], c[PEN_TEXT_NUMBER], d[PEN_TEXT_NUMBER];
+	char e[PEN_TEXT_NUMBER];
+	struct pen_failure why = { 0 };
+	struct pen_batch_info info;
+
+	if (cqe->res == -PEN_BATCH_BUSY || cqe->res == -PEN_SEQ_BUSY || cqe->res == -PEN_WAITS ||
+	    cqe->res == -PEN_PAUSED_BY || cqe->res == -PEN_BATCH_OVER)
+		return;
+	if (cqe->res && cqe->res != -PEN_STOPPED_BY && cqe->res != -PEN_CANCELLED_BY &&
+	    cqe->res != -PEN_INTERRUPTED_BY) {
+		if (pen_engine_failure(w->engine, cqe->batch, &why))
+			why.text[0] = 0;
+		(void)pen_say_failure(cqe->res, &why);
+		w->bad = true;
+	}
+	if (pen_batch_get(w->store, cqe->batch, &info))
+		return;
+	w->bad |= info.counted.rejected || info.counted.failed || info.state != PEN_COMPLETED;
+	pen_say_closing(info.state == PEN_COMPLETED && !info.counted.rejected && !info.counted.failed,
+			"batch %s %s  %s items = %s committed + %s rejected + %s failed + %s skipped",
+			pen_text_id(id, info.id), pen_state_name(info.state),
+			pen_text_count(a, info.counted.items), pen_text_count(b, info.counted.committed),
+			pen_text_count(c, info.counted.rejected), pen_text_count(d, info.counted.failed),
+			pen_text_count(e, info.counted.skipped));
+}
+
+static void reap(struct work *w, uint64_t wait_ns)
+{
+	struct pen_cqe *cqe;
+	int rc = pen_wait_cqe_timeout(w->engine, &cqe, wait_ns);
+
+	if (rc == -PEN_DISK_FAILED) {
+		struct pen_failure why = { 0 };
+
+		(void)pen_engine_failure(w->engine, 0, &why);
+		(void)pen_say_failure(rc, &why);
+		_exit(74); /* an orderly close would touch the disk that failed */
+	}
+	if (rc)
+		return;
+	w->running--;
+	pen_queue_done(w->queue, cqe->batch, cqe->res);
+	say_end(w, cqe);
+	pen_cqe_seen(w->engine, cqe);
+}
+
+/* Starts what may run. 0 and how long to wait, or a code. */
+static int start(struct work *w, uint64_t *ret_wait_ms, uint32_t *ret_left)
+{
+	uint64_t batch;
+	int rc;
+
+	while ((rc = pen_queue_next(w->queue, &batch, ret_wait_ms, ret_left)) == 1) {
+		struct pen_sqe *sqe = pen_get_sqe(w->engine);
+
+		if (!sqe) {
+			pen_queue_done(w->queue, batch, 0);
+			return 0;
+		}
+		pen_prep_take(sqe, batch, PEN_TAKE_MAY_LEAVE);
+		pen_submit(w->engine);
+		w->running++;
+	}
+	return rc;
+}
+
+static void say_left(uint32_t left, uint64_t wait_ms)
+{
+	if (!left)
+		return;
+	if (wait_ms == UINT64_MAX)
+		pen_say_note("%" PRIu32 " batches wait for something else than time: `penstock why BATCH`", left);
+	else
+		pen_say_note("%" PRIu32 " batches are not due yet; the first is in %" PRIu64 " s", left,
+			     wait_ms / 1000);
+}
+
+static int work(struct work *w)
+{
+	uint64_t wait_ms = 0;
+	uint32_t left = 0;
+	int rc = 0;
+
+	for (;;) {
+		w->sig = pen_interrupt_signal();
+		if (!w->sig)
+			rc = start(w, &wait_ms, &left);
+		if (!rc && !w->sig)
+			rc = pen_hook_run_all(w->store);
+		if (rc || (!w->running && w->sig))
+			break;
+		if (!w->running && !w->forever && (wait_ms > PATIENCE_MS || !left)) {
+			/* One that another worker has may come back to us: it is looked at once more. */
+			say_left(left, wait_ms);
+			break;
+		}
+		if (w->running)
+			reap(w, LOOK_NS);
+		else
+			usleep((useconds_t)(wait_ms < 200 ? wait_ms + 1 : 200) * 1000);
+	}
+	while (w->running)
+		reap(w, UINT64_MAX);
+	return rc;
+}
+
+int pen_cmd_work(const struct pen_cmd *cmd)
+{
+	struct pen_queue_options opt = {
+		.size = sizeof opt,
+		.cap = pen_cmd_set(cmd, PEN_O_BATCHES) ? (uint32_t)pen_cmd_value(cmd, PEN_O_BATCHES)->n : 4,
+		.owner_cap = (uint32_t)pen_cmd_value(cmd, PEN_O_OWNER_BATCHES)->n,
+	};
+	struct work w = { .forever = pen_cmd_set(cmd, PEN_O_FOREVER) };
+	int status = pen_home_open(cmd->args, true, &w.store), rc;
+
+	if (status)
+		return status;
+	if (pen_queue_open(w.store, &opt, &w.queue)) {
+		pen_store_close(w.store);
+		return pen_say_failure(-PEN_MEMORY, NULL);
+	}
+	status = pen_cmd_engine(cmd, w.store, false, &w.engine);
+	if (!status) {
+		rc = work(&w);
+		pen_interrupt_disarm();
+		pen_engine_stop(w.engine);
+		if (!w.sig && !rc)
+			rc = pen_hook_run_all(w.store);
+		status = rc	 ? pen_say_failure(rc, NULL)
+			 : w.sig ? 128 + w.sig
+				 : w.bad;
+	}
+	pen_queue_close(w.queue);
+	pen_store_close(w.store);
+	return status;
+}
