@@ -434,7 +434,8 @@ static int start_queued(struct admission *a, struct pen_facts *facts, struct pen
 	running(a, st, false);
 	rc = pen_ledger_restate(a->txn, facts, st);
 	if (!rc && a->plan->parents)
-		rc = pen_journal_add(a->txn, facts->fixed.id, PEN_EVENT_DEPENDENCY_READY, 0, a->plan->parents, 0);
+		rc = pen_journal_add(a->txn, facts->fixed.id, PEN_EVENT_DEPENDENCY_READY, 0, a->plan->parents,
+				     0);
 	if (!rc)
 		rc = pen_journal_add(a->txn, facts->fixed.id, PEN_EVENT_STARTED, 0, 0, 0);
 	if (!rc)
@@ -461,7 +462,8 @@ static int take_up(struct admission *a)
 		rc = lock(a, facts->fixed.id, &a->batch->lock_fd);
 	if (!rc && !pen_control_load(a->txn, facts->fixed.id, &control) && control.want == PEN_WANT_PAUSE)
 		rc = pen_fail(a->why, -PEN_PAUSED_BY, 0, "batch %016llx is paused%s%s",
-			      (unsigned long long)facts->fixed.id, *control.reason ? ": " : "", control.reason);
+			      (unsigned long long)facts->fixed.id, *control.reason ? ": " : "",
+			      control.reason);
 	a->batch->id = a->plan->take;
 	if (!rc && !st->fixed.started_ms) {
 		rc = start_queued(a, facts, st);

@@ -84,12 +84,12 @@ struct pen_batch {
 	int over;     /* negative: stopped by a threshold; later chunks are dropped */
 	int end_code; /* what its completion will say */
 	struct pen_failure why;
-	struct pen_gauge gauge; /* published after every commit; anyone reads */
-	struct pen_fmt_job job; /* where items end one by one: as the last commit left it */
+	struct pen_gauge gauge;		    /* published after every commit; anyone reads */
+	struct pen_fmt_job job;		    /* where items end one by one: as the last commit left it */
 	struct pen_chunk *line, **line_end; /* the same: chunks in the order they came */
-	bool wished_pause;	/* somebody wants it to rest (store/control.h) */
-	bool owes;		/* it completed, and the reader is to say so when its files are dealt with */
-	_Atomic bool stop;	/* committer and foreman to reader and foreman: produce no more; it only rises */
+	bool wished_pause;		    /* somebody wants it to rest (store/control.h) */
+	bool owes;	   /* it completed, and the reader is to say so when its files are dealt with */
+	_Atomic bool stop; /* committer and foreman to reader and foreman: produce no more; it only rises */
 	_Atomic uint32_t wish; /* committer to reader: enum pen_wish, what is wanted now; 0: nothing */
 	struct pen_rehearsal *rehearsal;
 

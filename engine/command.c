@@ -152,7 +152,7 @@ static const char *take(struct cut *c, const char *p)
 	if (!add_piece(c, places[i].place, false))
 		return NULL;
 	c->to->wants_path |= places[i].place == PEN_COMMAND_PATH;
-	c->to->wants_values = true;
+	c->to->has_places = true;
 	return p + places[i].len;
 }
 
@@ -265,6 +265,7 @@ static int make_script(struct pen_command *to, const char *p)
 			continue;
 		}
 		to->wants_path |= places[i].place == PEN_COMMAND_PATH;
+		to->has_places = true;
 		c.out = reference(c.out, stack[depth].quote, places[i].variable);
 		p += places[i].len;
 	}

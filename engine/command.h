@@ -42,7 +42,7 @@ struct pen_command {
 	char *program; /* the path to run; NULL: the first word has places, and is searched for with each item */
 	bool shell;
 	bool wants_path;   /* {} occurs */
-	bool wants_values; /* any place occurs outside of a shell's text: argv differs from item to item */
+	bool has_places;   /* {}, {key} or {seq} occurs */
 	char *text;
 	struct pen_command_piece *pieces;
 	uint32_t count;

@@ -74,11 +74,16 @@ uint64_t pen_crew_now(const struct pen_crew *crew)
 	return pen_mono_ns(crew->opt.clock);
 }
 
-/* A message is for people and logs: one line of UTF-8. */
-static void clean(char *text)
+void pen_crew_clean(char *text)
 {
-	bool utf8 = pen_json_utf8(text, strlen(text));
+	size_t len = strnlen(text, PEN_CREW_TEXT - 1);
+	bool utf8;
 
+	if (text[len]) /* it is cut: between two characters, if there are any */
+		while (len && ((unsigned char)text[len] & 0xc0) == 0x80)
+			len--;
+	text[len] = '\0';
+	utf8 = pen_json_utf8(text, len);
 	for (unsigned char *p = (unsigned char *)text; *p; p++)
 		if (*p < ' ' || *p == 0x7f || (*p >= 0x80 && !utf8))
 			*p = *p == '\n' || *p == '\t' ? ' ' : '?';
@@ -88,7 +93,7 @@ void pen_crew_end(struct pen_crew *crew, uint32_t i, enum pen_task_fate fate, in
 		  ...)
 {
 	struct pen_held *h = &crew->held[i];
-	char text[PEN_CREW_TEXT];
+	char text[2 * PEN_CREW_TEXT];
 	va_list args;
 
 	pen_assert(fate);
@@ -102,7 +107,7 @@ void pen_crew_end(struct pen_crew *crew, uint32_t i, enum pen_task_fate fate, in
 		va_start(args, format);
 		(void)vsnprintf(text, sizeof(text), format, args); /* a cut message is still one */
 		va_end(args);
-		clean(text);
+		pen_crew_clean(text);
 		pen_assert(!h->text);
 		h->text = strdup(text);
 		if (h->text)
@@ -344,8 +349,11 @@ void pen_crew_close(struct pen_crew *crew)
 	pen_launcher_close(crew->launcher);
 	if (crew->exec)
 		pen_crew_exec_close(crew);
-	for (uint32_t i = 0; crew->held && i < crew->places; i++)
+	for (uint32_t i = 0; crew->held && i < crew->places; i++) {
 		free(crew->held[i].text);
+		free(crew->held[i].errs);
+		free(crew->held[i].deeds);
+	}
 	if (crew->tmpdir)
 		(void)rmdir(crew->tmpdir); /* the launcher has emptied and removed it, if there was one */
 	for (int *fd = (int[]){ crew->epoll, crew->timer, crew->null, -2 }; *fd != -2; fd++)
@@ -400,10 +408,12 @@ static void release(struct pen_crew *crew)
 		crew->held[i].text = NULL;
 		if (crew->exec)
 			pen_crew_exec_release(crew, i);
+		else
+			pen_crew_worker_release(crew, i);
 		pen_held_push(crew, &crew->free, i);
 	}
 	if (crew->worker)
-		pen_crew_worker_release(crew);
+		pen_crew_worker_compact(crew);
 }
 
 static uint32_t hand_out(struct pen_crew *crew, struct pen_task_result *ret, uint32_t n)
@@ -581,7 +591,7 @@ void pen_crew_break(struct pen_crew *crew, int code, int os_errno, const char *f
 	va_start(args, format);
 	(void)vsnprintf(crew->failure.text, sizeof(crew->failure.text), format, args);
 	va_end(args);
-	clean(crew->failure.text);
+	pen_crew_clean(crew->failure.text);
 	crew->hard = true;
 	while ((i = pen_held_pop(crew, &crew->waiting)) != PEN_HELD_NONE)
 		pen_crew_end(crew, i, PEN_TASK_UNCHARGED, code, "%s", crew->failure.text);

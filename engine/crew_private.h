@@ -28,12 +28,15 @@
 struct pen_held {
 	struct pen_task task;
 	struct pen_task_result result;
-	char *text;	   /* message and, for workers, stderr; owned; NULL: static or the child's */
-	uint64_t began_ns; /* worker: when it was sent */
-	uint64_t begin;	   /* worker: where its request begins in all that was written to the child */
-	uint32_t ahead;	   /* worker: how many were before it when it was sent */
-	uint32_t tries;	   /* starts that found no process or memory */
-	bool suspect;	   /* worker: a child died with it; to be given alone */
+	char *text;		/* the message; owned; NULL: static or the child's */
+	char *errs;		/* worker: the end of its stderr; owned */
+	struct pen_deed *deeds; /* worker: owned */
+	uint32_t pins;		/* worker: the child in whose buffer the result lies, + 1; 0: none */
+	uint64_t began_ns;	/* worker: when it was sent */
+	uint64_t begin;		/* worker: where its request begins in all that was written to the child */
+	uint32_t ahead;		/* worker: how many were before it when it was sent */
+	uint32_t tries;		/* starts that found no process or memory */
+	bool suspect;		/* worker: a child died with it; to be given alone */
 	uint32_t next;
 };
 
@@ -77,7 +80,12 @@ struct pen_crew {
 	struct pen_worker_child *worker; /* one for each job */
 	char **env;			 /* a copy of opt.env */
 	char *texts;			 /* what the copies of options lie in */
-	bool lines;			 /* worker: there are replies to take apart without waiting */
+	struct pen_json *json;
+	struct pen_deed *deeds; /* PEN_CREW_DEEDS_MAX, for the reply in hand */
+	uint32_t falls;		/* worker: children that ended since anything was answered; */
+	uint32_t bare;		/* the last of these: before they had read anything */
+	bool answered;		/* worker: anything, ever */
+	bool lines;		/* worker: there are replies to take apart without waiting */
 };
 
 /* ---- crew.c ---- */
@@ -92,6 +100,8 @@ void pen_crew_end(struct pen_crew *crew, uint32_t i, enum pen_task_fate fate, in
 /* Nothing more can be done with children: all tasks come back, none is charged. */
 void pen_crew_break(struct pen_crew *crew, int code, int os_errno, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
+/* A message is for people and logs: one line of UTF-8 of at most PEN_CREW_TEXT bytes; makes it so, in place. */
+void pen_crew_clean(char *text);
 /* Adds a descriptor to what is waited for, or changes what for. False: no memory. */
 bool pen_crew_watch(struct pen_crew *crew, int fd, enum pen_crew_source source, uint32_t number,
 		    uint32_t events);
@@ -124,8 +134,9 @@ void pen_crew_worker_start(struct pen_crew *crew);
 void pen_crew_worker_event(struct pen_crew *crew, enum pen_crew_source source, uint32_t number);
 void pen_crew_worker_ended(struct pen_crew *crew, const struct pen_launch_end *end);
 void pen_crew_worker_cancel(struct pen_crew *crew);
-/* Before a poll: what the last one handed out is over. */
-void pen_crew_worker_release(struct pen_crew *crew);
+/* Before a poll: what a told task held, and then room in the buffers. */
+void pen_crew_worker_release(struct pen_crew *crew, uint32_t i);
+void pen_crew_worker_compact(struct pen_crew *crew);
 /* Replies that are already here. */
 void pen_crew_worker_lines(struct pen_crew *crew);
 /* Ends what is over its time; the next time to look, 0: none. */

@@ -18,10 +18,10 @@
 
 #define PACKS 32u
 #define TAKE 64u
-#define POLL 256u	   /* results at once */
-#define TASKS_MAX 65536u   /* of a crew, at once */
+#define POLL 256u		    /* results at once */
+#define TASKS_MAX 65536u	    /* of a crew, at once */
 #define PACK_NS (5 * PEN_NS_PER_MS) /* how long results gather */
-#define DUE_MAX 64u	   /* rows that are due, read at once */
+#define DUE_MAX 64u		    /* rows that are due, read at once */
 #define LEAVE_NS (2 * PEN_NS_PER_S) /* a wait that is worth leaving the engine for */
 #define TURN_NS (250 * PEN_NS_PER_MS)
 
@@ -41,7 +41,7 @@ struct task {
 struct site {
 	struct pen_batch *batch; /* NULL: the place is free */
 	uint64_t id;
-	struct pen_crew *crew; /* NULL until there is an item */
+	struct pen_crew *crew;		    /* NULL until there is an item */
 	struct pen_chunk *line, **line_end; /* chunks that were begun, in order */
 	struct pen_chunk *current;	    /* the one whose entries are given */
 	struct pen_chunk *end;
@@ -57,7 +57,7 @@ struct site {
 	uint64_t due_ms; /* look then; UINT64_MAX: no need */
 	struct pen_index_wait waits[DUE_MAX], last;
 	uint32_t wait_count, wait_next;
-	uint32_t rows_out;   /* tasks from rows */
+	uint32_t rows_out; /* tasks from rows */
 	bool any_last;
 
 	bool resumed_rows; /* items behind the place may have rows */
@@ -67,7 +67,7 @@ struct site {
 
 struct pen_foreman {
 	struct pen_engine *engine;
-	struct pen_fanin in; /* processors, then the reader */
+	struct pen_fanin in;  /* processors, then the reader */
 	struct pen_lane back; /* committer -> foreman: packs; low bit: it is durable */
 	struct pen_bell bell;
 	int epoll;
@@ -243,8 +243,8 @@ static uint64_t due_of(const struct pen_foreman *f, const struct site *s, uint64
 }
 
 /* Settles state, tries and due time. False: nothing is known, it is to be given again. */
-static bool judge(struct pen_foreman *f, struct site *s, const struct task *t, const struct pen_task_result *got,
-		  struct pen_result *r)
+static bool judge(struct pen_foreman *f, struct site *s, const struct task *t,
+		  const struct pen_task_result *got, struct pen_result *r)
 {
 	const struct pen_plan *plan = s->batch->plan;
 
@@ -635,7 +635,8 @@ static void find_due(struct pen_foreman *f, struct site *s)
 	}
 	/* None is due: when is the next? */
 	n = n < 0 ? n
-		  : pen_index_waits(f->engine->store, s->id, UINT64_MAX, s->any_last ? &s->last : NULL, s->waits, 1);
+		  : pen_index_waits(f->engine->store, s->id, UINT64_MAX, s->any_last ? &s->last : NULL,
+				    s->waits, 1);
 	s->due_ms = n > 0 ? pen_max(s->waits[0].due_ms, now + 1) : UINT64_MAX;
 	if (n < 0)
 		stop(f, s, -PEN_STORE_DAMAGED, false);
@@ -874,8 +875,9 @@ static uint64_t patience(const struct pen_foreman *f)
 		if (!s->batch)
 			continue;
 		if (s->pack && s->pack->count)
-			wait = pen_min(wait, s->pack->began_ns + PACK_NS > mono ? s->pack->began_ns + PACK_NS - mono
-										: 0);
+			wait = pen_min(wait, s->pack->began_ns + PACK_NS > mono
+						     ? s->pack->began_ns + PACK_NS - mono
+						     : 0);
 		if (!s->paused && s->due_ms != UINT64_MAX && s->wait_next == s->wait_count)
 			wait = pen_min(wait, s->due_ms > real ? (s->due_ms - real) * PEN_NS_PER_MS : 0);
 	}

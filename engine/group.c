@@ -594,12 +594,12 @@ int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_bat
 	if (!rc)
 		rc = stand(&a, st, now_ms, &over);
 	if (!rc && batch->plan->key_kind == PEN_KEY_SEQ)
-		pen_dataset_set_next_seq(a.ds, pen_max(pen_dataset_next_seq(a.ds),
-						       batch->seq_base +
-							       (pen_plan_is_job(batch->plan)
-									? pen_max(a.tally.items_end,
-										  group->job.place_items)
-									: a.n->items)));
+		pen_dataset_set_next_seq(a.ds,
+					 pen_max(pen_dataset_next_seq(a.ds),
+						 batch->seq_base + (pen_plan_is_job(batch->plan)
+									    ? pen_max(a.tally.items_end,
+										      group->job.place_items)
+									    : a.n->items)));
 	group->job.due_ms = 0;
 	if (!rc && group->job.retrying)
 		rc = pen_index_first_due(txn, batch->id, &group->job.due_ms);
@@ -609,8 +609,10 @@ int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_bat
 	st->fixed.updated_ms = now_ms;
 	st->fixed.active_ms = active_ms;
 	if (!rc)
-		*ret = (struct pen_outcome){
-			.standing = st, .job = &group->job, .over = over, .appended = appended, .passed = passed(&a)
-		};
+		*ret = (struct pen_outcome){ .standing = st,
+					     .job = &group->job,
+					     .over = over,
+					     .appended = appended,
+					     .passed = passed(&a) };
 	return rc;
 }

@@ -23,7 +23,7 @@ void pen_group_close(struct pen_group *group);
 
 struct pen_outcome {
 	struct pen_standing *standing; /* the batch's new one, to be taken over after the commit */
-	struct pen_fmt_job *job; /* likewise, where items end one by one */
+	struct pen_fmt_job *job;       /* likewise, where items end one by one */
 	int over;	 /* negative: a threshold was passed; what lies behind it was left out */
 	uint64_t passed; /* bytes of the sources behind its last chunk; 0: it has none */
 	bool appended;	 /* all keys lay above the dataset's */

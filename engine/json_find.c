@@ -228,6 +228,37 @@ bool pen_json_name_is(const uint8_t *p, const uint8_t *end, const char *part, si
 	return len == 0;
 }
 
+const uint8_t *pen_json_skip(const struct scan *s, const uint8_t *p)
+{
+	return skip_value(s, p);
+}
+
+int64_t pen_json_unescape(char *text, size_t len)
+{
+	const uint8_t *p = (const uint8_t *)text;
+	const uint8_t *end = p + len;
+	char *out = text;
+
+	while (p < end) {
+		const uint8_t *stop = memchr(p, '\\', (size_t)(end - p));
+		size_t plain = (size_t)((stop ? stop : end) - p);
+		char utf8[4];
+		size_t n;
+
+		memmove(out, p, plain);
+		out += plain;
+		p += plain;
+		if (p == end)
+			break;
+		n = unescape(&p, end, utf8);
+		if (!n)
+			return -1;
+		memcpy(out, utf8, n);
+		out += n;
+	}
+	return out - text;
+}
+
 /* p: behind the brace. Returns the named member's value; *ret_missing when the object ends first. */
 static const uint8_t *find_member(const struct scan *s, const uint8_t *p, const char *part, size_t len,
 				  bool *ret_missing)

@@ -2,7 +2,7 @@
 /*
  * json_scan - the tokens of JSON, for the files that read them
  *
- * Private to json.c, json_find.c, simdjson.cc and csv_row.c. Each token function takes the place where its token
+ * Private to json.c, json_find.c, simdjson.cc, csv_row.c and talk.c. Each token function takes the place where its token
  * begins and returns the place behind it, or NULL with the flaw noted. All of them read up to 15 bytes
  * behind the end of the text, which the contract of json.h allows, and believe none of them: every step
  * compares its place with the end.
@@ -384,6 +384,11 @@ static inline const uint8_t *name(const struct scan *s, const uint8_t *p, const 
 		*ret_same = (size_t)(end - p) == len && memcmp(p, part, len) == 0;
 	return end;
 }
+
+/* p: a value's first byte. The place behind it; NULL when its brackets or quotes do not fit. */
+const uint8_t *pen_json_skip(const struct scan *s, const uint8_t *p);
+/* The inside of a valid string, in place: how long it is then; -1: it has half of a surrogate pair. */
+int64_t pen_json_unescape(char *text, size_t len);
 
 /*
  * p: where the pointer's value begins. 0 and the key, or a key code as in pen_json_find. -PEN_JSON_BAD:

@@ -19,8 +19,14 @@ static const struct field {
 	enum kind kind;
 	size_t at, count_at;
 } fields[] = {
-#define ONE(name, kind) { #name, kind, offsetof(struct pen_run, name), 0 }
-#define MANY(name, kind, count) { #name, kind, offsetof(struct pen_run, name), offsetof(struct pen_run, count) }
+#define ONE(name, kind)                                        \
+	{                                                      \
+#name, kind, offsetof(struct pen_run, name), 0 \
+	}
+#define MANY(name, kind, count)                                                              \
+	{                                                                                    \
+#name, kind, offsetof(struct pen_run, name), offsetof(struct pen_run, count) \
+	}
 	MANY(sources, PATHS, source_count),
 	ONE(into, TEXT),
 	ONE(format, WORD),
@@ -137,8 +143,7 @@ int pen_order_pack(const struct pen_run *run, char **ret, size_t *ret_len)
 		case LIST:
 		case PATHS: {
 			const char *const *list = *(const char *const *const *)(const void *)at;
-			size_t count =
-				*(const size_t *)(const void *)((const char *)run + field->count_at);
+			size_t count = *(const size_t *)(const void *)((const char *)run + field->count_at);
 
 			for (size_t k = 0; k < count; k++)
 				put_text(f, field, list[k]);
@@ -168,8 +173,7 @@ int pen_order_pack(const struct pen_run *run, char **ret, size_t *ret_len)
 static const struct field *field_of(const char *line, const char *equals)
 {
 	for (size_t i = 0; i < PEN_COUNT(fields); i++)
-		if (!strncmp(fields[i].name, line, (size_t)(equals - line)) &&
-		    !fields[i].name[equals - line])
+		if (!strncmp(fields[i].name, line, (size_t)(equals - line)) && !fields[i].name[equals - line])
 			return &fields[i];
 	return NULL;
 }
@@ -232,7 +236,7 @@ int pen_order_unpack(const char *bytes, size_t len, struct pen_run **ret)
 		char *equals = strchr(line, '=');
 		const struct field *field = equals ? field_of(line, equals) : NULL;
 
-		rc = !equals ? -PEN_STORE_DAMAGED
+		rc = !equals  ? -PEN_STORE_DAMAGED
 		     : !field ? -PEN_STORE_NEWER
 			      : put_line(run, field, equals + 1, pointers, &used);
 	}

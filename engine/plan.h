@@ -82,10 +82,11 @@ struct pen_plan {
 	/* Batches that are entered and taken up by somebody else, or may be. */
 	char *packed; /* the request (order.h); NULL: nobody else could run it */
 	size_t packed_len;
-	struct pen_order *order; /* what is submitted with it; NULL: it runs at once. Borrowed strings are the plan's */
-	uint64_t take;		 /* this batch, and no other */
-	uint32_t parents;	 /* that it waited for */
-	bool fed;		 /* all of its items were given: only those that wait are left */
+	struct pen_order *
+		order; /* what is submitted with it; NULL: it runs at once. Borrowed strings are the plan's */
+	uint64_t take; /* this batch, and no other */
+	uint32_t parents; /* that it waited for */
+	bool fed;	  /* all of its items were given: only those that wait are left */
 
 	bool has_identity;
 	uint8_t identity[16], content[16];

@@ -37,8 +37,9 @@ static int copy_children(struct pen_plan *plan, const struct pen_run *run, struc
 	int rc = 0;
 
 	if (plan->puts)
-		return pen_fail(why, -PEN_UNSUPPORTED, 0,
-				"records that a program puts are not handed to commands; submit a list of items");
+		return pen_fail(
+			why, -PEN_UNSUPPORTED, 0,
+			"records that a program puts are not handed to commands; submit a list of items");
 	if (run->jobs > PEN_CREW_JOBS_MAX || run->window > PEN_CREW_WINDOW_MAX)
 		return pen_fail(why, -PEN_USAGE, 0, "at most %u jobs, and %u items sent ahead to one worker",
 				PEN_CREW_JOBS_MAX, PEN_CREW_WINDOW_MAX);

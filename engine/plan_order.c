@@ -51,8 +51,8 @@ static int copy_parents(struct pen_order *order, const struct pen_submit *submit
 	struct pen_parent *parents;
 
 	if (submit->after_count > PEN_GRAPH_PARENTS)
-		return pen_fail(why, -PEN_USAGE, 0, "%zu batches to wait for; at most %u", submit->after_count,
-				PEN_GRAPH_PARENTS);
+		return pen_fail(why, -PEN_USAGE, 0, "%zu batches to wait for; at most %u",
+				submit->after_count, PEN_GRAPH_PARENTS);
 	if (!submit->after_count)
 		return 0;
 	parents = calloc(submit->after_count, sizeof *parents);
@@ -77,8 +77,8 @@ static int make_order(struct pen_plan *plan, const struct pen_submit *submit, st
 	if (!plan->order)
 		return -ENOMEM;
 	if (submit->priority < PEN_SHARE_PRIORITY_MIN || submit->priority > PEN_SHARE_PRIORITY_MAX)
-		return pen_fail(why, -PEN_USAGE, 0, "the priority is %d; it goes from %d to %d", submit->priority,
-				PEN_SHARE_PRIORITY_MIN, PEN_SHARE_PRIORITY_MAX);
+		return pen_fail(why, -PEN_USAGE, 0, "the priority is %d; it goes from %d to %d",
+				submit->priority, PEN_SHARE_PRIORITY_MIN, PEN_SHARE_PRIORITY_MAX);
 	plan->order->fixed.priority = submit->priority;
 	plan->order->fixed.not_before_ms = submit->not_before_ms;
 	if (submit->on_complete && *submit->on_complete) {
@@ -98,7 +98,8 @@ int pen_plan_open_submit(const struct pen_submit *submit, struct pen_store *stor
 	int rc;
 
 	if (submit->size < sizeof *submit || !submit->run || submit->run->size < sizeof run)
-		return pen_fail(why, -PEN_USAGE, 0, "the size of struct pen_submit or its pen_run is not set");
+		return pen_fail(why, -PEN_USAGE, 0,
+				"the size of struct pen_submit or its pen_run is not set");
 	run = *submit->run;
 	if (submit->spool) {
 		if (asprintf(&path, "%s/staging/%s", pen_store_path(store), submit->spool) < 0)
@@ -175,10 +176,11 @@ static int tell_parents(struct pen_store *store, const struct pen_order *order, 
 		bool there = !pen_batch_get(store, info.id, &info);
 
 		fprintf(f,
-			"%s{\"batch\":\"" ID "\",\"state\":\"%s\",\"items\":%" PRIu64 ",\"committed\":%" PRIu64
-			",\"rejected\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"skipped\":%" PRIu64 "}",
-			i ? "," : "", order->parents[i].id, there ? pen_state_name(info.state) : "gone", n->items,
-			n->committed, n->rejected, n->failed, n->skipped);
+			"%s{\"batch\":\"" ID "\",\"state\":\"%s\",\"items\":%" PRIu64
+			",\"committed\":%" PRIu64 ",\"rejected\":%" PRIu64 ",\"failed\":%" PRIu64
+			",\"skipped\":%" PRIu64 "}",
+			i ? "," : "", order->parents[i].id, there ? pen_state_name(info.state) : "gone",
+			n->items, n->committed, n->rejected, n->failed, n->skipped);
 	}
 	fputs("]", f);
 	if (fclose(f)) {
@@ -204,7 +206,8 @@ int pen_plan_open_take(struct pen_store *store, uint64_t id, struct pen_plan **r
 	rc = pen_order_read(store, id, &order);
 	if (rc == -PEN_NOT_FOUND)
 		rc = pen_fail(why, -PEN_UNSUPPORTED, 0,
-			      "batch " ID " was not submitted: it goes on when its command is given again", id);
+			      "batch " ID " was not submitted: it goes on when its command is given again",
+			      id);
 	if (!rc)
 		rc = pen_order_unpack(order->spec, order->spec_len, &run);
 	if (!rc)

@@ -105,7 +105,8 @@ static enum pen_graph_ready ready(struct pen_store *store, const struct pen_orde
 		if (pen_batch_get(store, parents[i].id, &info))
 			continue;
 		parents[i].state = info.state;
-		parents[i].clean = info.state == PEN_COMPLETED && !info.counted.rejected && !info.counted.failed;
+		parents[i].clean = info.state == PEN_COMPLETED && !info.counted.rejected &&
+				   !info.counted.failed;
 	}
 	answer = pen_graph_ready(parents, order->parent_count, &which);
 	*ret_cause = parents[which];
@@ -159,8 +160,8 @@ static int add(struct pen_queue *q, uint64_t id, const struct view *v)
 	char reason[128];
 
 	if (answer == PEN_GRAPH_NEVER && !q->only_looks) {
-		(void)snprintf(reason, sizeof reason, "batch " ID ", which it needed to end well, %s", cause.id,
-			       pen_graph_cause(&cause));
+		(void)snprintf(reason, sizeof reason, "batch " ID ", which it needed to end well, %s",
+			       cause.id, pen_graph_cause(&cause));
 		return pen_batch_wish(q->store, id, PEN_WISH_CANCEL, "penstock", reason, NULL, NULL);
 	}
 	if (q->count == q->cap) {
@@ -382,8 +383,8 @@ static void say_queue(struct text *t, struct pen_store *store, uint64_t id, uint
 			if (b->wait == PEN_SHARE_STARTS)
 				say(t, "it is the next that a worker takes up: `penstock work`\n");
 			else if (b->ahead != PEN_SHARE_NONE)
-				say(t, "it waits for %s; batch " ID " goes first\n", pen_share_wait_text(b->wait),
-				    q->batches[b->ahead].id);
+				say(t, "it waits for %s; batch " ID " goes first\n",
+				    pen_share_wait_text(b->wait), q->batches[b->ahead].id);
 			else
 				say(t, "it waits for %s\n", pen_share_wait_text(b->wait));
 		}
@@ -391,7 +392,8 @@ static void say_queue(struct text *t, struct pen_store *store, uint64_t id, uint
 	pen_queue_close(q);
 }
 
-static void say_state(struct text *t, struct pen_store *store, uint64_t id, const struct view *v, uint64_t now)
+static void say_state(struct text *t, struct pen_store *store, uint64_t id, const struct view *v,
+		      uint64_t now)
 {
 	const struct pen_fmt_state *s = &v->standing->fixed;
 	uint32_t pid = pen_ledger_over(s->state) ? 0 : pen_lock_holder(store, id);

@@ -154,7 +154,8 @@ static int do_deeds(struct apply *a, const struct pen_result *r)
 		if (d->del)
 			rc = pen_dataset_del(ds, data + d->key.at, d->key.len);
 		else
-			rc = pen_dataset_set(ds, data + d->key.at, d->key.len, data + d->value.at, d->value.len);
+			rc = pen_dataset_set(ds, data + d->key.at, d->key.len, data + d->value.at,
+					     d->value.len);
 		if (rc == -PEN_NOT_FOUND)
 			rc = 0; /* what is to be gone is gone */
 		if (!rc)
@@ -166,7 +167,8 @@ static int do_deeds(struct apply *a, const struct pen_result *r)
 /* A code of a deed that says something about the item, not about the store. */
 static bool is_items_fault(int rc)
 {
-	return rc == -PEN_KEY_LONG || rc == -PEN_DATASET_NAME || rc == -PEN_KEY_KIND || rc == -PEN_DATASETS_FULL;
+	return rc == -PEN_KEY_LONG || rc == -PEN_DATASET_NAME || rc == -PEN_KEY_KIND ||
+	       rc == -PEN_DATASETS_FULL;
 }
 
 static int put_record(struct apply *a, struct pen_result *r, uint8_t *ret_state, int *ret_code)
@@ -189,8 +191,8 @@ static int put_record(struct apply *a, struct pen_result *r, uint8_t *ret_state,
 	}
 	if (rc)
 		return rc;
-	rc = pen_dataset_put(a->ds, data + r->key.at, r->key.len, data + r->value.at, r->value.len, false, policy,
-			     &result);
+	rc = pen_dataset_put(a->ds, data + r->key.at, r->key.len, data + r->value.at, r->value.len, false,
+			     policy, &result);
 	if (!rc)
 		rc = do_deeds(a, r);
 	if (rc)
@@ -246,8 +248,8 @@ static int tell(struct apply *a, const struct pen_result *r, uint8_t state, int 
 	if ((!dead && state != PEN_ITEM_RETRYING) || a->tally->told >= TOLD)
 		return 0;
 	a->tally->told++;
-	return pen_journal_add(a->txn, a->pack->id, dead ? PEN_EVENT_DEAD_LETTERED : PEN_EVENT_RETRY, code, r->seq,
-			       dead ? r->attempts : r->due_ms);
+	return pen_journal_add(a->txn, a->pack->id, dead ? PEN_EVENT_DEAD_LETTERED : PEN_EVENT_RETRY, code,
+			       r->seq, dead ? r->attempts : r->due_ms);
 }
 
 static int apply_one(struct apply *a, struct pen_result *r)
@@ -277,7 +279,8 @@ static int apply_one(struct apply *a, struct pen_result *r)
 	return rc ? rc : tell(a, r, state, code);
 }
 
-int pen_pack_apply(struct pen_pack *pack, struct pen_txn *txn, struct pen_dataset *ds, struct pen_tally *tally)
+int pen_pack_apply(struct pen_pack *pack, struct pen_txn *txn, struct pen_dataset *ds,
+		   struct pen_tally *tally)
 {
 	struct apply a = {
 		.pack = pack, .txn = txn, .ds = ds, .tally = tally, .plan = pack->chunk.batch->plan

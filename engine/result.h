@@ -36,9 +36,9 @@ struct pen_result {
 	uint32_t attempts, crashes;
 	int16_t exit_status;
 	uint8_t term_signal;
-	uint8_t state;	/* enum pen_item_state */
-	uint8_t form;	/* enum pen_task_form */
-	bool again;	/* it has one: it was retrying */
+	uint8_t state; /* enum pen_item_state */
+	uint8_t form;  /* enum pen_task_form */
+	bool again;    /* it has one: it was retrying */
 };
 
 struct pen_pack_deed {
@@ -77,9 +77,10 @@ struct pen_tally {
 	struct pen_fmt_counters *n;
 	struct pen_fmt_job *job;
 	uint64_t items_end; /* behind the last item that ended */
-	uint32_t told; /* events of single items in this transaction */
+	uint32_t told;	    /* events of single items in this transaction */
 };
 /* Applies a pack: records, rows, counters, events. The committer's; 0 or a code. */
-int pen_pack_apply(struct pen_pack *pack, struct pen_txn *txn, struct pen_dataset *ds, struct pen_tally *tally);
+int pen_pack_apply(struct pen_pack *pack, struct pen_txn *txn, struct pen_dataset *ds,
+		   struct pen_tally *tally);
 
 #endif

@@ -36,7 +36,8 @@ static bool may_be(const struct pen_item *item)
 }
 
 /* The next items of a state that fit. */
-static int find(struct pen_store *store, uint64_t batch, int state, const struct pen_where *where, struct step *s)
+static int find(struct pen_store *store, uint64_t batch, int state, const struct pen_where *where,
+		struct step *s)
 {
 	struct pen_cursor *cur;
 	struct pen_item item;
@@ -89,11 +90,14 @@ static int turn_step(struct pen_txn *txn, uint64_t batch, const struct step *s, 
 	struct pen_fmt_job job;
 	int rc = st ? pen_ledger_load(txn, batch, NULL, st) : -ENOMEM;
 
+	if (!rc && st->fixed.state == PEN_CANCELLED)
+		rc = pen_fail(why, -PEN_BATCH_OVER, 0, "batch " ID " was cancelled: submit it anew", batch);
 	if (!rc)
 		rc = pen_job_load(txn, batch, &job);
 	if (rc == -PEN_NOT_FOUND)
 		rc = pen_fail(why, -PEN_UNSUPPORTED, 0,
-			      "the items of batch " ID " did not end one by one: mend the source and run it again",
+			      "the items of batch " ID
+			      " did not end one by one: mend the source and run it again",
 			      batch);
 	for (uint32_t i = 0; i < s->count && !rc; i++)
 		rc = turn_row(txn, batch, s->items[i], now, n, &job);
@@ -167,7 +171,8 @@ int pen_batch_retry(struct pen_store *store, uint64_t batch, const char *where, 
 	if (!rc && !dry)
 		rc = pen_lock_batch(store, batch, &fd, &pid);
 	if (rc == -PEN_BATCH_BUSY)
-		rc = pen_fail(why, rc, 0, "process %" PRIu32 " runs batch " ID ": try again when it has ended", pid,
+		rc = pen_fail(why, rc, 0,
+			      "process %" PRIu32 " runs batch " ID ": try again when it has ended", pid,
 			      batch);
 	if (!rc)
 		rc = retry_all(store, batch, condition, dry, ret_count, why);

@@ -26,7 +26,7 @@
 
 struct pen_bell {
 	_Alignas(PEN_LINE_PAIR) _Atomic uint32_t rung; /* written by ringers, cleared by the consumer */
-	_Atomic uint32_t armed; /* written by the consumer */
+	_Atomic uint32_t armed;			       /* written by the consumer */
 	int fd;
 };
 

@@ -103,7 +103,8 @@ static void visit_control(struct pen_audit *audit, void *arg, const MDB_val *key
 	if (pen_control_decode(value->mv_data, value->mv_size, batch->id, &control))
 		pen_audit_say(audit->voice, PEN_INV_VALUES, "batch " ID ": what is wanted of it is damaged",
 			      batch->id);
-	if (pen_ledger_over(batch->state))
+	else if (pen_ledger_over(batch->state) &&
+		 (batch->state != PEN_CANCELLED || control.want != PEN_WANT_CANCEL))
 		pen_audit_say(audit->voice, PEN_INV_JOBS,
 			      "batch " ID " has ended, but something is wanted of it", batch->id);
 }
@@ -211,7 +212,7 @@ static void visit_index(struct pen_audit *audit, void *arg, const MDB_val *key, 
 		check_row(audit, walk, at + 1, value);
 	} else if (key->mv_size == 9 && at[0] == PEN_INDEX_HOOK) {
 		batch = pen_audit_find_batch(audit, id);
-		if (!batch || !batch->has_order)
+		if (!batch)
 			wrong(audit, "its command", id);
 		walk->hooks++;
 	} else if (key->mv_size == 25 && at[0] == PEN_INDEX_DUE) {

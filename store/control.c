@@ -194,7 +194,7 @@ static int wish_in(struct pen_txn *txn, uint64_t id, enum pen_wish wish, const s
 	}
 	if (!rc && wish == PEN_WISH_RESUME)
 		rc = pen_control_clear(txn, id);
-	else if (!rc && (*ret_runs || wish == PEN_WISH_PAUSE))
+	else if (!rc)
 		rc = pen_control_put(txn, id, control);
 	if (!rc && !*ret_runs)
 		rc = change(txn, st, wish, why);

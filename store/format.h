@@ -167,7 +167,7 @@ struct pen_fmt_try {
 	uint16_t message_len;
 	uint16_t crashes;    /* of its workers, charged to it */
 	uint8_t term_signal; /* 0: none */
-	uint8_t form; /* how a worker is told it: enum pen_task_form */
+	uint8_t form;	     /* how a worker is told it: enum pen_task_form */
 	uint8_t unused[4];
 };
 
@@ -229,7 +229,7 @@ struct pen_fmt_job {
 	uint64_t cache_hits, cache_misses;
 	uint64_t hooked_ms; /* when its hook was done with; 0: not yet, or it has none */
 	uint64_t cost_ns;   /* of its tries: what its owner is charged */
-	uint64_t fed; /* 1: all items were given out, and the sources are not needed any more */
+	uint64_t fed;	    /* 1: all items were given out, and the sources are not needed any more */
 };
 
 enum pen_want { PEN_WANT_PAUSE = 1, PEN_WANT_CANCEL };

@@ -22,7 +22,14 @@
 #include "store/format.h"
 #include "store/txn.h"
 
-enum pen_index { PEN_INDEX_STATE = 1, PEN_INDEX_OWNER, PEN_INDEX_ENDED, PEN_INDEX_ROW, PEN_INDEX_DUE, PEN_INDEX_HOOK };
+enum pen_index {
+	PEN_INDEX_STATE = 1,
+	PEN_INDEX_OWNER,
+	PEN_INDEX_ENDED,
+	PEN_INDEX_ROW,
+	PEN_INDEX_DUE,
+	PEN_INDEX_HOOK
+};
 
 #define PEN_OWNER_MAX 255u
 #define PEN_INDEX_KEY_MAX (2 + PEN_OWNER_MAX + 16)

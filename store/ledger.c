@@ -210,8 +210,9 @@ static int move_index(struct pen_txn *txn, const struct pen_fmt_state *s)
 	rc = index_standing(txn, &old, false);
 	if (!rc)
 		rc = index_standing(txn, s, true);
-	/* Whichever way it ended, nobody can want anything of it. */
-	return !rc && pen_ledger_over(s->state) ? pen_control_clear(txn, s->id) : rc;
+	/* Whichever way it ended, nobody can want anything of it; who cancelled it, and why, is kept. */
+	return !rc && pen_ledger_over(s->state) && s->state != PEN_CANCELLED ? pen_control_clear(txn, s->id)
+									     : rc;
 }
 
 int pen_ledger_save(struct pen_txn *txn, const struct pen_standing *standing)
@@ -311,7 +312,8 @@ int pen_ledger_create(struct pen_txn *txn, const struct pen_facts *facts, const 
 	return rc;
 }
 
-int pen_ledger_restate(struct pen_txn *txn, const struct pen_facts *facts, const struct pen_standing *standing)
+int pen_ledger_restate(struct pen_txn *txn, const struct pen_facts *facts,
+		       const struct pen_standing *standing)
 {
 	int rc = put_facts(txn, facts);
 

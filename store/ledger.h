@@ -33,7 +33,8 @@ int pen_ledger_create(struct pen_txn *txn, const struct pen_facts *facts,
 		      const struct pen_standing *standing);
 int pen_ledger_save(struct pen_txn *txn, const struct pen_standing *standing);
 /* Replaces both values of a batch: it starts, long after it was entered. Its owner and identity stay. */
-int pen_ledger_restate(struct pen_txn *txn, const struct pen_facts *facts, const struct pen_standing *standing);
+int pen_ledger_restate(struct pen_txn *txn, const struct pen_facts *facts,
+		       const struct pen_standing *standing);
 /* The newest batch of the identity; -PEN_NOT_FOUND. */
 int pen_ledger_find(struct pen_txn *txn, const uint8_t identity[16], uint64_t *ret_id);
 /* Both parts of a batch. *ret_facts is one malloc'ed block, the caller frees it. Either ret may be NULL. */

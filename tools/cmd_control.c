@@ -105,7 +105,8 @@ static int wish_all(const struct pen_cmd *cmd, const struct wish *wish)
 
 int pen_cmd_pause(const struct pen_cmd *cmd)
 {
-	return wish_all(cmd, &(struct wish){ PEN_WISH_PAUSE, "is paused", "is asked to pause: its process does at the next group" });
+	return wish_all(cmd, &(struct wish){ PEN_WISH_PAUSE, "is paused",
+					     "is asked to pause: its process does at the next group" });
 }
 
 int pen_cmd_resume(const struct pen_cmd *cmd)
@@ -115,8 +116,11 @@ int pen_cmd_resume(const struct pen_cmd *cmd)
 
 int pen_cmd_cancel(const struct pen_cmd *cmd)
 {
-	return wish_all(cmd, &(struct wish){ PEN_WISH_CANCEL, "is cancelled; what it committed stays",
-					     "is asked to end: its process does at the next group; what it committed stays" });
+	return wish_all(
+		cmd,
+		&(struct wish){
+			PEN_WISH_CANCEL, "is cancelled; what it committed stays",
+			"is asked to end: its process does at the next group; what it committed stays" });
 }
 
 int pen_cmd_retry(const struct pen_cmd *cmd)
@@ -140,10 +144,11 @@ int pen_cmd_retry(const struct pen_cmd *cmd)
 		if (rc)
 			status = pen_say_failure(rc, &why);
 		else
-			pen_say_note("batch %s: %s items %s", pen_text_id(id_text, id), pen_text_count(n, count),
-				     dry	? "would be tried again"
+			pen_say_note("batch %s: %s items %s", pen_text_id(id_text, id),
+				     pen_text_count(n, count),
+				     dry     ? "would be tried again"
 				     : count ? "are queued again; `penstock work` tries them"
-						: "fit: nothing to try again");
+					     : "fit: nothing to try again");
 	}
 	pen_store_close(store);
 	return status;
@@ -167,8 +172,9 @@ static int why_item(struct pen_store *store, uint64_t batch, const char *text, s
 		return pen_say_failure(rc, NULL);
 	rc = pen_items_next(cur, &item);
 	if (rc == 1 && item.seq == (uint64_t)seq) {
-		(void)snprintf(line, sizeof line, "item %lld is %s%s%.512s\n", seq, pen_item_state_name(item.state),
-			       item.code ? ": " : "", item.code ? item.message : "");
+		(void)snprintf(line, sizeof line, "item %lld is %s%s%.512s\n", seq,
+			       pen_item_state_name(item.state), item.code ? ": " : "",
+			       item.code ? item.message : "");
 		pen_out_text(out, line);
 		(void)snprintf(line, sizeof line, "%" PRIu32 " tries, %" PRIu32 " crashes charged to it\n",
 			       item.attempts, item.crashes);
@@ -187,9 +193,10 @@ static int why_item(struct pen_store *store, uint64_t batch, const char *text, s
 		}
 		rc = 0;
 	} else if (rc >= 0) {
-		(void)snprintf(line, sizeof line,
-			       "item %lld has no row: it was committed without exception, or is not decided yet\n",
-			       seq);
+		(void)snprintf(
+			line, sizeof line,
+			"item %lld has no row: it was committed without exception, or is not decided yet\n",
+			seq);
 		pen_out_text(out, line);
 		rc = 0;
 	}

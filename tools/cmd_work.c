@@ -29,7 +29,8 @@ struct work {
 
 static void say_end(struct work *w, const struct pen_cqe *cqe)
 {
-	char id[PEN_TEXT_NUMBER], a[PEN_TEXT_NUMBER], b[PEN_TEXT_NUMBER], c[PEN_TEXT_NUMBER], d[PEN_TEXT_NUMBER];
+	char id[PEN_TEXT_NUMBER], a[PEN_TEXT_NUMBER], b[PEN_TEXT_NUMBER], c[PEN_TEXT_NUMBER],
+		d[PEN_TEXT_NUMBER];
 	char e[PEN_TEXT_NUMBER];
 	struct pen_failure why = { 0 };
 	struct pen_batch_info info;
@@ -100,7 +101,8 @@ static void say_left(uint32_t left, uint64_t wait_ms)
 	if (!left)
 		return;
 	if (wait_ms == UINT64_MAX)
-		pen_say_note("%" PRIu32 " batches wait for something else than time: `penstock why BATCH`", left);
+		pen_say_note("%" PRIu32 " batches wait for something else than time: `penstock why BATCH`",
+			     left);
 	else
 		pen_say_note("%" PRIu32 " batches are not due yet; the first is in %" PRIu64 " s", left,
 			     wait_ms / 1000);
@@ -158,9 +160,7 @@ int pen_cmd_work(const struct pen_cmd *cmd)
 		pen_engine_stop(w.engine);
 		if (!w.sig && !rc)
 			rc = pen_hook_run_all(w.store);
-		status = rc	 ? pen_say_failure(rc, NULL)
-			 : w.sig ? 128 + w.sig
-				 : w.bad;
+		status = rc ? pen_say_failure(rc, NULL) : w.sig ? 128 + w.sig : w.bad;
 	}
 	pen_queue_close(w.queue);
 	pen_store_close(w.store);

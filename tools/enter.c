@@ -77,8 +77,8 @@ int pen_enter_make(const struct pen_cmd *cmd, struct pen_store *store, const str
 	return 0;
 }
 
-int pen_enter_do(struct pen_engine *engine, struct pen_enter *enter, struct pen_store *store, uint64_t *ret_batch,
-		 bool *ret_there, struct pen_failure *why)
+int pen_enter_do(struct pen_engine *engine, struct pen_enter *enter, struct pen_store *store,
+		 uint64_t *ret_batch, bool *ret_there, struct pen_failure *why)
 {
 	struct pen_sqe *sqe = pen_get_sqe(engine);
 	struct pen_cqe *cqe;

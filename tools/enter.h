@@ -20,7 +20,7 @@ bool pen_enter_wanted(const struct pen_cmd *cmd);
 int pen_enter_make(const struct pen_cmd *cmd, struct pen_store *store, const struct pen_run *run, bool stream,
 		   struct pen_enter *ret);
 /* Hands it to the engine and waits: 0 and the batch; or the completion's code, with why. */
-int pen_enter_do(struct pen_engine *engine, struct pen_enter *enter, struct pen_store *store, uint64_t *ret_batch,
-		 bool *ret_there, struct pen_failure *why);
+int pen_enter_do(struct pen_engine *engine, struct pen_enter *enter, struct pen_store *store,
+		 uint64_t *ret_batch, bool *ret_there, struct pen_failure *why);
 
 #endif

@@ -23,7 +23,7 @@ extern char **environ;
 
 static int start(char *command, char **env, pid_t *ret)
 {
-	char *argv[] = { (char *)(uintptr_t)"sh", (char *)(uintptr_t)"-c", command, NULL };
+	char *argv[] = { (char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", command, NULL };
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
 	sigset_t none;
@@ -100,10 +100,10 @@ static int run(struct pen_store *store, const struct pen_hook *hook)
 	status = await(pid);
 	if (status)
 		pen_say_warning(0, "batch %016" PRIx64 ": its command %s %d", info.id,
-				status < 0	      ? "was killed after"
+				status < 0	    ? "was killed after"
 				: WIFEXITED(status) ? "ended with"
 						    : "died of signal",
-				status < 0	      ? PEN_HOOK_SECONDS
+				status < 0	    ? PEN_HOOK_SECONDS
 				: WIFEXITED(status) ? WEXITSTATUS(status)
 						    : WTERMSIG(status));
 	return 0;

@@ -7,7 +7,9 @@
 #include "include/penstock.h"
 
 /* plan and submit take whatever run takes. */
-#define CMD(name) (1u << PEN_CMD_##name | (PEN_CMD_##name == PEN_CMD_RUN ? 1u << PEN_CMD_PLAN | 1u << PEN_CMD_SUBMIT : 0))
+#define CMD(name)               \
+	(1u << PEN_CMD_##name | \
+	 (PEN_CMD_##name == PEN_CMD_RUN ? 1u << PEN_CMD_PLAN | 1u << PEN_CMD_SUBMIT : 0))
 
 const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 	[PEN_CMD_RUN] = { "run", PEN_CMD_RUN, "SOURCE…", 1, SIZE_MAX, "Run",
@@ -97,9 +99,8 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 			   "this overview, or a command's page", NULL, "penstock help run\n" },
 };
 
-const char pen_commands_later[] =
-	"export\0limit\0flag\0clean\0bench\0log\0serve\0"
-	"completion\0config\0";
+const char pen_commands_later[] = "export\0limit\0flag\0clean\0bench\0log\0serve\0"
+				  "completion\0config\0";
 
 #define GLOBAL(name, id, kind, letter, arg, choices, fallback, help)                                       \
 	{                                                                                                  \
@@ -233,7 +234,8 @@ const struct pen_option pen_options[] = {
 	       "objects with key and value, or values a line"),
 	PLAIN(CMD(WORK), "forever", FOREVER, FLAG, NULL, NULL, "wait for more when nothing is left"),
 	RANGE(CMD(WORK), "batches", BATCHES, COUNT, "N", 1, 16, "4", "at a time"),
-	RANGE(CMD(WORK), "owner-batches", OWNER_BATCHES, COUNT, "N", 1, 16, "no limit", "of one owner at a time"),
+	RANGE(CMD(WORK), "owner-batches", OWNER_BATCHES, COUNT, "N", 1, 16, "no limit",
+	      "of one owner at a time"),
 	PLAIN(CMD(PAUSE) | CMD(RESUME) | CMD(CANCEL), "owner", OF_OWNER, TEXT, "NAME", NULL,
 	      "all unfinished batches of this owner"),
 	PLAIN(CMD(PAUSE) | CMD(RESUME) | CMD(CANCEL), "all", ALL, FLAG, NULL, NULL, "all unfinished batches"),
