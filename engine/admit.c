@@ -269,7 +269,8 @@ static int create(struct admission *a)
 			.key_kind = (uint8_t)plan->key_kind,
 			.on_duplicate = (uint8_t)plan->on_duplicate,
 			.validate = (uint8_t)plan->validate,
-			.results = plan->results == PEN_RESULTS_ALL,
+			.results = plan->results == PEN_RESULTS_ALL ||
+				   (plan->results == PEN_RESULTS_AUTO && pen_plan_is_job(plan)),
 			.drops = plan->transform.drops,
 		};
 		if (plan->has_identity)

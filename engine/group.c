@@ -323,11 +323,12 @@ void pen_group_place(const struct pen_chunk *chunk, uint32_t at, uint32_t line, 
 	}
 }
 
-void pen_group_flaw(const struct pen_chunk *chunk, const struct pen_flaw *flaw, struct pen_row *ret)
+void pen_group_flaw_row(const struct pen_chunk *chunk, const struct pen_flaw *flaw, struct pen_row *ret)
 {
 	bool says = flaw->detail == PEN_FLAW_SAYS, out = pen_transform_drops(-(int)flaw->code);
 
 	*ret = (struct pen_row){
+		.batch = chunk->batch->id,
 		.seq = chunk->first_item + flaw->item,
 		.state = out ? PEN_ITEM_SKIPPED : PEN_ITEM_REJECTED,
 		.code = -(int)flaw->code,
@@ -400,8 +401,7 @@ static int put_flaw(struct apply *a, const struct pen_chunk *chunk, const struct
 	a->n->skipped += out;
 	if (out && !a->batch->rows_all)
 		return 0;
-	pen_group_flaw(chunk, flaw, &row);
-	row.batch = a->batch->id;
+	pen_group_flaw_row(chunk, flaw, &row);
 	return pen_item_put(a->txn, &row);
 }
 
@@ -539,6 +539,9 @@ static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int 
 				break;
 			a->n->items += pen_plan_is_job(a->batch->plan) ? chunk->flaw_count : chunk->items;
 			a->group->job.place_items += chunk->items;
+			if (pen_plan_is_job(a->batch->plan) && !a->batch->rows_all)
+				rc = pen_item_forget_committed(a->txn, a->batch->id, chunk->first_item,
+							       chunk->items);
 			a->n->bytes += chunk->bytes;
 			move_place(st, &chunk->after);
 		}

@@ -38,10 +38,11 @@ int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_bat
 
 /* A run of so many items stops with so many rejects. */
 bool pen_group_too_many(const struct pen_plan *plan, uint64_t rejected, uint64_t items);
-/* What is kept of an item that was refused or left out, of no batch yet. It points into the chunk. */
-void pen_group_flaw(const struct pen_chunk *chunk, const struct pen_flaw *flaw, struct pen_row *ret);
 /* Where the item stood: line and path mean different things for lines, files and puts. */
 void pen_group_place(const struct pen_chunk *chunk, uint32_t at, uint32_t line, struct pen_row *row);
+
+/* The row of an item that was rejected or left out. */
+void pen_group_flaw_row(const struct pen_chunk *chunk, const struct pen_flaw *flaw, struct pen_row *ret);
 
 /*
  * The row of an item with a value: committed, or as its entry's flags say. Where its record stands is not where a value

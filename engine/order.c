@@ -63,6 +63,8 @@ static const struct field {
 	ONE(move_to, PATH),
 	MANY(live, LIST, live_count),
 	ONE(processor, TEXT),
+	ONE(processor_config, TEXT),
+	MANY(where, LIST, where_count),
 	ONE(results, WORD),
 	ONE(jobs, WORD),
 	ONE(window, WORD),

@@ -202,15 +202,15 @@ static int copy_table(struct pen_plan *plan, const struct pen_run *run)
 
 static int copy_transform(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
 {
-	if (plan->job.command && (run->where_count || run->processor_config))
-		return pen_fail(why, -PEN_UNSUPPORTED, 0,
-				"conditions and configurations are for processors in the process, not for exec: and worker:");
-	if (plan->job.command)
-		return 0;
+	struct pen_run in_process;
+	plan->results = run->results;
 	if (plan->puts && (run->processor || run->where_count))
 		return pen_fail(why, -PEN_USAGE, 0,
 				"an opened batch keeps what it is given: it has no processor");
-	return pen_transform_parse(&plan->transform, run, why);
+	in_process = *run;
+	if (pen_plan_names_job(run->processor))
+		in_process.processor = NULL; /* what it does comes after, by children (plan_job.c) */
+	return pen_transform_parse(&plan->transform, &in_process, why);
 }
 
 int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret, struct pen_failure *why)

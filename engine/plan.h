@@ -64,6 +64,7 @@ struct pen_plan {
 	struct pen_transform transform; /* what is done to each item */
 	uint32_t processors; /* of the engine, for those who need something a processor; 0: 1 */
 	size_t chunk_room;   /* of the engine's chunks; 0: the least there is */
+
 	/* How items are worked on; command NULL: in the process. */
 	struct {
 		char *command; /* "exec:..." or "worker:...", as given */
@@ -119,6 +120,8 @@ int pen_plan_open_submit(const struct pen_submit *submit, struct pen_store *stor
 int pen_plan_open_take(struct pen_store *store, uint64_t id, struct pen_plan **ret, struct pen_failure *why);
 void pen_plan_free_order(struct pen_plan *plan);
 /* plan_job.c: the same of what is about processors. */
+/* "exec:..." or "worker:...": what transform.h does not know. NULL is allowed. */
+bool pen_plan_names_job(const char *processor);
 int pen_plan_copy_job(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why);
 void pen_plan_free_job(struct pen_plan *plan);
 bool pen_plan_sign_job(const struct pen_plan *plan, FILE *f);

@@ -66,12 +66,12 @@ static int copy_children(struct pen_plan *plan, const struct pen_run *run, struc
 
 int pen_plan_copy_job(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
 {
-	const char *name = run->processor ? run->processor : "copy";
+	return pen_plan_names_job(run->processor) ? copy_children(plan, run, why) : 0;
+}
 
-	plan->results = run->results;
-	if (!strncmp(name, "exec:", 5) || !strncmp(name, "worker:", 7))
-		return copy_children(plan, run, why);
-	return 0; /* the others work in the process: transform.h */
+bool pen_plan_names_job(const char *processor)
+{
+	return processor && (!strncmp(processor, "exec:", 5) || !strncmp(processor, "worker:", 7));
 }
 
 void pen_plan_free_job(struct pen_plan *plan)

@@ -306,7 +306,7 @@ static void add_flaw(struct pen_rehearsal *r, const struct pen_chunk *chunk, con
 
 	if (pen_transform_drops(-(int)flaw->code) && r->batch->plan->results != PEN_RESULTS_ALL)
 		return;
-	pen_group_flaw(chunk, flaw, &row);
+	pen_group_flaw_row(chunk, flaw, &row);
 	add_row(r, &row);
 }
 

@@ -275,7 +275,10 @@ static int apply_one(struct apply *a, struct pen_result *r)
 	n->skipped += state == PEN_ITEM_SKIPPED;
 	job->dropped += state == PEN_ITEM_SKIPPED && code != -PEN_DUPLICATE_KEPT;
 	/* Until the place has passed it, the row is what says that the item ended. */
-	rc = put_row(a, r, state, code);
+	if (state == PEN_ITEM_COMMITTED && r->seq < job->place_items && !a->pack->chunk.batch->rows_all)
+		rc = r->again ? pen_item_remove(a->txn, a->pack->id, r->seq) : 0;
+	else
+		rc = put_row(a, r, state, code);
 	return rc ? rc : tell(a, r, state, code);
 }
 

@@ -195,11 +195,15 @@ enum pen_value_form {
 enum pen_header { PEN_HEADER_AUTO = 0, PEN_HEADER_YES, PEN_HEADER_NO, PEN_HEADER_NAMES };
 #define PEN_CSV_NONE (-1) /* for quote and escape: there is none */
 
+/* Which items leave a row (pen_items_open). */
+enum pen_results {
+	PEN_RESULTS_AUTO = 0,	/* all where a command or worker works on items, else the exceptions */
+	PEN_RESULTS_EXCEPTIONS, /* rejected and failed ones, and those skipped for their key */
+	PEN_RESULTS_ALL,	/* every one */
+};
+
 /* What happens to a source file when its batch is complete and durable. */
 enum pen_on_success { PEN_SUCCESS_KEEP = 0, PEN_SUCCESS_DELETE, PEN_SUCCESS_MOVE };
-
-/* Items that get a row of their own. AUTO: all where a command or worker works on them, else the exceptions. */
-enum pen_results { PEN_RESULTS_AUTO = 0, PEN_RESULTS_ALL, PEN_RESULTS_EXCEPTIONS };
 
 #define PEN_RATIO_ONE 1000000u /* max_rejects_ratio is in millionths: 5 % = 50000 */
 
@@ -257,10 +261,15 @@ struct pen_run {
 	const char *const *live; /* names of live counters (pen_emit_progress), each cut at 23 bytes */
 	size_t live_count;	 /* up to PEN_LIVE_MAX */
 
-	/* How items are worked on. */
-	const char *processor; /* "copy" (NULL), "exec:COMMAND", "worker:COMMAND"; "json", "digest",
-				  "digest:sha256", "project:FIELDS", "so:FILE[:SYMBOL]" (penstock_plugin.h) */
-	enum pen_results results; /* in-process ones: a batch keeps what it began with */
+	/*
+	 * How items are worked on: "copy" (NULL), "json", "digest", "digest:sha256", "project:FIELDS", "so:FILE[:SYMBOL]"
+	 * (penstock_plugin.h); "exec:COMMAND", "worker:COMMAND" (docs/WORKERS.md).
+	 */
+	const char *processor;
+	const char *processor_config; /* for a plugin; NULL: "" */
+	const char *const *where; /* conditions on an item's JSON: "/a == 1", "/a", "!/a"; all must hold */
+	size_t where_count;	  /* up to 16 */
+	enum pen_results results; /* a batch keeps what it began with */
 	/* The rest is about exec and worker. */
 	uint32_t jobs;	     /* children at a time; 0: as many as cores */
 	uint32_t window;     /* items sent ahead to one worker; 0: 64 */
@@ -273,10 +282,6 @@ struct pen_run {
 	uint32_t max_crashes;	  /* of an item's workers, then it is quarantined; 0: 3 */
 	const char *const *env;	  /* NAME=VALUE for the children, beside the process's own environment */
 	size_t env_count;
-
-	const char *processor_config; /* for a plugin; NULL: "" */
-	const char *const *where;     /* conditions on an item's JSON: "/a == 1", "/a", "!/a"; all must hold */
-	size_t where_count;	      /* up to 16 */
 };
 
 #define PEN_LIVE_MAX 8u
@@ -414,11 +419,6 @@ void pen_sqe_set_flags(struct pen_sqe *sqe, unsigned flags);
  */
 void pen_prep_run(struct pen_sqe *sqe, const struct pen_run *spec);
 /*
- * Is the spec one that can be run, as far as that shows without touching a file or a store? 0, or what pen_prep_run
- * would be refused with. Any thread.
- */
-int pen_run_check(const struct pen_run *spec, struct pen_failure *why);
-/*
  * Only enters a batch: whoever works takes it up, in this process or another (pen_prep_take, `penstock work`).
  * Completes when it is durable: cqe->batch is its id, cqe->value 1 when it was there already (the same request, and
  * unfinished or complete with its sources as they were). Streams cannot be submitted; pen_spool() keeps one.
@@ -500,6 +500,11 @@ int pen_batch_due(struct pen_store *store, uint64_t batch, uint64_t *ret_wait_ms
 int pen_batch_retry(struct pen_store *store, uint64_t batch, const char *where, bool dry, uint64_t *ret_count,
 		    struct pen_failure *why);
 
+/*
+ * Is the spec one that can be run, as far as that shows without touching a file or a store? 0, or what pen_prep_run
+ * would be refused with. Any thread.
+ */
+int pen_run_check(const struct pen_run *spec, struct pen_failure *why);
 /*
  * Opens a batch whose records the program puts itself. spec->sources are ignored and key must be NULL
  * (keys are given) or "@seq". Completes when the batch is open: cqe->batch is its id, cqe->value the number

@@ -98,7 +98,7 @@ struct pen_audit_batch {
 	bool has_facts, has_state;
 	size_t sources;
 	uint64_t items, rejected, failed, skipped, committed, duplicates; /* applied */
-	bool all_rows, drops; /* which items have rows */
+	bool all_rows, drops;						  /* which items have rows */
 	uint64_t rows_committed, rows_rejected, rows_failed, rows_skipped, rows_retrying, rows_indexed;
 	uint64_t started_ms, ended_ms, retrying, place_items;
 	uint32_t parents, edges;

@@ -149,6 +149,35 @@ int pen_item_remove(struct pen_txn *txn, uint64_t batch, uint64_t seq)
 	return rc ? rc : pen_txn_del(txn, PEN_DB_ITEMS, key, sizeof(key));
 }
 
+int pen_item_forget_committed(struct pen_txn *txn, uint64_t batch, uint64_t first, uint32_t count)
+{
+	uint8_t be[KEY_LEN];
+	MDB_val key = { sizeof(be), be }, value;
+	struct pen_fmt_item item;
+	MDB_cursor *cur;
+	int rc;
+
+	key_of(be, batch, first);
+	rc = mdb_cursor_open(txn->mdb, txn->store->db[PEN_DB_ITEMS], &cur);
+	if (rc)
+		return pen_mdb_code(rc);
+	pen_txn_add_dirty(txn, count / 16 + 2);
+	for (rc = mdb_cursor_get(cur, &key, &value, MDB_SET_RANGE);
+	     !rc && key.mv_size == KEY_LEN && pen_get_be64(key.mv_data) == batch &&
+	     pen_get_be64((const uint8_t *)key.mv_data + 8) - first < count;
+	     rc = mdb_cursor_get(cur, &key, &value, MDB_NEXT)) {
+		if (value.mv_size < sizeof(item))
+			break;
+		memcpy(&item, value.mv_data, sizeof(item));
+		if (item.state == PEN_ITEM_COMMITTED)
+			rc = mdb_cursor_del(cur, 0);
+		if (rc)
+			break;
+	}
+	mdb_cursor_close(cur);
+	return rc && rc != MDB_NOTFOUND ? pen_txn_failed(txn, rc) : 0;
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 int pen_item_decode_try(const void *key, size_t key_len, const void *value, size_t len,

@@ -40,6 +40,9 @@ int pen_item_put(struct pen_txn *txn, const struct pen_row *row);
 /* Removes a row and its entries in the index. -PEN_NOT_FOUND. */
 int pen_item_remove(struct pen_txn *txn, uint64_t batch, uint64_t seq);
 
+/* Removes rows of committed items among first .. first + count - 1: their place says as much. */
+int pen_item_forget_committed(struct pen_txn *txn, uint64_t batch, uint64_t first, uint32_t count);
+
 /* A row in memory. Views point into the struct's own block. */
 struct pen_item_copy {
 	struct pen_row row;

@@ -140,7 +140,7 @@ int pen_cmd_retry(const struct pen_cmd *cmd)
 		status = pen_cmd_batch(store, cmd->args->words[i], &id);
 		if (status)
 			break;
-		rc = pen_batch_retry(store, id, pen_cmd_value(cmd, PEN_O_WHERE)->text, dry, &count, &why);
+		rc = pen_batch_retry(store, id, pen_cmd_value(cmd, PEN_O_CONDITION)->text, dry, &count, &why);
 		if (rc)
 			status = pen_say_failure(rc, &why);
 		else

@@ -83,6 +83,7 @@ enum pen_option_id {
 	PEN_O_VALUE,
 	PEN_O_PROCESSOR,
 	PEN_O_PROCESSOR_CONFIG,
+	PEN_O_RESULTS,
 	PEN_O_JOBS,
 	PEN_O_WINDOW,
 	PEN_O_TIMEOUT,
@@ -91,7 +92,6 @@ enum pen_option_id {
 	PEN_O_JITTER,
 	PEN_O_HALT,
 	PEN_O_MAX_CRASHES,
-	PEN_O_RESULTS,
 	PEN_O_VALIDATE,
 	PEN_O_MAX_RECORD,
 	PEN_O_MAX_REJECTS,
@@ -105,7 +105,7 @@ enum pen_option_id {
 	PEN_O_INCLUDE,
 	PEN_O_EXCLUDE,
 	PEN_O_PARENT,
-	PEN_O_FITS,
+	PEN_O_WHERE,
 	PEN_O_CORRELATION_ID,
 	PEN_O_PRIORITY,
 	PEN_O_NOT_BEFORE,
@@ -116,7 +116,7 @@ enum pen_option_id {
 	PEN_O_OF_OWNER,
 	PEN_O_ALL,
 	PEN_O_REASON,
-	PEN_O_WHERE,
+	PEN_O_CONDITION,
 	PEN_O_DRY_RUN,
 	PEN_O_IDEMPOTENCY_KEY,
 	PEN_O_FRESH,
@@ -188,7 +188,7 @@ struct pen_value {
 };
 
 #define PEN_OPTION_TEXT 512
-#define PEN_LISTS (PEN_O_FITS - PEN_O_LABEL + 1)
+#define PEN_LISTS (PEN_O_WHERE - PEN_O_LABEL + 1)
 
 struct pen_args {
 	const struct pen_command *command; /* NULL: none was typed */

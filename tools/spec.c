@@ -224,8 +224,6 @@ static void make_job(const struct pen_cmd *cmd, struct pen_run *ret)
 {
 	static const char *const jitters[] = { "none", "equal", "full", "decorrelated" };
 
-	ret->processor = text_of(cmd, PEN_O_PROCESSOR);
-	ret->results = (enum pen_results)pen_cmd_value(cmd, PEN_O_RESULTS)->n;
 	ret->jobs = (uint32_t)pen_cmd_value(cmd, PEN_O_JOBS)->n;
 	ret->window = (uint32_t)pen_cmd_value(cmd, PEN_O_WINDOW)->n;
 	ret->timeout_ns = pen_cmd_value(cmd, PEN_O_TIMEOUT)->n * 1000000;
@@ -284,9 +282,11 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 		.include_count = cmd->args->lists[PEN_O_INCLUDE - PEN_O_LABEL].count,
 		.exclude = cmd->args->lists[PEN_O_EXCLUDE - PEN_O_LABEL].at,
 		.exclude_count = cmd->args->lists[PEN_O_EXCLUDE - PEN_O_LABEL].count,
-		.where = cmd->args->lists[PEN_O_FITS - PEN_O_LABEL].at,
-		.where_count = cmd->args->lists[PEN_O_FITS - PEN_O_LABEL].count,
+		.where = cmd->args->lists[PEN_O_WHERE - PEN_O_LABEL].at,
+		.where_count = cmd->args->lists[PEN_O_WHERE - PEN_O_LABEL].count,
+		.processor = text_of(cmd, PEN_O_PROCESSOR),
 		.processor_config = text_of(cmd, PEN_O_PROCESSOR_CONFIG),
+		.results = (enum pen_results)pen_cmd_value(cmd, PEN_O_RESULTS)->n,
 		.items = text_of(cmd, PEN_O_ITEMS),
 		.items_nul = pen_cmd_set(cmd, PEN_O_NULL),
 		.follow_symlinks = pen_cmd_set(cmd, PEN_O_FOLLOW_SYMLINKS),
