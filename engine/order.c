@@ -76,8 +76,6 @@ static const struct field {
 	ONE(halt, TEXT),
 	ONE(max_crashes, WORD),
 	MANY(env, LIST, env_count),
-	ONE(processor_config, TEXT),
-	MANY(where, LIST, where_count),
 #undef ONE
 #undef MANY
 };
