@@ -32,6 +32,7 @@
 #include "ring/error.h"
 
 #define EVENTS 64u
+#define LINE_SHOWN 300
 #define AHEAD_MIN 4u /* launches that wait in the launcher, so that a child's end starts the next at once */
 #define AHEAD_MAX 64u
 #define WORKER_AHEAD_MAX 65536u
@@ -79,10 +80,13 @@ void pen_crew_clean(char *text)
 	size_t len = strnlen(text, PEN_CREW_TEXT - 1);
 	bool utf8;
 
-	if (text[len]) /* it is cut: between two characters, if there are any */
+	if (!len)
+		return; /* may be a literal */
+	if (text[len]) { /* it is cut: between two characters, if there are any; a constant "" is not touched */
 		while (len && ((unsigned char)text[len] & 0xc0) == 0x80)
 			len--;
-	text[len] = '\0';
+		text[len] = '\0';
+	}
 	utf8 = pen_json_utf8(text, len);
 	for (unsigned char *p = (unsigned char *)text; *p; p++)
 		if (*p < ' ' || *p == 0x7f || (*p >= 0x80 && !utf8))
@@ -158,7 +162,11 @@ const char *pen_crew_last_line(const char *text, size_t len, int *ret_len)
 		len--;
 	begin = len ? memrchr(text, '\n', len) : NULL;
 	begin = begin ? begin + 1 : text;
-	*ret_len = (int)pen_min((uint64_t)(text + len - begin), 300);
+	if (text + len - begin > LINE_SHOWN) /* its end, from a whole character on */
+		for (begin = text + len - LINE_SHOWN;
+		     ((unsigned char)*begin & 0xc0) == 0x80 && begin < text + len;)
+			begin++;
+	*ret_len = (int)(text + len - begin);
 	return begin;
 }
 
@@ -507,8 +515,9 @@ static void move_on(struct pen_crew *crew)
 		arm(crew, crew->start_at);
 	} else {
 		pen_crew_worker_lines(crew);
-		arm(crew, pen_crew_worker_clock(crew));
 		pen_crew_worker_start(crew);
+		arm(crew,
+		    pen_crew_worker_clock(crew)); /* behind start: what is given has a time from now on */
 	}
 	flush(crew);
 }

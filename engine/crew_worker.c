@@ -351,7 +351,7 @@ static void look_for_break(struct pen_crew *crew, const struct pen_worker_child 
 	size_t len;
 	int line_len;
 
-	if (c->answered || c->asked || c->timed_out)
+	if (c->answered || c->asked || (c->timed_out && !read_nothing))
 		return;
 	crew->falls++;
 	crew->bare = read_nothing ? crew->bare + 1 : 0;
@@ -395,6 +395,12 @@ static void settle(struct pen_crew *crew, uint32_t number)
 	if (c->asked && crew->cancelled) {
 		for (; n < suspects; n++)
 			pen_crew_end(crew, c->task[n], PEN_TASK_UNCHARGED, -ECANCELED, NULL);
+#ifdef PEN_PLANT_BLAME_FIRST
+	} else if (suspects) {
+		for (n = suspects; n-- > 1;)
+			pen_held_push_front(crew, &crew->waiting, c->task[n]);
+		blame(crew, c, c->task[0]);
+#endif
 	} else if (suspects == 1 && (c->alone || !clean_end)) {
 		blame(crew, c, c->task[0]);
 	} else {

@@ -26,6 +26,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -155,8 +156,12 @@ static void become(const struct launcher *l, struct child *c, const char *path, 
 	for (int i = 0; i < 3; i++)
 		if (dup2(c->fd[i], i) < 0)
 			return;
-	(void)close_range(3, ~0u,
-			  0); /* all of ours are close-on-exec; this is for what a library might open */
+#ifndef PEN_PLANT_INHERIT
+	/* All of ours are close-on-exec; this is for what a library might open. */
+	(void)close_range(3, ~0u, 0);
+#else
+	(void)dup(c->fd[0]);
+#endif
 	if (l->memory_max) {
 		struct rlimit limit = { l->memory_max, l->memory_max };
 
@@ -178,6 +183,8 @@ __attribute__((noinline)) static pid_t start_child(const struct launcher *l, str
 		c->os_errno = errno ? errno : ESRCH;
 		_exit(127);
 	}
+	/* The child has written into *c, behind the back of a compiler that knows _exit not to return. */
+	__asm__ volatile("" ::: "memory");
 	return pid;
 }
 
@@ -570,6 +577,7 @@ static void settle(struct launcher *l)
 {
 	struct sigaction wake = { .sa_handler = on_child, .sa_flags = SA_NOCLDSTOP };
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
+	static const uint64_t plain[8]; /* the kernel's struct sigaction, all zero: SIG_DFL */
 	struct rlimit core = { 0, 0 };
 	sigset_t child;
 
@@ -583,6 +591,8 @@ static void settle(struct launcher *l)
 	(void)sigaction(SIGQUIT, &ignore, NULL);
 	(void)sigaction(SIGTERM, &ignore, NULL);
 	(void)sigaction(SIGPIPE, &ignore, NULL);
+	for (int signal = 32; signal < 34; signal++) /* the C library's own, which posix_spawn has ignored */
+		(void)syscall(SYS_rt_sigaction, signal, plain, NULL, sizeof(uint64_t));
 	(void)setrlimit(RLIMIT_CORE, &core);
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
 	(void)prctl(PR_SET_NAME, "penstock-launch");

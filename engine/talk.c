@@ -333,8 +333,7 @@ static const char *take_number(const struct member *m, uint64_t max, uint64_t *r
 static bool take_value(const struct member *m, const char **ret, size_t *ret_len, bool *ret_json,
 		       const char **ret_wrong)
 {
-	*ret_json = is(m, "value");
-	if (*ret_json)
+	if (is(m, "value"))
 		*ret_wrong = take_json(m, ret, ret_len);
 	else if (is(m, "value_text"))
 		*ret_wrong = take_string(m, ret, ret_len);
@@ -342,6 +341,7 @@ static bool take_value(const struct member *m, const char **ret, size_t *ret_len
 		*ret_wrong = take_base64(m, ret, ret_len);
 	else
 		return false;
+	*ret_json = m->name_len == 5;
 	return true;
 }
 

@@ -18,7 +18,9 @@
 
 #include "include/penstock.h"
 #include "tools/closing.h"
+#include "tools/enter.h"
 #include "tools/home.h"
+#include "tools/hook.h"
 #include "tools/interrupt.h"
 #include "tools/option.h"
 #include "tools/say.h"
@@ -178,6 +180,72 @@ static int watch(const struct pen_cmd *cmd, struct pen_engine *engine, struct pe
 	return rc;
 }
 
+/* Until a batch may run that waits for others or for a time. 0, or the code it ends with. */
+static int await_turn(struct pen_store *store, uint64_t batch)
+{
+	bool said = false;
+
+	for (;;) {
+		uint64_t wait_ms;
+		int rc = pen_batch_due(store, batch, &wait_ms);
+
+		if (rc)
+			return rc < 0 ? rc : 0;
+		if (pen_interrupt_signal())
+			return -PEN_INTERRUPTED_BY;
+		if (!said)
+			pen_say_note("batch %016llx waits (`penstock why` says for what); Ctrl-C leaves it to `penstock work`",
+				     (unsigned long long)batch);
+		said = true;
+		usleep((useconds_t)(wait_ms < 200 ? wait_ms + 1 : 200) * 1000);
+	}
+}
+
+/* A worker was faster: it runs the batch, and this process waits for its end. */
+static int await_other(struct pen_store *store, uint64_t batch)
+{
+	struct pen_batch_info info;
+	int rc;
+
+	pen_say_note("a worker has taken batch %016llx up: waiting for it", (unsigned long long)batch);
+	while (!(rc = pen_batch_get(store, batch, &info)) && info.runner_pid && !pen_interrupt_signal())
+		usleep(100000);
+	if (rc)
+		return rc;
+	return info.state == PEN_COMPLETED   ? 0
+	       : info.state == PEN_CANCELLED ? -PEN_CANCELLED_BY
+	       : info.state == PEN_STOPPED   ? -PEN_STOPPED_BY
+					     : -PEN_INTERRUPTED_BY;
+}
+
+/*
+ * A run that waits for something, or owes a command at its end, is a submission that this process takes up: should it
+ * die, a worker goes on.
+ */
+static int enter(const struct pen_cmd *cmd, const struct pen_run *spec, struct pen_store *store,
+		 struct pen_engine *engine, struct pen_closing *end)
+{
+	struct pen_enter enter;
+	struct pen_sqe *sqe;
+	bool there;
+	int rc = pen_enter_make(cmd, store, spec, end->stream, &enter);
+
+	if (rc)
+		return -rc; /* said */
+	end->stream = false; /* it is kept now */
+	end->res = pen_enter_do(engine, &enter, store, &end->batch, &there, &end->why);
+	if (!end->res)
+		end->res = await_turn(store, end->batch);
+	if (end->res)
+		return 0;
+	sqe = pen_get_sqe(engine);
+	if (!sqe)
+		return -PEN_MEMORY;
+	pen_prep_take(sqe, end->batch, 0);
+	pen_submit(engine);
+	return 1;
+}
+
 static int execute(const struct pen_cmd *cmd, const struct pen_run *spec, struct pen_store *store,
 		   struct pen_closing *end)
 {
@@ -188,8 +256,15 @@ static int execute(const struct pen_cmd *cmd, const struct pen_run *spec, struct
 	if (rc)
 		return rc;
 	end->submit_ns = pen_ticker_now();
-	sqe = pen_get_sqe(engine);
-	if (sqe) {
+	if (pen_enter_wanted(cmd)) {
+		rc = enter(cmd, spec, store, engine, end);
+		if (rc == 1)
+			rc = watch(cmd, engine, end);
+		if (end->res == -PEN_BATCH_BUSY)
+			end->res = await_other(store, end->batch);
+		if (end->res == -PEN_BATCH_OVER)
+			end->res = 0; /* complete before: its numbers stand */
+	} else if ((sqe = pen_get_sqe(engine))) {
 		pen_prep_run(sqe, spec);
 		pen_submit(engine);
 		rc = watch(cmd, engine, end);
@@ -199,7 +274,12 @@ static int execute(const struct pen_cmd *cmd, const struct pen_run *spec, struct
 	end->sig = pen_interrupt_signal();
 	pen_interrupt_disarm();
 	pen_engine_stop(engine);
-	return rc < 0 ? pen_say_failure(rc, NULL) : pen_closing_end(end);
+	if (rc < 0)
+		return rc > -200 ? -rc : pen_say_failure(rc, NULL);
+	rc = pen_closing_end(end);
+	if (pen_cmd_set(cmd, PEN_O_ON_COMPLETE))
+		(void)pen_hook_run_all(store); /* what cannot be run now is owed, and run by whoever works */
+	return rc;
 }
 
 int pen_cmd_run(const struct pen_cmd *cmd)

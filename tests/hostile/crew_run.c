@@ -12,6 +12,7 @@
  *   quiet=1      only the summary
  *   crash=N      every item claims N crashes
  *   stall_ms=N   sleeps between polls
+ *   linger_ms=N  sleeps before it closes the crew
  *
  * The last line is the summary: results by fate, what is left (children, descriptors), the largest resident size.
  * It is its own launcher.
@@ -38,7 +39,8 @@ struct item {
 
 static struct item *items;
 static size_t item_count;
-static uint64_t retries, cancel_after = UINT64_MAX, hard_after = UINT64_MAX, quiet, crash, stall_ms;
+static uint64_t retries, cancel_after = UINT64_MAX, hard_after = UINT64_MAX, quiet, crash, stall_ms,
+			 linger_ms;
 static enum { FORM_BYTES, FORM_JSON, FORM_PATH } form;
 static uint64_t fates[PEN_TASK_UNCHARGED + 1];
 
@@ -210,6 +212,8 @@ static void set_option(struct pen_crew_options *opt, const char *text)
 		crash = n;
 	else if (IS("stall_ms"))
 		stall_ms = n;
+	else if (IS("linger_ms"))
+		linger_ms = n;
 	else if (IS("form"))
 		form = strcmp(value + 1, "json") == 0	? FORM_JSON
 		       : strcmp(value + 1, "path") == 0 ? FORM_PATH
@@ -308,6 +312,8 @@ int main(int argc, char **argv)
 	pen_crew_counts(crew, &counts);
 	if (pen_crew_failure(crew))
 		why = *pen_crew_failure(crew);
+	(void)fflush(stdout);
+	nanosleep(&(struct timespec){ (time_t)(linger_ms / 1000), (long)(linger_ms % 1000) * 1000000 }, NULL);
 	pen_crew_close(crew);
 	getrusage(RUSAGE_SELF, &used);
 	printf("{\"open\":0,\"items\":%zu,\"over\":%zu", item_count, done);
