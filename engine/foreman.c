@@ -287,7 +287,7 @@ static bool judge(struct pen_foreman *f, struct site *s, const struct task *t,
 }
 
 /* The item's key, bytes and place, from its chunk or its row. */
-static int copy_item(struct site *s, struct task *t, struct pen_result *r, bool value_is_item, bool keep_raw)
+static int copy_item(struct site *s, struct task *t, struct pen_result *r, bool keep_raw)
 {
 	struct pen_pack *pack = s->pack;
 	const void *item = t->row.row.raw, *key = t->row.row.key;
@@ -317,8 +317,6 @@ static int copy_item(struct site *s, struct task *t, struct pen_result *r, bool 
 	rc = pen_pack_add(pack, key, key_len, &r->key);
 	if (!rc && path)
 		rc = pen_pack_add(pack, path, strlen(path) + 1, &r->path);
-	if (!rc && value_is_item)
-		rc = pen_pack_add(pack, item, item_len, &r->value);
 	/* What is a file by itself is read again from there. */
 	if (!rc && keep_raw && !t->path)
 		rc = pen_pack_add(pack, item, item_len, &r->raw);
@@ -408,7 +406,8 @@ static bool finish_task(struct pen_foreman *f, struct site *s, const struct pen_
 		int rc;
 
 		pack->count++;
-		rc = copy_item(s, t, r, done && !got->value, !done && r->state != PEN_ITEM_SKIPPED);
+		r->nothing = done && !got->value;
+		rc = copy_item(s, t, r, !done && r->state != PEN_ITEM_SKIPPED);
 		if (!rc)
 			rc = copy_result(s, got, r);
 		if (!rc && t->keyed && done && got->value && !got->deed_count) {
@@ -419,7 +418,7 @@ static bool finish_task(struct pen_foreman *f, struct site *s, const struct pen_
 			forget(f, s);
 			again = true;
 		} else {
-			if (done) {
+			if (done && !r->nothing) {
 				const char *key = pack->data + r->key.at;
 
 				pen_sum_add(&pack->sums[pen_hash_bucket(key, r->key.len)],

@@ -86,16 +86,16 @@ _Static_assert(sizeof(enum pen_format) == 4 && sizeof(int) == 4, "enums are word
 /* ---- packing --------------------------------------------------------------------------------- */
 
 /* As the worker will find it. "-", "@LIST" and globs keep their meaning. */
-static void put_path(FILE *f, const char *name, const char *path)
+static void put_path(FILE *f, const char *head, const char *path)
 {
 	char here[PATH_MAX];
 	const char *mark = *path == '@' ? "@" : "";
 
 	path += *mark != 0;
 	if (*path == '/' || !strcmp(path, "-") || !getcwd(here, sizeof here))
-		fprintf(f, "%s=%s%s", name, mark, path);
+		fprintf(f, "%s%s%s", head, mark, path);
 	else
-		fprintf(f, "%s=%s%s/%s", name, mark, here, path);
+		fprintf(f, "%s%s%s/%s", head, mark, here, path);
 	fputc(0, f);
 }
 
@@ -104,7 +104,13 @@ static void put_text(FILE *f, const struct field *field, const char *text)
 	if (!text)
 		return;
 	if (field->kind == PATH || field->kind == PATHS) {
-		put_path(f, field->name, text);
+		fputs(field->name, f);
+		put_path(f, "=", text);
+		return;
+	}
+	/* A plugin is a file too. */
+	if (!strncmp(text, "so:", 3) && !strcmp(field->name, "processor")) {
+		put_path(f, "processor=so:", text + 3);
 		return;
 	}
 	fprintf(f, "%s=%s", field->name, text);

@@ -230,6 +230,11 @@ static int put_record(struct apply *a, struct pen_result *r, uint8_t *ret_state,
 	enum pen_put result;
 	int rc = check_deeds(a, r);
 
+	if (is_items_fault(rc) && r->nothing) {
+		*ret_state = PEN_ITEM_FAILED;
+		*ret_code = rc;
+		return 0;
+	}
 	if (is_items_fault(rc)) {
 		struct pen_sum none[PEN_BUCKETS] = { 0 };
 
@@ -243,6 +248,10 @@ static int put_record(struct apply *a, struct pen_result *r, uint8_t *ret_state,
 	}
 	if (rc)
 		return rc;
+	if (r->nothing) {
+		rc = do_deeds(a, r);
+		return rc ? rc : count_other(a, pen_dataset_id(a->ds), -1); /* committed, without a record */
+	}
 	rc = pen_dataset_put(a->ds, data + r->key.at, r->key.len, data + r->value.at, r->value.len, false,
 			     policy, &result);
 	if (!rc)

@@ -316,6 +316,24 @@ const struct pen_plugin another = { PEN_PLUGIN_ABI, PEN_PLUGIN_JSON, sizeof(stru
 
 
 @check
+def submitted_and_run_elsewhere(lab):
+    """A plugin's path is taken from where the batch was submitted; conditions come before commands too."""
+    os.makedirs(lab.path("here"))
+    os.makedirs(lab.path("there"))
+    lab.path("here/l.txt", " Aa\n\nb\n")
+    os.symlink(TIDY, lab.path("here/tidy.so"))
+    lab.run("submit", "l.txt", "--format", "lines", "--processor", "so:tidy.so", "--processor-config", "shout", cwd=lab.path("here"))
+    lab.run("work", cwd=lab.path("there"))
+    assert values(lab) == [b"AA!", b"B!"], values(lab)
+    f = lab.path("n.ndjson", '{"n":1}\n{"n":2}\n')
+    for results in ("auto", "all"):
+        o = lab.load(f, "--into", "e", "--processor", "exec:cat", "--where", "/n==2", "--results", results, "--fresh")
+        assert (o["committed"], o["skipped"]) == (1, 1), o
+    assert set(values(lab, "e")) == {b'{"n":2}'}
+    lab.verify()
+
+
+@check
 def once_each_whatever_is_killed(lab):
     """SIGKILL while a plugin works: the same command ends with what an undisturbed run makes."""
     body = """
