@@ -419,9 +419,10 @@ static int meet(struct admission *a, const struct pen_facts *facts, struct pen_s
 	return create(a);
 }
 
-/* The first time it runs: its @seq keys begin where the dataset ends now. */
+/* The first time it runs: its @seq keys begin where the dataset ends now, its sources are those that are there now. */
 static int start_queued(struct admission *a, struct pen_facts *facts, struct pen_standing *st)
 {
+	char *sources = NULL;
 	int rc = pen_dataset_use_id(a->txn, a->plan->into, facts->fixed.dataset_id, &a->ds, a->why);
 
 	if (!rc)
@@ -432,8 +433,18 @@ static int start_queued(struct admission *a, struct pen_facts *facts, struct pen
 		return rc;
 	facts->fixed.seq_base = pen_dataset_next_seq(a->ds);
 	memcpy(facts->fixed.content, a->plan->content, 16); /* as they are now that they are read */
+	if (!a->plan->fed) {
+		sources = join_sources(a->plan, &facts->sources_len);
+		if (!sources)
+			return -ENOMEM;
+		facts->sources = sources;
+		facts->fixed.format = (uint8_t)settled_format(a->plan);
+		facts->fixed.bytes_total = a->plan->bytes_total;
+		facts->fixed.items_total = a->plan->items_total;
+	}
 	running(a, st, false);
 	rc = pen_ledger_restate(a->txn, facts, st);
+	free(sources);
 	if (!rc && a->plan->parents)
 		rc = pen_journal_add(a->txn, facts->fixed.id, PEN_EVENT_DEPENDENCY_READY, 0, a->plan->parents,
 				     0);

@@ -93,12 +93,16 @@ struct pen_batch {
 	_Atomic uint32_t wish; /* committer to reader: enum pen_wish, what is wanted now; 0: nothing */
 	struct pen_rehearsal *rehearsal;
 
+	/* Written by the foreman. */
+	bool gone_by; /* END was passed on: notes that come behind it are nobody's */
+
 	/* Written by the reader. */
 	struct pen_feed *feed;
 	struct pen_chunk begin, end, note; /* control chunks: they need no slot */
 	_Atomic bool live;		   /* the table's slot is in use; read by progress */
 	_Atomic int cancel;		   /* negative: end it so; read by the foreman. It is set once */
 	bool rests;			   /* a wish has paused it */
+	bool ended;			   /* END is back; it goes when its note is back too */
 };
 
 /* Shows the batch's standing to pen_engine_progress. reason: why it rests, or 0. The last stage's thread. */

@@ -82,8 +82,11 @@ static void hand_back(struct committer *c, struct pen_chunk *chunk)
 		return;
 	}
 
+	/* A job's items passed with their results. */
 	if (chunk->kind <= PEN_CHUNK_PUTS)
-		pen_meter_pass(&c->engine->commit_meter, chunk->items, chunk->bytes);
+		pen_meter_pass(&c->engine->commit_meter,
+			       pen_plan_is_job(chunk->batch->plan) ? chunk->flaw_count : chunk->items,
+			       chunk->bytes);
 	pushed = pen_lane_push(&c->engine->returned, &word, 1);
 	pen_assert(pushed == 1);
 }
@@ -117,6 +120,19 @@ static void complete_note(struct committer *c, const struct pen_chunk *note, int
 	pen_engine_complete(c->engine, PEN_FROM_COMMITTER, note->sqe, code, note->batch->id, 0);
 }
 
+/* Notes that were overtaken by the end: there is nothing any more that could rest. */
+static void answer_late(struct committer *c, struct pen_batch *batch)
+{
+	struct pen_chunk *chunk;
+
+	while (pen_plan_is_job(batch->plan) && (chunk = batch->line)) {
+		pen_assert(chunk->kind == PEN_CHUNK_PAUSE || chunk->kind == PEN_CHUNK_RESUME);
+		batch->line = chunk->next;
+		complete_note(c, chunk, -PEN_NOT_FOUND);
+		hand_back(c, chunk);
+	}
+}
+
 /* The batch is done in this engine; what its completion says was settled before. */
 static void finish(struct committer *c, struct pen_batch *batch, int code)
 {
@@ -128,6 +144,7 @@ static void finish(struct committer *c, struct pen_batch *batch, int code)
 	batch->lock_fd = -1;
 	pen_turn_level_leave(c->engine->store, batch->level_ticket);
 	c->batches[batch->index] = NULL;
+	answer_late(c, batch);
 	batch->owes = !code && batch->plan->on_success != PEN_SUCCESS_KEEP && !batch->plan->puts;
 	if (batch->sqe != UINT32_MAX && !batch->owes)
 		pen_engine_complete(c->engine, PEN_FROM_COMMITTER, batch->sqe, code, batch->id,
@@ -335,6 +352,7 @@ static void give_up(struct committer *c, int code)
 	batch->over = batch->end_code = code;
 	atomic_store_explicit(&batch->stop, true,
 			      memory_order_relaxed); /* a hint: the reader stops reading early */
+	pen_foreman_wake(c->engine->foreman);
 	for (uint32_t i = 0; i < c->ready_count; i++)
 		drop(c, c->ready[i]);
 	clear_ready(c);
@@ -568,6 +586,8 @@ static void take(struct committer *c, struct pen_chunk *chunk)
 		chunk->next = NULL;
 		*batch->line_end = chunk;
 		batch->line_end = &chunk->next;
+		if (c->batches[batch->index] != batch)
+			answer_late(c, batch);
 		return;
 	}
 	pen_window_put(&batch->window, chunk);

@@ -266,6 +266,7 @@ static int start_threads(struct pen_engine *e, struct pen_failure *why)
 			e->foreman = NULL;
 		}
 		if (rc) {
+			pen_fanin_close(&e->commit_in, e->processor_count + 1);
 			stop_workers(e, 0);
 			pthread_join(e->committer, NULL);
 			return pen_fail(why, rc, -rc, "no thread for the foreman");

@@ -61,6 +61,8 @@ int pen_feed_open(struct pen_engine *engine, struct pen_batch *batch, uint32_t u
 		feed->fetch_free = &feed->fetches[i];
 	}
 	feed->after = pen_aftermath_open(engine, batch->plan, batch->id);
+	if (batch->plan->fed && !batch->unchanged)
+		pen_aftermath_spoil(feed->after, "they changed since they were read");
 	pen_aftermath_earlier(feed->after, batch->plan, 0, feed->next_source, batch->unchanged);
 	*ret = feed;
 	return 0;

@@ -50,8 +50,9 @@ struct site {
 	struct task *tasks;
 	uint32_t task_free, in_flight;
 	struct pen_pack *pack;
-	bool paused, stopping, cancelled, watched, stuck;
-	int code; /* negative: what END is to say */
+	bool paused, stopping, cancelled, stuck;
+	bool added, watched; /* the crew's descriptor is in the set; and is looked at */
+	int code;	     /* negative: what END is to say */
 	struct pen_failure why;
 
 	/* Items that wait. */
@@ -205,9 +206,10 @@ static void send_pack(struct pen_foreman *f, struct site *s)
 	if (!pack || !pack->count)
 		return;
 	s->pack = NULL;
+	pack->out = true;
 	/* What a group's size is judged by. */
 	pack->chunk.bytes = pack->used;
-	pack->chunk.items = pack->count;
+	pack->chunk.items = pack->count + pack->deed_count;
 	commit(f, &pack->chunk);
 }
 
@@ -223,6 +225,7 @@ static void take_back(struct pen_foreman *f)
 			for (uint32_t k = 0; words[i] & 1 && k < PEN_BATCHES_MAX; k++)
 				if (f->sites[k].batch && f->sites[k].id == pack->id)
 					f->sites[k].due_ms = pen_min(f->sites[k].due_ms, pack->due_ms);
+			pack->out = false;
 			pack->next = f->free_packs;
 			f->free_packs = pack;
 		}
@@ -243,6 +246,17 @@ static uint64_t due_of(const struct pen_foreman *f, const struct site *s, uint64
 	uint64_t due = now_ms(f) + (pen_max(wait, at_least_ns) + PEN_NS_PER_MS - 1) / PEN_NS_PER_MS;
 
 	return s->any_last ? pen_max(due, s->last.due_ms + 1) : due;
+}
+
+/* The earliest next try that the store does not know yet: rows are not read past it. */
+static uint64_t unknown_due(const struct pen_foreman *f, const struct site *s)
+{
+	uint64_t due = s->pack ? s->pack->due_ms : UINT64_MAX;
+
+	for (uint32_t i = 0; i < PACKS; i++)
+		if (f->packs[i]->out && f->packs[i]->id == s->id)
+			due = pen_min(due, f->packs[i]->due_ms);
+	return due;
 }
 
 /* Settles state, tries and due time. False: nothing is known, it is to be given again. */
@@ -323,6 +337,14 @@ static int copy_item(struct site *s, struct task *t, struct pen_result *r, bool 
 	return rc;
 }
 
+/* Whether the row may have to hold the item's bytes: it did not end well, or the store may yet refuse it. */
+static bool keeps_raw(const struct site *s, const struct pen_result *r, const struct pen_task_result *got)
+{
+	if (r->state == PEN_ITEM_COMMITTED)
+		return got->deed_count || s->batch->plan->on_duplicate == PEN_DUP_REJECT;
+	return r->state != PEN_ITEM_SKIPPED;
+}
+
 static int copy_result(struct site *s, const struct pen_task_result *got, struct pen_result *r)
 {
 	struct pen_pack *pack = s->pack;
@@ -395,7 +417,7 @@ static bool finish_task(struct pen_foreman *f, struct site *s, const struct pen_
 		.seq = t->chunk ? t->chunk->first_item + t->chunk->table[t->entry].item : t->row.row.seq,
 		.ended_ms = now_ms(f),
 		.spent_us = got->spent_ns / 1000,
-		.form = (uint8_t)t->form,
+		.form = (uint8_t)(t->path ? PEN_RESULT_FILE : t->form),
 		.exit_status = (int16_t)got->exit_status,
 		.term_signal = (uint8_t)got->term_signal,
 	};
@@ -407,7 +429,7 @@ static bool finish_task(struct pen_foreman *f, struct site *s, const struct pen_
 
 		pack->count++;
 		r->nothing = done && !got->value;
-		rc = copy_item(s, t, r, !done && r->state != PEN_ITEM_SKIPPED);
+		rc = copy_item(s, t, r, keeps_raw(s, r, got));
 		if (!rc)
 			rc = copy_result(s, got, r);
 		if (!rc && t->keyed && done && got->value && !got->deed_count) {
@@ -525,19 +547,35 @@ static bool need_crew(struct pen_foreman *f, struct site *s)
 	if (plan->job.cache)
 		(void)pen_recall_open(&s->recall, plan->job.worker ? 'w' : 'e', plan->job.line); /* or without */
 	event.data.u32 = s->batch->index + 1;
-	s->watched = !epoll_ctl(f->epoll, EPOLL_CTL_ADD, pen_crew_fd(s->crew), &event);
+	s->added = s->watched = !epoll_ctl(f->epoll, EPOLL_CTL_ADD, pen_crew_fd(s->crew), &event);
 	return true;
+}
+
+/*
+ * A crew is waited for only while it would be polled: one that has nothing to do, or whose results have no pack to go
+ * to, may keep its descriptor readable for as long as it likes.
+ */
+static void watch(struct pen_foreman *f, struct site *s)
+{
+	bool want = s->in_flight && (s->pack || f->free_packs);
+	struct epoll_event event = { .events = want ? EPOLLIN : 0, .data.u32 = s->batch->index + 1 };
+
+	if (s->added && want != s->watched &&
+	    !epoll_ctl(f->epoll, EPOLL_CTL_MOD, pen_crew_fd(s->crew), &event))
+		s->watched = want;
 }
 
 static void leave_out_ended(struct pen_foreman *f, struct site *s, struct pen_chunk *chunk)
 {
 	uint8_t bits[PEN_CHUNK_ITEMS / 8];
 	uint32_t kept = 0;
+	int rc;
 
 	if (!s->resumed_rows || chunk->first_item > s->last_row || !chunk->items)
 		return;
-	if (pen_item_which(f->engine->store, s->id, chunk->first_item, chunk->items, bits) < 0) {
-		stop(f, s, -PEN_STORE_DAMAGED, false);
+	rc = pen_item_which(f->engine->store, s->id, chunk->first_item, chunk->items, bits);
+	if (rc < 0) {
+		stop(f, s, rc, false);
 		return;
 	}
 	for (uint32_t i = 0; i < chunk->entry_count; i++) {
@@ -625,7 +663,7 @@ static bool give_entry(struct pen_foreman *f, struct site *s)
 	struct pen_task task;
 	struct task *t;
 
-	if (!next_chunk(f, s) || !need_crew(f, s) || !pen_crew_room(s->crew))
+	if (!next_chunk(f, s) || s->stopping || !need_crew(f, s) || !pen_crew_room(s->crew))
 		return false;
 	t = get_task(s);
 	if (!t)
@@ -658,12 +696,13 @@ static bool give_entry(struct pen_foreman *f, struct site *s)
 /* Rows whose time has come, a few at a time. */
 static void find_due(struct pen_foreman *f, struct site *s)
 {
-	uint64_t now = now_ms(f);
+	uint64_t now = now_ms(f), unknown = unknown_due(f, s);
 	int n;
 
 	if (s->wait_next < s->wait_count || s->due_ms > now)
 		return;
-	n = pen_index_waits(f->engine->store, s->id, now, s->any_last ? &s->last : NULL, s->waits, DUE_MAX);
+	n = pen_index_waits(f->engine->store, s->id, pen_min(now, unknown - 1), s->any_last ? &s->last : NULL,
+			    s->waits, DUE_MAX);
 	s->wait_next = 0;
 	s->wait_count = n > 0 ? (uint32_t)n : 0;
 	if (n > 0) {
@@ -676,8 +715,10 @@ static void find_due(struct pen_foreman *f, struct site *s)
 		  : pen_index_waits(f->engine->store, s->id, UINT64_MAX, s->any_last ? &s->last : NULL,
 				    s->waits, 1);
 	s->due_ms = n > 0 ? pen_max(s->waits[0].due_ms, now + 1) : UINT64_MAX;
+	if (unknown <= now)
+		s->due_ms = UINT64_MAX; /* until that pack comes back */
 	if (n < 0)
-		stop(f, s, -PEN_STORE_DAMAGED, false);
+		stop(f, s, n, false);
 }
 
 static bool give_row(struct pen_foreman *f, struct site *s)
@@ -700,17 +741,22 @@ static bool give_row(struct pen_foreman *f, struct site *s)
 	row = &t->row.row;
 	t->attempts = row->attempts;
 	t->crashes = row->crashes;
-	t->form = row->form;
-	if (row->source < s->batch->plan->source_count &&
-	    s->batch->plan->sources[row->source].format == PEN_FORMAT_FILES)
+	t->form = row->form == PEN_RESULT_FILE ? PEN_TASK_BYTES : row->form;
+	if (row->form == PEN_RESULT_FILE) {
 		t->path = path_of(s->batch->plan, row->source, row->path ? row->path : "");
+		if (!t->path) {
+			put_task(s, t);
+			stop(f, s, -PEN_MEMORY, false);
+			return false;
+		}
+	}
 	task = (struct pen_task){
 		.seq = row->seq,
 		.key = row->key,
 		.key_len = row->key_len,
 		.item = row->raw,
 		.item_len = row->raw_len,
-		.form = row->form,
+		.form = t->form,
 	};
 	if (!give(s, t, &task))
 		return false;
@@ -754,7 +800,7 @@ static bool pass_ended(struct pen_foreman *f, struct site *s)
 static void free_site(struct pen_foreman *f, struct site *s)
 {
 	if (s->crew) {
-		if (s->watched)
+		if (s->added)
 			(void)epoll_ctl(f->epoll, EPOLL_CTL_DEL, pen_crew_fd(s->crew), NULL);
 		pen_crew_close(s->crew);
 	}
@@ -776,6 +822,7 @@ static void pass_end(struct pen_foreman *f, struct site *s, int code)
 		end->res = code;
 	if (s->why.code && !s->batch->why.code && end->res == s->code)
 		pen_engine_record(f->engine, s->id, &s->why);
+	s->batch->gone_by = true;
 	free_site(f, s);
 	commit(f, end);
 }
@@ -887,6 +934,11 @@ static void take(struct pen_foreman *f, struct pen_chunk *chunk)
 {
 	struct site *s = &f->sites[chunk->batch->index];
 
+	if (chunk->batch->gone_by) {
+		/* A note that set out before the reader knew: it must not bring the batch back. */
+		commit(f, chunk);
+		return;
+	}
 	if (!s->batch)
 		begin(f, s, chunk->batch);
 	switch (chunk->kind) {
@@ -917,7 +969,7 @@ static uint64_t patience(const struct pen_foreman *f)
 			wait = pen_min(wait, s->pack->began_ns + PACK_NS > mono
 						     ? s->pack->began_ns + PACK_NS - mono
 						     : 0);
-		if (!s->paused && s->due_ms != UINT64_MAX && s->wait_next == s->wait_count)
+		if (!s->paused && !s->stopping && s->due_ms != UINT64_MAX && s->wait_next == s->wait_count)
 			wait = pen_min(wait, s->due_ms > real ? (s->due_ms - real) * PEN_NS_PER_MS : 0);
 	}
 	return wait;
@@ -963,6 +1015,9 @@ void *pen_foreman_main(void *arg)
 		if (idle(f) && pen_fanin_ended(&f->in))
 			break;
 		wait = idle(f) ? UINT64_MAX : patience(f);
+		for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++)
+			if (f->sites[i].batch)
+				watch(f, &f->sites[i]);
 		if (!wait || !pen_bell_arm(&f->bell))
 			continue;
 		(void)epoll_wait(f->epoll, events, PEN_COUNT(events),

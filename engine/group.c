@@ -521,7 +521,8 @@ static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int 
 
 		switch (chunk->kind) {
 		case PEN_CHUNK_END:
-			if (!chunk->res || chunk->res == -PEN_WAITS)
+			/* Behind a threshold chunks were dropped, with what was bad in them. */
+			if ((!chunk->res || chunk->res == -PEN_WAITS) && !a->batch->over)
 				a->group->job.fed = 1;
 			rc = end_batch(a, st, a->batch->over ? a->batch->over : chunk->res, now_ms);
 			break;

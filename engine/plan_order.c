@@ -150,6 +150,25 @@ static int name_sources(struct pen_plan *plan, const struct pen_facts *facts)
 	return 0;
 }
 
+/* The sources of which everything was given out. To be dealt with in the end, they are looked at: are they the same? */
+static int find_sources(struct pen_plan *plan, const struct pen_facts *facts)
+{
+	static const _Atomic bool never;
+	struct pen_failure scratch = { 0 };
+
+	if (plan->on_success != PEN_SUCCESS_KEEP && !pen_plan_look(plan, &never, &scratch) &&
+	    !memcmp(facts->fixed.content, plan->content, sizeof plan->content))
+		return 0;
+	for (uint32_t i = 0; i < plan->source_count; i++) {
+		free(plan->sources[i].path);
+		pen_csv_unref(plan->sources[i].csv);
+	}
+	free(plan->sources);
+	plan->source_count = 0;
+	memset(plan->content, 0, sizeof plan->content);
+	return name_sources(plan, facts);
+}
+
 /* $PENSTOCK_PARENTS: how the batches ended that this one waited for. */
 static int tell_parents(struct pen_store *store, const struct pen_order *order, struct pen_plan *plan)
 {
@@ -222,7 +241,7 @@ int pen_plan_open_take(struct pen_store *store, uint64_t id, struct pen_plan **r
 		plan->take = id;
 		plan->parents = order->parent_count;
 		plan->fed = job.fed;
-		rc = plan->fed ? name_sources(plan, facts) : 0;
+		rc = plan->fed ? find_sources(plan, facts) : 0;
 	}
 	free(facts);
 	free(order);

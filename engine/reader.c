@@ -34,7 +34,8 @@ static struct pen_batch *find_batch(struct pen_engine *engine, uint64_t id)
 	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
 		struct pen_batch *b = engine->batches[i];
 
-		if (b && b->feed && b->id == id && (pen_plan_is_job(b->plan) || !pen_feed_ended(b->feed)))
+		if (b && b->feed && b->id == id && !b->ended &&
+		    (pen_plan_is_job(b->plan) || !pen_feed_ended(b->feed)))
 			return b;
 	}
 	return NULL;
@@ -259,7 +260,7 @@ static void follow_wishes(struct pen_engine *engine)
 		struct pen_batch *b = engine->batches[i];
 		uint32_t wish;
 
-		if (!b || !b->feed)
+		if (!b || !b->feed || b->ended)
 			continue;
 		wish = atomic_load_explicit(&b->wish, memory_order_relaxed); /* one word, by itself */
 		if (wish == PEN_WISH_CANCEL)
@@ -362,11 +363,15 @@ static void take_back(struct pen_engine *engine, struct pen_chunk *chunk)
 		} else if (!atomic_load_explicit(&engine->fatal, memory_order_relaxed)) {
 			pen_aftermath_forget(pen_feed_aftermath(batch->feed)); /* it did not complete */
 		}
-		free_batch(engine, batch);
+		batch->ended = true;
+		if (!batch->note.kind)
+			free_batch(engine, batch);
 		return;
 	case PEN_CHUNK_PAUSE:
 	case PEN_CHUNK_RESUME:
 		chunk->kind = 0; /* free for the next note */
+		if (batch->ended)
+			free_batch(engine, batch);
 		return;
 	case PEN_CHUNK_PUTS:
 		pushed = pen_fanin_push(&engine->put_tags, PEN_FROM_READER, &tag, 1);

@@ -50,6 +50,7 @@ void pen_pack_reset(struct pen_pack *pack, struct pen_batch *batch, uint64_t now
 		.batch = batch, .tag = UINT32_MAX, .kind = PEN_CHUNK_RESULTS, .table = NULL
 	};
 	pack->next = NULL;
+	pack->out = false;
 	pack->id = batch->id;
 	pack->began_ns = now_ns;
 	pack->due_ms = UINT64_MAX;
@@ -62,7 +63,8 @@ void pen_pack_reset(struct pen_pack *pack, struct pen_batch *batch, uint64_t now
 
 bool pen_pack_full(const struct pen_pack *pack)
 {
-	return pack->count == PEN_PACK_RESULTS || pack->used >= PEN_PACK_BYTES;
+	return pack->count == PEN_PACK_RESULTS || pack->used >= PEN_PACK_BYTES ||
+	       pack->deed_count >= PEN_PACK_DEEDS;
 }
 
 int pen_pack_add(struct pen_pack *pack, const void *data, size_t len, struct pen_piece *ret)
@@ -270,6 +272,7 @@ static int put_record(struct apply *a, struct pen_result *r, uint8_t *ret_state,
 
 static int put_row(struct apply *a, const struct pen_result *r, uint8_t state, int code)
 {
+	bool kept = state != PEN_ITEM_COMMITTED && state != PEN_ITEM_SKIPPED;
 	const char *data = a->pack->data;
 	struct pen_row row = {
 		.batch = a->pack->id,
@@ -282,9 +285,10 @@ static int put_row(struct apply *a, const struct pen_result *r, uint8_t state, i
 		.offset = r->offset,
 		.key = data + r->key.at,
 		.key_len = r->key.len,
+		/* It may have been kept for a record that the store took after all. */
 		.raw = data + r->raw.at,
-		.raw_len = r->raw.len,
-		.raw_total = r->raw.len,
+		.raw_len = kept ? r->raw.len : 0,
+		.raw_total = kept ? r->raw.len : 0,
 		.attempts = (uint16_t)pen_min(r->attempts, UINT16_MAX),
 		.tried = true,
 		.replaces = r->again,

@@ -8,7 +8,7 @@
  *
  *   Threads    a pack has one owner at a time, like a chunk.
  *   Memory     PEN_PACK_BYTES for what results hold, grown for a single larger one and given back after it.
- *   Limits     PEN_PACK_RESULTS results.
+ *   Limits     PEN_PACK_RESULTS results; full from PEN_PACK_DEEDS deeds on.
  */
 #ifndef PEN_ENGINE_RESULT_H
 #define PEN_ENGINE_RESULT_H
@@ -21,6 +21,9 @@
 
 #define PEN_PACK_RESULTS 1024u
 #define PEN_PACK_BYTES (256u << 10)
+#define PEN_PACK_DEEDS 4096u
+/* The form of a row whose item is a file by itself (beside enum pen_task_form): its bytes lie there, and only there. */
+#define PEN_RESULT_FILE 2u
 
 /* A place in a pack's data. */
 struct pen_piece {
@@ -53,6 +56,7 @@ struct pen_pack_deed {
 struct pen_pack {
 	struct pen_chunk chunk; /* kind PEN_CHUNK_RESULTS: what goes through lanes */
 	struct pen_pack *next;	/* the foreman's list of free ones */
+	bool out;		/* the foreman's: the committer has it */
 	uint64_t id;		/* of the batch, which may be gone when the pack comes back */
 	uint64_t began_ns;
 	uint64_t due_ms; /* the earliest next try in it; UINT64_MAX: none */
