@@ -547,14 +547,14 @@ Test(foreman, a_crash_is_no_try_and_is_bounded)
 	free(row.block);
 }
 
-/* Goal: what the store refuses can be tried again. Method: the key is there, and duplicates are rejected. */
-Test(foreman, what_the_store_refused_keeps_its_bytes)
+/* Goal: what the store refuses can be tried again. Method: what is to be put beside it has too long a key. */
+Test(foreman, what_the_store_refuses_keeps_its_bytes)
 {
+	static const char long_key[PEN_KEY_MAX + 1];
 	struct pen_item_copy row;
 
-	plan.on_duplicate = PEN_DUP_REJECT;
+	plan.on_duplicate = PEN_DUP_REJECT; /* so it is kept for all */
 	push_items(2);
-	chunk[0].data[2] = 'b';
 	push_end(1, 0);
 	(void)task(1);
 	say_fate(0, PEN_TASK_DONE);
@@ -562,9 +562,9 @@ Test(foreman, what_the_store_refused_keeps_its_bytes)
 	say(1, (struct pen_task_result){ .fate = PEN_TASK_DONE,
 					 .value = "v",
 					 .value_len = 1,
-					 .deeds = &(struct pen_deed){ .dataset = "no/such name",
-								      .key = "k",
-								      .key_len = 1,
+					 .deeds = &(struct pen_deed){ .dataset = "e",
+								      .key = long_key,
+								      .key_len = sizeof long_key,
 								      .value = "v",
 								      .value_len = 1 },
 					 .deed_count = 1 });
