@@ -262,7 +262,7 @@ TestSuite(foreman, .init = begin, .fini = end, .timeout = 120);
 /* ---- both sides ------------------------------------------------------------------------------- */
 
 /* A chunk of the items a, b, c, ...: key and bytes are the letter. */
-static void push_items(uint32_t n)
+static void fill(uint32_t n)
 {
 	struct pen_chunk *c = &chunk[0];
 
@@ -283,7 +283,12 @@ static void push_items(uint32_t n)
 	}
 	c->items = n;
 	c->end = 2 * n;
-	pen_foreman_push(engine->foreman, 0, c);
+}
+
+static void push_items(uint32_t n)
+{
+	fill(n);
+	pen_foreman_push(engine->foreman, 0, &chunk[0]);
 }
 
 static void push_end(uint64_t seq, int res)
@@ -759,4 +764,92 @@ Test(foreman, a_row_that_is_due_keeps_nobody_awake_while_it_stops)
 	(void)next();
 	push_end(1, -PEN_INTERRUPTED_BY);
 	expect_end(-PEN_INTERRUPTED_BY);
+}
+
+/* ---- files ------------------------------------------------------------------------------------ */
+
+/* The one item is the file, or what it holds; the plan need not know the format of its sources any more. */
+static void push_file(const char *text, bool archive, const char *bytes)
+{
+	FILE *f = fopen(scratch_path("item"), "w");
+
+	cr_assert(f && fputs(text, f) >= 0 && !fclose(f));
+	source.path = strdup(scratch_path("item"));
+	source.archive = archive;
+	source.format = PEN_FORMAT_AUTO;
+	fill(0);
+	chunk[0].kind = PEN_CHUNK_FILES;
+	chunk[0].rules.format = PEN_FORMAT_FILES;
+	memcpy(chunk[0].data, bytes, strlen(bytes));
+	memcpy(chunk[0].keys, "item", 5);
+	chunk[0].table[0] =
+		(struct pen_entry){ .flags = PEN_KEY_IN_DATA, .key_len = 1, .len = (uint32_t)strlen(bytes) };
+	chunk[0].entry_count = chunk[0].items = 1;
+	pen_foreman_push(engine->foreman, 0, &chunk[0]);
+}
+
+Test(foreman, a_file_that_is_tried_again_is_read_again)
+{
+	size_t len = 0;
+	void *value = NULL;
+
+	push_file("whole", false, "whole");
+	push_end(1, 0);
+	cr_expect_str_eq(task(0).path, source.path);
+	say_retry(0, 0);
+	commit(next_pack(1));
+	(void)next();
+	set_date(1100);
+	pen_foreman_wake(engine->foreman);
+	cr_expect_str_eq(task(1).path, source.path);
+	say(1, (struct pen_task_result){ .fate = PEN_TASK_DONE }); /* what it is, is its value */
+	commit(next_pack(1));
+	expect_end(0);
+	cr_assert_eq(pen_get(store, "d", "w", 1, &value, &len), 0);
+	cr_expect_eq(len, 5);
+	cr_expect(!memcmp(value, "whole", 5));
+	free(value);
+	free(source.path);
+}
+
+Test(foreman, a_file_that_is_gone_when_it_is_to_be_kept_fails)
+{
+	struct pen_item_copy row;
+
+	push_file("whole", false, "whole");
+	push_end(1, 0);
+	say_retry(0, 0);
+	commit(next_pack(1));
+	(void)next();
+	set_date(1100);
+	(void)unlink(source.path);
+	pen_foreman_wake(engine->foreman);
+	say(1, (struct pen_task_result){ .fate = PEN_TASK_DONE });
+	commit(next_pack(1));
+	expect_end(0);
+	cr_expect_eq(state_of(0, &row), PEN_ITEM_FAILED);
+	cr_expect_eq(row.row.code, -PEN_SOURCE_OPEN);
+	free(row.block);
+	free(source.path);
+}
+
+Test(foreman, what_was_in_an_archive_is_tried_from_its_bytes_also_when_nobody_knows_that_it_is_one)
+{
+	push_file("an archive", true, "member");
+	push_end(1, 0);
+	cr_expect_null(task(0).path);
+	say_retry(0, 0);
+	commit(next_pack(1));
+	(void)next();
+	source.archive = false;
+	source.format = PEN_FORMAT_FILES;
+	set_date(1100);
+	pen_foreman_wake(engine->foreman);
+	cr_expect_null(task(1).path);
+	cr_expect_eq(task(1).item_len, 6);
+	cr_expect(!memcmp(task(1).item, "member", 6));
+	say_fate(1, PEN_TASK_DONE);
+	commit(next_pack(1));
+	expect_end(0);
+	free(source.path);
 }

@@ -468,3 +468,20 @@ Test(group, a_dataset_that_was_dropped_meanwhile_ends_the_batch)
 	pen_txn_abort(txn);
 	bench_close(b);
 }
+
+/* Goal: sources of which something was dropped are read again. Method: END says that all was given, behind a threshold. */
+Test(group, behind_a_threshold_a_batch_is_not_fed)
+{
+	struct bench *b = bench_open(PEN_DUP_REPLACE);
+
+	b->plan.job.command = (char *)"exec:x";
+	b->batch.job.id = b->batch.id;
+	b->batch.over = -PEN_STOPPED_BY;
+	control(b, PEN_CHUNK_END, 0);
+	cr_expect_eq(apply(b, false).job->fed, 0);
+	b->count = 0;
+	b->batch.over = 0;
+	control(b, PEN_CHUNK_END, 0);
+	cr_expect_eq(apply(b, false).job->fed, 1);
+	bench_close(b);
+}
