@@ -5,6 +5,13 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+/* A weaker one is planted by tests/stress/controls.sh, which has to notice. */
+#ifdef PEN_PLANT_BELL_ORDER
+#define BELL_ORDER memory_order_relaxed
+#else
+#define BELL_ORDER memory_order_seq_cst
+#endif
+
 int pen_bell_open(struct pen_bell *bell)
 {
 	atomic_init(&bell->rung, 0);
@@ -25,16 +32,19 @@ void pen_bell_ring(struct pen_bell *bell)
 	const uint64_t one = 1;
 
 	/* PAIR(bell.ring): store, then load. Weaker, the two may cross with the consumer's and a wake is lost. */
-	atomic_store_explicit(&bell->rung, 1, memory_order_seq_cst);
-	if (atomic_load_explicit(&bell->armed, memory_order_seq_cst))
+	atomic_store_explicit(&bell->rung, 1, BELL_ORDER);
+	if (atomic_load_explicit(&bell->armed, BELL_ORDER))
 		(void)!write(bell->fd, &one, sizeof one); /* full is rung as well */
 }
 
 bool pen_bell_arm(struct pen_bell *bell)
 {
 	/* PAIR(bell.ring): store, then load, the other way round. */
-	atomic_store_explicit(&bell->armed, 1, memory_order_seq_cst);
-	if (!atomic_load_explicit(&bell->rung, memory_order_seq_cst))
+	atomic_store_explicit(&bell->armed, 1, BELL_ORDER);
+#ifdef PEN_PLANT_BELL_LOOK
+	return true;
+#endif
+	if (!atomic_load_explicit(&bell->rung, BELL_ORDER))
 		return true;
 	pen_bell_disarm(bell);
 	return false;
