@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/order.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -179,12 +180,30 @@ static const struct field *field_of(const char *line, const char *equals)
 	return NULL;
 }
 
+static bool is_default(const struct field *field, const char *at)
+{
+	static const char zeros[8];
+
+	switch (field->kind) {
+	case FLAG:
+		return !*(const bool *)(const void *)at;
+	case WORD:
+		return !memcmp(at, zeros, 4);
+	default:
+		return !memcmp(at, zeros, 8);
+	}
+}
+
 /* Lists stand together, so that their elements are a run of the pointers. */
 static int put_line(struct pen_run *run, const struct field *field, const char *text, const char **pointers,
 		    size_t *used)
 {
 	char *at = (char *)run + field->at, *end;
 	long long n;
+
+	/* A field stands there once, as it was packed; what is at its default does not. */
+	if (field->kind != LIST && field->kind != PATHS && !is_default(field, at))
+		return -PEN_STORE_DAMAGED;
 
 	if (field->kind == TEXT || field->kind == PATH) {
 		*(const char **)(void *)at = text;
@@ -202,8 +221,11 @@ static int put_line(struct pen_run *run, const struct field *field, const char *
 		++*count;
 		return 0;
 	}
+	if (*text != '-' && (*text < '0' || *text > '9'))
+		return -PEN_STORE_DAMAGED;
+	errno = 0;
 	n = strtoll(text, &end, 10);
-	if (*end || !*text)
+	if (*end || errno || (field->kind == WORD && n != (int32_t)n) || (field->kind == FLAG && n >> 1))
 		return -PEN_STORE_DAMAGED;
 	if (field->kind == NUMBER)
 		*(uint64_t *)(void *)at = (uint64_t)n;
