@@ -85,11 +85,13 @@ int pen_spool(struct pen_store *store, int fd, char *ret_name, uint64_t *ret_byt
 	to = openat(dir, part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	rc = to < 0 ? -errno : copy(fd, to, &bytes, why);
 	if (!rc && fsync(to))
-		rc = -errno;
+		rc = errno == ENOSPC || errno == EDQUOT ? -PEN_DISK_FULL : -errno;
 	if (!rc && (renameat(dir, part, dir, name) || fsync(dir)))
 		rc = -errno;
-	if (rc && to >= 0)
+	if (rc && to >= 0) {
 		(void)unlinkat(dir, part, 0);
+		(void)unlinkat(dir, name, 0); /* it may have its name, and not for sure */
+	}
 	if (to >= 0)
 		(void)close(to);
 	(void)close(dir);
