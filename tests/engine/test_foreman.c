@@ -788,11 +788,8 @@ static void push_file(const char *text, bool archive, const char *bytes)
 	pen_foreman_push(engine->foreman, 0, &chunk[0]);
 }
 
-Test(foreman, a_file_that_is_tried_again_is_read_again)
+Test(foreman, a_file_is_tried_again_by_its_path)
 {
-	size_t len = 0;
-	void *value = NULL;
-
 	push_file("whole", false, "whole");
 	push_end(1, 0);
 	cr_expect_str_eq(task(0).path, source.path);
@@ -802,34 +799,9 @@ Test(foreman, a_file_that_is_tried_again_is_read_again)
 	set_date(1100);
 	pen_foreman_wake(engine->foreman);
 	cr_expect_str_eq(task(1).path, source.path);
-	say(1, (struct pen_task_result){ .fate = PEN_TASK_DONE }); /* what it is, is its value */
+	say_fate(1, PEN_TASK_DONE);
 	commit(next_pack(1));
 	expect_end(0);
-	cr_assert_eq(pen_get(store, "d", "w", 1, &value, &len), 0);
-	cr_expect_eq(len, 5);
-	cr_expect(!memcmp(value, "whole", 5));
-	free(value);
-	free(source.path);
-}
-
-Test(foreman, a_file_that_is_gone_when_it_is_to_be_kept_fails)
-{
-	struct pen_item_copy row;
-
-	push_file("whole", false, "whole");
-	push_end(1, 0);
-	say_retry(0, 0);
-	commit(next_pack(1));
-	(void)next();
-	set_date(1100);
-	(void)unlink(source.path);
-	pen_foreman_wake(engine->foreman);
-	say(1, (struct pen_task_result){ .fate = PEN_TASK_DONE });
-	commit(next_pack(1));
-	expect_end(0);
-	cr_expect_eq(state_of(0, &row), PEN_ITEM_FAILED);
-	cr_expect_eq(row.row.code, -PEN_SOURCE_OPEN);
-	free(row.block);
 	free(source.path);
 }
 
