@@ -106,11 +106,11 @@ if wanted readers; then
 fi
 series=()
 for name in ${only[@]+"${only[@]}"}; do
-	case $name in lane | cast | publish | json | split | csv | decode | io | readers) ;; *) series+=(--only "$name") ;; esac
+	case $name in lane | cast | publish | crew | json | split | csv | decode | io | readers) ;; *) series+=(--only "$name") ;; esac
 done
 if [ ${#only[@]} -eq 0 ] || [ ${#series[@]} -gt 0 ]; then
 	export PYTHONDONTWRITEBYTECODE=1
-	for part in ingest formats rivals; do
+	for part in ingest formats rivals jobs; do
 		/usr/bin/python3 "bench/$part.py" "$dir" $smoke ${series[@]+"${series[@]}"} | stamp ""
 		rm -rf "${dir:?}"/*
 	done

@@ -12,7 +12,7 @@ build=(g++ pkg-config liburing-dev libck-dev liblmdb-dev libjemalloc-dev libsimd
 	libncurses-dev jq strace tmux zstd relacy-dev)
 lint=(clang clang-tidy clang-format cppcheck)
 torture=(xfsprogs e2fsprogs util-linux strace)
-bench=(sqlite3 miller)
+bench=(sqlite3 miller parallel redis-server)
 arm64=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 
 wanted=()
