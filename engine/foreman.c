@@ -545,7 +545,8 @@ static bool need_crew(struct pen_foreman *f, struct site *s)
 		return false;
 	}
 	if (plan->job.cache)
-		(void)pen_recall_open(&s->recall, plan->job.worker ? 'w' : 'e', plan->job.line); /* or without */
+		(void)pen_recall_open(&s->recall, plan->job.worker ? 'w' : 'e',
+				      plan->job.line); /* or without */
 	event.data.u32 = s->batch->index + 1;
 	s->added = s->watched = !epoll_ctl(f->epoll, EPOLL_CTL_ADD, pen_crew_fd(s->crew), &event);
 	return true;
@@ -633,7 +634,9 @@ static bool give(struct site *s, struct task *t, struct pen_task *task)
 /* The result is there already: the item ends without the crew. False: it is not, or there is no pack to put it in. */
 static bool recall(struct pen_foreman *f, struct site *s, struct task *t, struct pen_task *task)
 {
-	struct pen_task_result got = { .id = (uint64_t)(t - s->tasks), .fate = PEN_TASK_DONE, .exit_status = -1 };
+	struct pen_task_result got = { .id = (uint64_t)(t - s->tasks),
+				       .fate = PEN_TASK_DONE,
+				       .exit_status = -1 };
 	struct pen_cache_entry entry;
 
 	if (!s->recall || !open_pack(f, s))
@@ -883,7 +886,6 @@ static void look_around(struct pen_foreman *f, struct site *s)
 
 static bool turn(struct pen_foreman *f, struct site *s)
 {
-	uint64_t now = pen_mono_ns(f->engine->clock);
 	bool any = collect(f, s);
 
 	look_around(f, s);
@@ -894,7 +896,9 @@ static bool turn(struct pen_foreman *f, struct site *s)
 			any = true;
 	}
 	any |= pass_ended(f, s);
-	if (s->pack && s->pack->count && (!s->in_flight || now - s->pack->began_ns >= PACK_NS))
+	/* A crew takes new items where results were at the next poll: only a turn that did nothing shows that none come. */
+	if (s->pack && s->pack->count &&
+	    ((!s->in_flight && !any) || pen_mono_ns(f->engine->clock) - s->pack->began_ns >= PACK_NS))
 		send_pack(f, s);
 	if (s->stopping)
 		return wind_up(f, s) || any;
