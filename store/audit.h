@@ -98,6 +98,7 @@ struct pen_audit_batch {
 	uint64_t items, rejected, failed, skipped, committed, duplicates; /* applied */
 	uint64_t rows_rejected, rows_failed, rows_skipped, rows_retrying, rows_indexed;
 	uint64_t started_ms, ended_ms, retrying, place_items;
+	bool fed;
 	uint32_t parents, edges;
 	char *dataset, *owner;
 };

@@ -7,23 +7,30 @@
  *   - until the completion comes: progress, and the first signal's sentence
  *   - the engine is stopped and the ending told (tools/closing.c)
  *
+ * What has a time, parents, a priority or a command at its end is submitted first, and taken up when it may run. A
+ * worker may be faster: then its end is waited for.
+ *
  * When the disk failed under a commit nothing more can be trusted: the process says so and leaves at once.
  */
 #include "tools/cmd.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "include/penstock.h"
 #include "tools/closing.h"
+#include "tools/enter.h"
 #include "tools/home.h"
+#include "tools/hook.h"
 #include "tools/interrupt.h"
 #include "tools/option.h"
 #include "tools/say.h"
 #include "tools/spec.h"
 #include "tools/stages.h"
+#include "tools/text.h"
 #include "tools/ticker.h"
 
 /* ---- the run ------------------------------------------------------------------------------- */
@@ -178,6 +185,108 @@ static int watch(const struct pen_cmd *cmd, struct pen_engine *engine, struct pe
 	return rc;
 }
 
+/* ---- what is submitted first ---------------------------------------------------------------- */
+
+#define LOOK_MS 200u
+
+/* What a batch that is over ended with, for who did not run it. */
+static bool over(struct pen_store *store, uint64_t batch, int *ret_res)
+{
+	struct pen_batch_info info;
+
+	if (pen_batch_get(store, batch, &info))
+		return false;
+	*ret_res = info.state == PEN_CANCELLED ? -PEN_CANCELLED_BY : info.code;
+	return info.state == PEN_COMPLETED || info.state == PEN_CANCELLED || info.state == PEN_FAILED;
+}
+
+/* 1: it may run. 0: it is over, or a signal came. Negative: a code. */
+static int await(struct pen_store *store, struct pen_closing *end)
+{
+	char id[PEN_TEXT_NUMBER];
+	bool said = false;
+	uint64_t wait_ms;
+
+	for (;;) {
+		int rc;
+
+		if (pen_interrupt_signal() || over(store, end->batch, &end->res))
+			return 0;
+		rc = pen_batch_due(store, end->batch, &wait_ms);
+		if (rc && rc != -PEN_CANCELLED_BY)
+			return rc;
+		if (!said && !rc)
+			pen_say_note("batch %s waits: `penstock why %s`", pen_text_id(id, end->batch), id);
+		said = true;
+		usleep((useconds_t)(wait_ms < LOOK_MS ? wait_ms + 1 : LOOK_MS) * 1000);
+	}
+}
+
+static int enter(const struct pen_cmd *cmd, const struct pen_run *spec, struct pen_engine *engine,
+		 struct pen_closing *end)
+{
+	struct pen_enter *enter = malloc(sizeof *enter);
+	int status = enter ? pen_enter_make(cmd, end->store, spec, end->stream, enter) : 3;
+	bool there;
+	int rc;
+
+	if (!status) {
+		rc = pen_enter_do(engine, enter, end->store, &end->batch, &there, &end->why);
+		status = rc ? pen_say_failure(rc, &end->why) : 0;
+	}
+	free(enter);
+	return status;
+}
+
+/* Until somebody has run it: here, or another process. */
+static int run_entered(const struct pen_cmd *cmd, struct pen_engine *engine, struct pen_closing *end)
+{
+	char id[PEN_TEXT_NUMBER];
+	int rc;
+
+	while ((rc = await(end->store, end)) == 1) {
+		struct pen_sqe *sqe = pen_get_sqe(engine);
+
+		if (!sqe)
+			return -EAGAIN;
+		pen_prep_take(sqe, end->batch, 0);
+		pen_submit(engine);
+		rc = watch(cmd, engine, end);
+		if (rc || (end->res != -PEN_BATCH_BUSY && end->res != -PEN_BATCH_OVER &&
+			   end->res != -PEN_NOT_DUE && end->res != -PEN_PAUSED_BY))
+			return rc;
+		usleep(LOOK_MS * 1000);
+	}
+	if (!rc && pen_interrupt_signal() && !over(end->store, end->batch, &end->res)) {
+		pen_say_note("batch %s stays queued: `penstock work` runs it", pen_text_id(id, end->batch));
+		end->batch = 0;
+		end->res = 0;
+	}
+	return rc;
+}
+
+static int execute_entered(const struct pen_cmd *cmd, const struct pen_run *spec, struct pen_engine *engine,
+			   struct pen_closing *end)
+{
+	int status = enter(cmd, spec, engine, end), rc = 0, hooks = 0;
+
+	if (!status)
+		rc = run_entered(cmd, engine, end);
+	end->sig = pen_interrupt_signal();
+	pen_interrupt_disarm();
+	pen_engine_stop(engine);
+	if (status)
+		return status;
+	if (!end->batch && end->sig)
+		return 128 + end->sig;
+	status = rc < 0 ? pen_say_failure(rc, NULL) : pen_closing_end(end);
+	if (!end->sig)
+		hooks = pen_hook_run_all(end->store);
+	return hooks ? pen_say_failure(hooks, NULL) : status;
+}
+
+/* ---- the command ---------------------------------------------------------------------------- */
+
 static int execute(const struct pen_cmd *cmd, const struct pen_run *spec, struct pen_store *store,
 		   struct pen_closing *end)
 {
@@ -188,6 +297,8 @@ static int execute(const struct pen_cmd *cmd, const struct pen_run *spec, struct
 	if (rc)
 		return rc;
 	end->submit_ns = pen_ticker_now();
+	if (pen_enter_wanted(cmd))
+		return execute_entered(cmd, spec, engine, end);
 	sqe = pen_get_sqe(engine);
 	if (sqe) {
 		pen_prep_run(sqe, spec);

@@ -170,6 +170,9 @@ def the_item_is_stdin(lab):
     assert [v for _, v in lab.dump()] == [big.encode(), b"", b"small"]
     lab.job(f, "--into", "n", processor="exec:wc -c")
     assert [int(v) for _, v in lab.dump("n")] == [3000000, 0, 5]
+    # What waits for its next try is kept, however long it is.
+    lab.job(lab.items("y" * 300000), "--into", "r", "--backoff", "0.01s", processor="exec:sh -c 'test $PENSTOCK_ATTEMPT = 3 && exec wc -c'")
+    assert int(lab.dump("r")[0][1]) == 300000
     # One that does not read it is nobody's fault.
     assert lab.job(f, "--into", "t", processor="exec:true")["committed"] == 3
     assert [v for _, v in lab.dump("t")] == [b"", b"", b""]
@@ -246,13 +249,13 @@ def too_many_rejects(lab):
 @check
 def rows_that_are_kept(lab):
     texts = ["ok %d" % i if i % 5 else "bad %d" % i for i in range(100)]
-    for mode, count in (("all", 100), ("auto", 100), ("exceptions", 20)):
+    for mode in ("all", "auto"):
         o = lab.job(lab.items(*texts), "--results", mode, "--into", mode, rc=1)
-        assert (o["committed"], o["rejected"]) == (80, 20) and len(lab.rows(o["batch"])) == count, (mode, o)
-        lab.verify()
-    f = lab.items("1", "2", "3")
-    o = lab.load(f, "--format", "lines", "--into", "plain", "--results", "all")
-    assert [r["state"] for r in lab.one_row_each(o["batch"], 3)] == ["committed"] * 3
+        assert (o["committed"], o["rejected"]) == (80, 20) and len(lab.one_row_each(o["batch"], 100)) == 100, (mode, o)
+    lab.load(lab.items("1"), "--format", "lines", "--into", "plain", "--results", "exceptions")
+    # What cannot be done is not passed over in silence.
+    lab.run("run", lab.items("1"), "--format", "lines", "--into", "plain", "--results", "all", rc=2)
+    lab.run("run", lab.items("1"), "--format", "lines", "--into", "x", "--processor", "exec:cat", "--results", "exceptions", rc=2)
     lab.verify()
 
 
@@ -517,7 +520,7 @@ def order_of(lab, ids):
 @check
 def not_before_its_time(lab):
     at = time.time() + 1.5
-    a = lab.submit(lab.items("ok 1"), "--not-before", "%.3f" % at if False else "+1500ms")
+    a = lab.submit(lab.items("ok 1"), "--not-before", "+1.5s")
     lab.run("work")
     assert lab.state(a) == "completed" and min(lab.began().values()) >= (at - 0.05) * 1e9
     lab.submit(lab.items("ok 2"), "--into", "x", "--not-before", "2020-01-01T00:00:00Z")
@@ -767,14 +770,14 @@ def a_pause_outlives_the_run(lab):
 
 @check
 def plain_ingest_is_paused_and_cancelled(lab):
-    f = lab.path("f.ndjson", lab.records(4000))
+    f = lab.path("f.ndjson", lab.records(40000))
     p = lab.start("run", f, "--key", "/id", "--chunk", "50", "--pause-ms", "20", "--progress", "none")
     lab.until_counted(p, 100)
     lab.run("pause", "@running")
     lab.until_state("@last", "paused")
     n = json.loads(lab.run("status", "@last", "--json").stdout)["committed"]
     time.sleep(0.3)
-    assert json.loads(lab.run("status", "@last", "--json").stdout)["committed"] == n < 4000
+    assert json.loads(lab.run("status", "@last", "--json").stdout)["committed"] == n < 40000
     lab.run("resume", "@last")
     lab.until_counted(p, n + 50)
     lab.run("cancel", "@running", "--reason", "wrong file")
@@ -887,7 +890,7 @@ def commands_that_cannot_be(lab):
     f = lab.items("ok 1")
     for wrong in ("exec:", "exec:   ", "exec", "exec:'unbalanced", "exec:\"", "nothing", "worker:", "exec:{nope}", ""):
         p = lab.run("run", f, "--format", "lines", "--processor", wrong, rc=(2, 3))
-        assert p.err.startswith("error["), (wrong, p.err)
+        assert "error[" in p.err, (wrong, p.err)
         assert p.returncode == 2 or wrong not in ("exec:", "exec:   ", "exec", "exec:'unbalanced"), (wrong, p.err)
     p = lab.run("run", f, "--format", "lines", "--processor", "exec:no-such-command-here x", rc=3)
     assert "no-such-command-here" in p.err and "error[" in p.err, p.err
@@ -897,7 +900,7 @@ def commands_that_cannot_be(lab):
                           ("--backoff", ""), ("--backoff", "exp:"), ("--backoff", "1s,,2s"), ("--timeout", "0"), ("--jobs", "0"), ("--jobs", "1025"),
                           ("--max-retries", "-1"), ("--jitter", "some"), ("--results", "none"), ("--max-crashes", "0")):
         p = lab.run("run", f, "--format", "lines", "--processor", lab.script, option, wrong, rc=2)
-        assert p.err.startswith("error["), (option, wrong, p.err)
+        assert "error[" in p.err, (option, wrong, p.err)
     assert not lab.tries()
     lab.verify()
 
