@@ -93,7 +93,7 @@ TORTURE_MAIN := $(filter-out %_preload.c,$(call with_main,$(TORTURE_SRC)))
 TORTURE_SO   := $(patsubst %.c,$(B)/%.so,$(filter %_preload.c,$(TORTURE_SRC)))
 STRESS   := $(call programs,$(STRESS_MAIN))
 BENCH    := $(call programs,$(BENCH_MAIN))
-TORTURE  := $(call programs,$(TORTURE_MAIN)) $(TORTURE_SO)
+TORTURE  := $(call programs,$(TORTURE_MAIN)) $(TORTURE_SO) $(B)/tests/torture/penstock_early
 READERS  := $(call programs,$(READERS_SRC))
 HOSTILE  := $(call programs,$(HOSTILE_SRC))
 READER_FILES := tools/readers/penstock_progress.py tools/readers/penstock_progress.mjs
@@ -284,6 +284,14 @@ $(call programs,$(TORTURE_MAIN)): %: %.o $(TORTURE_OBJ) $(B)/libpenstock.a
 $(TORTURE_SO): %.so: %.o
 	$(call say,LINK)
 	$(Q)$(CC) -shared -pthread -o $@ $< -ldl
+# The command with a planted bug, which the suite `jobs` must notice: a chunk passes before its results.
+$(B)/tests/torture/foreman_early.o: engine/foreman.c $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(C_FLAGS) -DPEN_PLANT_EARLY_PASS -MMD -MP -c -o $@ $<
+$(B)/tests/torture/penstock_early: $(TOOLS_OBJ) $(B)/tests/torture/foreman_early.o $(B)/libpenstock.a
+	$(call say,LINK)
+	$(Q)$(program) $(JEMALLOC_$(MODE)) $(LIBS) $(SCREEN)
 # Its other opinion.
 $(B)/tests/fuzz/fuzz_unpack: LIBS += -lz
 $(FUZZERS): %: %.o $(if $(filter fuzz,$(MODE)),,$(B)/tests/fuzz/replay.o) $(B)/libpenstock.a

@@ -71,9 +71,10 @@ int pen_plan_copy_job(struct pen_plan *plan, const struct pen_run *run, struct p
 
 	plan->results = run->results;
 	if (run->results == (child ? PEN_RESULTS_EXCEPTIONS : PEN_RESULTS_ALL))
-		return pen_fail(why, -PEN_UNSUPPORTED, 0,
-				child ? "a row says of each item that it ended: --results exceptions is not for exec and worker"
-				      : "items that are committed in order have no rows: --results all is for exec and worker");
+		return pen_fail(
+			why, -PEN_UNSUPPORTED, 0,
+			child ? "a row says of each item that it ended: --results exceptions is not for exec and worker"
+			      : "items that are committed in order have no rows: --results all is for exec and worker");
 	if (child)
 		return copy_children(plan, run, why);
 	if (!strcmp(name, "copy"))

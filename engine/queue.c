@@ -46,8 +46,9 @@ struct pen_queue {
 		bool others;
 	} busy[HERE_MAX];
 	uint32_t busy_next, aside;
-	uint64_t aside_ms; /* when the first of those that are put aside is looked at again; UINT64_MAX: none */
-	bool only_looks; /* nothing is cancelled: somebody asks why */
+	uint64_t
+		aside_ms; /* when the first of those that are put aside is looked at again; UINT64_MAX: none */
+	bool only_looks;  /* nothing is cancelled: somebody asks why */
 };
 
 /* ---- one batch ------------------------------------------------------------------------------- */

@@ -140,8 +140,7 @@ static void show_event(struct pen_out *out, const struct pen_event *e)
 
 		pen_out_format(out, "%llu  %s  %s  %-12s item %llu  %s%s  %s\n", (unsigned long long)e->seq,
 			       pen_text_time(when, e->time_ms), pen_text_id(id, e->batch),
-			       pen_event_name(e->type), (unsigned long long)e->a,
-			       again ? "due " : "tries ",
+			       pen_event_name(e->type), (unsigned long long)e->a, again ? "due " : "tries ",
 			       again ? pen_text_time(bytes, e->b) : pen_text_count(items, e->b),
 			       e->code ? pen_error_name(e->code) : "");
 		return;
