@@ -61,8 +61,8 @@ struct site {
 	uint64_t due_ms; /* look then; UINT64_MAX: no need */
 	struct pen_index_wait waits[DUE_MAX], last;
 	uint32_t wait_count, wait_next;
-	uint32_t rows_out; /* tasks from rows */
-	bool any_last;
+	uint32_t unsettled; /* rows that were given, and whose next row is not durable yet */
+	bool any_last, rescan;
 
 	bool resumed_rows; /* items behind the place may have rows */
 	uint64_t last_row;
@@ -212,6 +212,28 @@ static void send_pack(struct pen_foreman *f, struct site *s)
 	commit(f, &pack->chunk);
 }
 
+/*
+ * Rows are read in the order they are due, each once. One that became durable only after later ones were read would be
+ * passed over: then rows are read from the beginning, as soon as none of those that were given can be met again.
+ */
+static void look_again(struct site *s)
+{
+	if (!s->rescan || s->unsettled)
+		return;
+	s->rescan = s->any_last = false;
+	s->wait_next = s->wait_count = 0;
+	s->due_ms = 0;
+}
+
+static void settle(struct site *s, const struct pen_pack *pack)
+{
+	for (uint32_t i = 0; i < pack->count; i++)
+		s->unsettled -= pack->results[i].again && s->unsettled;
+	s->rescan |= s->any_last && pack->due_ms <= s->last.due_ms;
+	s->due_ms = s->rescan ? UINT64_MAX : pen_min(s->due_ms, pack->due_ms);
+	look_again(s);
+}
+
 static void take_back(struct pen_foreman *f)
 {
 	uint64_t words[TAKE];
@@ -223,7 +245,7 @@ static void take_back(struct pen_foreman *f)
 
 			for (uint32_t k = 0; words[i] & 1 && k < PEN_BATCHES_MAX; k++)
 				if (f->sites[k].batch && f->sites[k].id == pack->id)
-					f->sites[k].due_ms = pen_min(f->sites[k].due_ms, pack->due_ms);
+					settle(&f->sites[k], pack);
 			pack->next = f->free_packs;
 			f->free_packs = pack;
 		}
@@ -403,7 +425,6 @@ static bool finish_task(struct pen_foreman *f, struct site *s, const struct pen_
 		.term_signal = (uint8_t)got->term_signal,
 	};
 	s->in_flight--;
-	s->rows_out -= !t->chunk;
 	if (judge(f, s, t, got, r)) {
 		bool done = r->state == PEN_ITEM_COMMITTED;
 		int rc;
@@ -431,6 +452,10 @@ static bool finish_task(struct pen_foreman *f, struct site *s, const struct pen_
 	if (t->chunk) {
 		t->chunk->left -= !again;
 		t->chunk->undecided |= again; /* it is given again by the run that resumes */
+	}
+	if (!t->chunk && again) {
+		s->unsettled--; /* its row stands as it was */
+		look_again(s);
 	}
 	put_task(s, t);
 	return again;
@@ -495,6 +520,7 @@ static bool need_crew(struct pen_foreman *f, struct site *s)
 		.jobs = plan->job.jobs,
 		.window = plan->job.window,
 		.timeout_ns = plan->job.timeout_ns,
+		.output_max = plan->max_record,
 		.clock = f->engine->clock,
 	};
 	struct epoll_event event = { .events = EPOLLIN };
@@ -689,7 +715,7 @@ static bool give_row(struct pen_foreman *f, struct site *s)
 	if (!give(s, t, &task))
 		return false;
 	s->wait_next++;
-	s->rows_out++;
+	s->unsettled++;
 	return true;
 }
 

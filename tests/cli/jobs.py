@@ -125,6 +125,16 @@ def delays_are_what_was_asked(lab):
 
 
 @check
+def no_retry_is_passed_over(lab):
+    """Failures become durable later than the next try of others is due."""
+    f = lab.items(*["until %d" % (2 + i % 2) for i in range(60)])
+    o = lab.job(f, "--backoff", "0.001s,0.02s", "--pause-ms", "50", "--chunk", "7", "--jobs", "2")
+    assert o["committed"] == 60 and [r["attempts"] for r in lab.one_row_each(o["batch"], 60)] == [2 + i % 2 for i in range(60)]
+    assert len(lab.tries()) == 150, "none twice"
+    lab.verify()
+
+
+@check
 def nothing_is_retried(lab):
     o = lab.job(lab.items("fail 1", "ok x"), "--max-retries", "0", rc=1)
     assert (o["failed"], o["committed"]) == (1, 1) and sorted(lab.tries()) == [(0, 1), (1, 1)], o
@@ -958,6 +968,10 @@ def output_that_is_too_much(lab):
     o = lab.job(lab.items("x", "y"), "--max-retries", "0", processor="exec:sh -c 'read x; test $x = y && echo fine || exec yes'", rc=1)
     rows = lab.one_row_each(o["batch"], 2)
     assert [r["state"] for r in rows] == ["failed", "committed"] and rows[0]["code"] == "PEN1084", rows
+    f = lab.items("x")
+    o = lab.job(f, "--into", "l", "--max-record", "999", processor="exec:head -c 1000 /dev/zero", rc=1)
+    assert lab.one_row_each(o["batch"], 1)[0]["code"] == "PEN1084" and o["failed"] == 1
+    assert lab.job(f, "--into", "l", "--max-record", "1000", processor="exec:head -c 1000 /dev/zero")["committed"] == 1
     o = lab.job(lab.items("x"), "--into", "e", "--max-retries", "0", processor="exec:sh -c 'yes | head -c 3000000 >&2; echo last >&2; exit 1'", rc=1)
     said = lab.run("why", o["batch"], "0").stdout
     assert b"last" in said and len(said) < 100000

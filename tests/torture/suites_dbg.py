@@ -1,0 +1,726 @@
+#!/usr/bin/python3
+# suites - the long fault runs: each prints one line; the last one says N passed, N failed
+#
+#   tests/torture/suites.py PENSTOCK [SUITE]...     (run.sh calls this, in a mount namespace of its own)
+#
+#   kills     random SIGKILLs over real runs (PEN_KILLS, 500)
+#   calls     SIGKILL at each call that writes, of a run that makes its store and of one that finds it
+#   memory    each allocation fails, once, and with all behind it
+#   refused   the Nth call of each kind fails, with each of six errors
+#   jobs      PEN_JOB_KILLS (120) SIGKILLs of engines that run a command per item, of their launchers and commands
+#   disk      the disk fills up at random points (PEN_POINTS, 12) and has space again, or the run is stopped there
+#   readers   PEN_FUZZ (100000) corrupted progress rings and PEN_SOAK (20000000) events past three readers
+#   power     the power fails (PEN_CUTS, 60): the file system (PEN_FS, ext4 or xfs) is shut down under the run, mounted again,
+#             verified
+#   ring      the progress ring: PEN_EVENTS (100,000,000) events through tiny rings under readers that check each word, and its
+#             writer killed at each step for PEN_RING_SECS (60); its controls are in tests/stress/controls.sh
+#
+# Every fault ends in a store that verifies and, after the same command was run again, equals the uninterrupted one: what
+# was counted stays, what was not is done. Every suite has a control, which is a fault that must be noticed. PEN_SEED
+# repeats the random choices. A suite that the machine does not allow is skipped with the reason.
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../cli"))
+from lab import PENSTOCK, SEED, Lab, Skip  # noqa: E402
+
+BUILD = os.path.join(os.path.dirname(PENSTOCK), "tests/torture")
+HANG_S = 8
+
+
+class Bad(Exception):
+    """What a fault led to, and must not."""
+
+
+def verify_refused(penstock, store):
+    """
+    Verifies behind a fault. A meta page that the disk refused is one that looks altered where the file did not grow in the
+    two last transactions: verify cannot tell, and says so until the next commit. Nothing else may be said.
+    """
+    p = subprocess.run([penstock, "--store", store, "verify"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+    said = p.stdout.decode("utf-8", "replace").splitlines()
+    if p.returncode and not (p.returncode == 65 and len(said) == 1 and "is altered: it hides transaction" in said[0]):
+        raise Bad("verify: exit %d\n%s%s" % (p.returncode, "\n".join(said), p.stderr.decode("utf-8", "replace")))
+    return p.returncode == 0
+
+
+class Suite(Lab):
+    def __init__(self, name):
+        super().__init__("torture-" + name)
+        self.points = 0
+        self.bad = []
+        self.kinds = {}
+
+    def note(self, kind):
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+
+    def point(self, what, f, *args):
+        """One fault; counts it, and what went wrong with it."""
+        self.points += 1
+        try:
+            return f(*args)
+        except (Bad, AssertionError, subprocess.TimeoutExpired) as why:
+            self.bad.append("%s: %s" % (what, why))
+            return None
+
+    def small(self, n=3000):
+        """A run that is quick, has rejects, and several transactions."""
+        f = self.path("in.ndjson", "".join('{"id":"%d","n":%d}\n' % (i * 7919 % (n + 1), i) + ("bad\n" if i % 1000 == 500 else "")
+                                           for i in range(n)))
+        self.args = ("run", f, "--key", "/id", "--into", "d", "--chunk", str(min(n // 10, 2000)), "--progress", "none")
+        self.whole = os.path.join(self.dir, "whole")
+        self.command(self.args, self.whole, rc=1)
+        self.want = self.digest(dataset="d", store=self.whole)
+
+    def command(self, args, store, rc=(0, 1), **kw):
+        p = subprocess.run([PENSTOCK, "--store", store, *args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120, **kw)
+        if p.returncode not in (rc if isinstance(rc, tuple) else (rc,)):
+            raise Bad("%s: exit %d\n%s" % (args[0], p.returncode, p.stderr.decode("utf-8", "replace")[-600:]))
+        return p.stderr.decode("utf-8", "replace")
+
+    def fresh(self, made):
+        """No store, or one in which something lies already."""
+        shutil.rmtree(self.store, ignore_errors=True)
+        if made:
+            if not hasattr(self, "template"):
+                self.template = os.path.join(self.dir, "template")
+                self.command(("run", self.path("g", "1\n"), "--format", "lines"), self.template)
+            shutil.copytree(self.template, self.store)
+
+    def entries(self, store):
+        """Records of the dataset: keys are never there twice, so these are the items committed."""
+        p = subprocess.run([PENSTOCK, "--store", store, "datasets", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if p.returncode:
+            raise Bad("datasets: exit %d\n%s" % (p.returncode, p.stderr.decode("utf-8", "replace")))
+        return sum(json.loads(x)["entries"] for x in p.stdout.splitlines() if json.loads(x)["dataset"] == "d")
+
+    def source_was_refused(self, store):
+        """A source that could not be opened or read is an item of a batch that is complete: said, and done."""
+        p = subprocess.run([PENSTOCK, "--store", store, "items", "@last", "--json"], stdout=subprocess.PIPE)
+        return any(json.loads(x)["code"] in ("PEN1041", "PEN1047", "PEN1048", "PEN1049") for x in p.stdout.splitlines())
+
+    def settled(self, store=None):
+        """The store verifies, the command goes on, and the result is that of a run nobody disturbed."""
+        store = store or self.store
+        if os.path.exists(os.path.join(store, "data.mdb")):
+            if not verify_refused(PENSTOCK, store):
+                self.note("meta pages refused")
+        self.command(self.args, store, rc=1)
+        self.command(("verify",), store, rc=0)
+        if self.source_was_refused(store):
+            self.note("sources refused")
+            self.command((*self.args, "--fresh"), store, rc=1)
+            self.command(("verify",), store, rc=0)
+        if self.digest(dataset="d", store=store) != self.want:
+            raise Bad("the store differs from the uninterrupted one")
+
+    def faulted(self, before, **kw):
+        """A run under a fault: exit status and message. It must end, not by a signal, and not without a word."""
+        p = subprocess.run([*before, PENSTOCK, "--store", self.store, *self.args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                           timeout=HANG_S, **kw)
+        err = p.stderr.decode("utf-8", "replace")
+        return p.returncode, err
+
+
+def needs(*tools):
+    for tool in tools:
+        if not shutil.which(tool):
+            raise Skip("there is no " + tool)
+
+
+def strace(*options):
+    return ("strace", "-f", "-qq", *options)
+
+
+def tracing(suite):
+    needs("strace")
+    if subprocess.run(strace("-o", "/dev/null", "true"), stderr=subprocess.DEVNULL).returncode:
+        raise Skip("strace cannot trace here")
+
+
+# ---- kills ---------------------------------------------------------------------------------------
+
+
+def kills(suite):
+    env = dict(os.environ, PEN_KILLS=os.environ.get("PEN_KILLS") or "500", PEN_SEED=str(SEED))
+    p = subprocess.run(["/usr/bin/python3", os.path.join(HERE, "../cli/run.py"), PENSTOCK, "kill_storm"], stdout=subprocess.PIPE, env=env)
+    text = p.stdout.decode("utf-8", "replace")
+    suite.points = int(env["PEN_KILLS"])
+    if p.returncode or not re.search(r"^[1-9]\d* passed, 0 failed", text, re.M):
+        suite.bad.append(text)
+
+
+WRITES = "pwrite64,pwritev,pwritev2,writev,fdatasync,fsync,ftruncate,rename,renameat,renameat2,linkat,mkdirat,unlinkat"
+
+
+def calls(suite):
+    tracing(suite)
+    suite.small()
+
+    def killed(n, made):
+        suite.fresh(made)
+        p = subprocess.run([*strace("-o", "/dev/null", "-e", "trace=" + WRITES, "-e", "inject=%s:signal=SIGKILL:when=%d" % (WRITES, n)),
+                            PENSTOCK, "--store", suite.store, *suite.args], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                           timeout=HANG_S)
+        suite.settled()
+        return p.returncode
+
+    # Calls are counted by thread: where the store has to be made, the first ones are those that make it.
+    for made in (False, True):
+        for n in range(1, 1000):
+            if suite.point("killed at call %d of a run that %s its store" % (n, "finds" if made else "makes"), killed, n, made) == 1:
+                break
+        else:
+            suite.bad.append("no end after 1000 calls")
+        suite.note("runs to their end")
+    if suite.points < 30:
+        suite.bad.append("the control: %d calls that write are too few to be all" % suite.points)
+    missing_record(suite)
+
+
+def missing_record(suite):
+    """The control: a store that lacks one record is told apart, by the comparison and by verify."""
+    import lmdb
+    env = lmdb.open(suite.store, max_dbs=64)
+    with env.begin(write=True) as t:
+        c = t.cursor(env.open_db(b"d", t, create=False))
+        assert c.first() and c.delete()
+    env.close()
+    suite.command(("verify",), suite.store, rc=65)
+    if suite.digest(dataset="d") == suite.want:
+        suite.bad.append("the control: a missing record is not noticed")
+
+
+# ---- memory --------------------------------------------------------------------------------------
+
+
+def memory(suite):
+    preload = os.path.join(BUILD, "oom_preload.so")
+    if not os.path.exists(preload):
+        raise Skip("there is no %s" % preload)
+    suite.small(1000)
+    log = suite.path("log")
+
+    def starved(n, sticky, made):
+        suite.fresh(made)
+        env = dict(os.environ, LD_PRELOAD=preload, OOM_AT=str(n), OOM_LOG=log)
+        if sticky:
+            env["OOM_STICKY"] = "1"
+        status, err = suite.faulted((), env=env)
+        if status < 0 or status not in (0, 1, 3, 74, 75, 127):
+            raise Bad("exit %d\n%s" % (status, err[-600:]))
+        if status not in (0, 1) and not err:
+            raise Bad("exit %d without a word" % status)
+        suite.note("tolerated" if status in (0, 1) else "exit %d" % status)
+        suite.settled()
+
+    for made in (False, True):
+        suite.fresh(made)
+        suite.faulted((), env=dict(os.environ, LD_PRELOAD=preload, OOM_LOG=log))
+        with open(log) as f:
+            count = int(f.read())
+        for sticky in (False, True):
+            for n in range(1, count + 1, 2 if sticky else 1):
+                suite.point("allocation %d of %d%s, %s store" % (n, count, " and all behind it" if sticky else "",
+                                                               "old" if made else "new"), starved, n, sticky, made)
+    if suite.kinds.get("exit 3", 0) < 20:
+        suite.bad.append("the control: %s: allocations that matter did not fail" % suite.kinds)
+
+
+# ---- refused system calls ------------------------------------------------------------------------
+
+REFUSED = ("openat", "openat2", "pwrite64", "writev", "fdatasync", "fsync", "ftruncate", "fcntl", "fstatfs", "statfs", "newfstatat", "read",
+           "pread64", "mmap", "madvise", "lseek", "mkdirat", "rename", "flock", "getrandom", "clone3", "socket",
+           "io_uring_setup", "io_uring_enter", "io_uring_register", "mprotect", "close", "fchmod")
+# Not among them, because they fail only where a strace says so: write (of an eventfd: a wake that gets lost; messages are
+# tests/cli's), futex (the same), munmap of what was mapped.
+ERRORS = ("EIO", "ENOSPC", "EINTR", "ENOMEM", "EMFILE", "EAGAIN")
+
+
+def traced_calls(suite, command):
+    """How often each call is made by the first thread of a command that does nothing: those are the loader's."""
+    log = suite.path("loader.log")
+    subprocess.run([*strace("-o", log), PENSTOCK, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    n = {}
+    with open(log) as f:
+        for call in re.findall(r"^\d+ +(\w+)\(", f.read(), re.M):
+            n[call] = n.get(call, 0) + 1
+    return n
+
+
+def refused(suite):
+    tracing(suite)
+    suite.small(1000)
+    log = suite.path("strace.log")
+    loader = traced_calls(suite, ("version",))
+    most = int(os.environ.get("PEN_CALLS") or 6)
+    budget = time.monotonic() + int(os.environ.get("PEN_REFUSED_SECS") or 420)
+
+    def one(call, error, n, made):
+        suite.fresh(made)
+        status, err = suite.faulted(strace("-o", log, "-e", "trace=" + call, "-e", "signal=none", "-e",
+                                           "inject=%s:error=%s:when=%d" % (call, error, n)))
+        with open(log) as f:
+            hit = f.read().count("INJECTED")
+        if not hit:
+            return False
+        early = n <= loader.get(call, 0)  # the loader died, or a library's start: before anything of ours ran
+        if status not in (0, 1, 2, 3, 74, 75) and not early:
+            raise Bad("exit %d\n%s" % (status, err[-600:]))
+        if status not in (0, 1) and not err and not early:
+            raise Bad("exit %d without a word" % status)
+        suite.note("tolerated" if status in (0, 1) else "the loader's" if early and status not in (2, 3, 74, 75) else "exit %d" % status)
+        suite.settled()
+        return True
+
+    # In random order, so that what time does not allow today is tried another day.
+    combinations = [(call, error, made) for call in REFUSED for error in ERRORS for made in (True, False)]
+    suite.random.shuffle(combinations)
+    for call, error, made in combinations:
+        first = loader.get(call, 0)
+        if time.monotonic() > budget:
+            suite.note("combinations not tried")
+            continue
+        # From the loader's last call on; threads count their own from 1.
+        for n in sorted({*range(1, most + 1), *range(first + 1, first + most + 1)}):
+            if suite.point("%s call %d: %s, %s store" % (call, n, error, "old" if made else "new"), one, call, error, n, made) is False:
+                suite.points -= 1
+                break
+    if suite.kinds.get("exit 74", 0) < 5 or suite.kinds.get("exit 3", 0) < 10:
+        suite.bad.append("the control: %s: commits and openings that fail were not reached" % suite.kinds)
+
+
+# ---- jobs ----------------------------------------------------------------------------------------
+
+# A line when a try begins, with its process: number, attempt.
+JOB = """
+read -r what how || :
+printf '%s %s\\n' "$PENSTOCK_ITEM_SEQ" "$PENSTOCK_ATTEMPT" >> "$TRIES"
+case $what in
+ok) sleep "$how"; echo "$how";;
+bad) exit 65;;
+fail) sleep "$how"; exit 1;;
+until) [ "$PENSTOCK_ATTEMPT" -ge "$how" ] || exit 7; echo "$how";;
+esac
+"""
+JOB_ENDS = {"ok": "committed", "bad": "rejected", "fail": "failed", "until": "committed"}
+TRIES_MAX = 3
+
+
+class Batch:
+    """Items of a command, each with an end that is known; what has ended must not be tried again."""
+
+    def __init__(self, suite, number, penstock):
+        rnd = suite.random
+        self.suite, self.penstock = suite, penstock
+        self.texts = [rnd.choice(("ok 0.0%d" % rnd.randrange(1, 6), "ok 0", "bad x", "fail 0.01", "until 2", "until 3"))
+                      for _ in range(rnd.randrange(20, 90))]
+        self.file = suite.path("jobs%d.txt" % number, "".join(t + "\n" for t in self.texts))
+        self.tries = suite.path("tries%d" % number, "")
+        self.env = dict(os.environ, TRIES=self.tries)
+        self.seen = 0        # lines of tries that were looked at
+        self.ended = set()   # items with a row that is final
+        self.disturbed = False  # children were killed: that counts as a try
+        self.options = (self.file, "--format", "lines", "--into", "d%d" % number, "--processor",
+                        "exec:sh " + suite.path("job.sh", JOB), "--max-retries", str(TRIES_MAX - 1), "--backoff", "0.02s,0.1s",
+                        "--jobs", str(rnd.choice((1, 2, 4))), *(("--chunk", "10") if rnd.random() < 0.5 else ()))
+        self.into, self.id = "d%d" % number, None
+        self.submitted = rnd.random() < 0.5
+        if self.submitted:
+            self.call("submit", *self.options)
+
+    def call(self, *args, rc=0):
+        p = subprocess.run([self.penstock, "--store", self.suite.store, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, env=self.env, timeout=120)
+        if p.returncode not in (rc if isinstance(rc, tuple) else (rc,)):
+            raise Bad("%s: exit %d\n%s%s" % (args[0], p.returncode, p.stdout.decode("utf-8", "replace")[-600:],
+                                             p.stderr.decode("utf-8", "replace")[-600:]))
+        return p.stdout
+
+    def command(self):
+        # One that a command began goes on with either.
+        if self.submitted or (self.id and self.suite.random.random() < 0.3):
+            return ("work",)
+        return ("run", *self.options, "--progress", "none")
+
+    def rows(self):
+        return [json.loads(x) for x in self.call("items", self.id, "--json").splitlines()]
+
+    def check(self):
+        """After a kill: the store verifies, no item has two rows or too many tries, none that ended was tried again."""
+        if not os.path.exists(os.path.join(self.suite.store, "data.mdb")):
+            return
+        self.call("verify")
+        if not self.id:
+            newest = json.loads(self.call("status", "--json"))["batches"]
+            if not newest:
+                return
+            self.id = newest[0]["batch"] if isinstance(newest[0], dict) else newest[0]
+            if json.loads(self.call("status", self.id, "--json"))["dataset"] != self.into:
+                self.id = None
+                return
+        rows = self.rows()
+        seqs = [r["seq"] for r in rows]
+        if seqs != sorted(set(seqs)):
+            raise Bad("two rows of one item: %s" % seqs)
+        if any(r["attempts"] > TRIES_MAX for r in rows):
+            raise Bad("more tries than allowed: %s" % rows)
+        with open(self.tries) as f:
+            lines = [tuple(map(int, x.split())) for x in f.read().splitlines()]
+        for seq, attempt in lines[self.seen:]:
+            if seq in self.ended:
+                raise Bad("item %d was tried again (attempt %d) though it had ended" % (seq, attempt))
+            if attempt > TRIES_MAX:
+                raise Bad("item %d: try %d of %d" % (seq, attempt, TRIES_MAX))
+        self.seen = len(lines)
+        self.ended = {r["seq"] for r in rows if r["state"] != "retrying"}
+
+    def complete(self):
+        """Undisturbed to its end; then each item has one row, the record that belongs to it, and no other."""
+        self.call(*self.command(), rc=(0, 1))
+        self.check()
+        status = json.loads(self.call("status", self.id, "--json"))
+        rows = self.rows()
+        if status["state"] != "completed" or [r["seq"] for r in rows] != list(range(len(self.texts))):
+            raise Bad("%s with rows %s of %d items" % (status["state"], [r["seq"] for r in rows], len(self.texts)))
+        kept = {struct.unpack(">Q", k)[0]: v for k, v in self.suite.dump(dataset=self.into)}
+        for r, text in zip(rows, self.texts):
+            what, how = text.split()
+            allowed = {JOB_ENDS[what]} | ({"failed"} if self.disturbed else set())
+            tries = {"ok": 1, "bad": 1, "fail": TRIES_MAX, "until": int(how) if what == "until" else 0}[what]
+            if r["state"] not in allowed or (r["attempts"] != tries and not self.disturbed):
+                raise Bad("item %d (%s) is %s after %d tries" % (r["seq"], text, r["state"], r["attempts"]))
+            if kept.get(r["seq"]) != (how.encode() + b"\n" if r["state"] == "committed" else None):
+                raise Bad("item %d (%s) has the record %s" % (r["seq"], text, kept.get(r["seq"])))
+        if any(status[k] != sum(r["state"] == k for r in rows) for k in ("committed", "rejected", "failed")):
+            raise Bad("counters %s" % status)
+        if len(kept) != status["committed"]:
+            raise Bad("%d records of %d items" % (len(kept), status["committed"]))
+
+
+def offspring(pid):
+    found, todo = [], [pid]
+    while todo:
+        for tid in os.listdir("/proc/%d/task" % todo[-1]) if os.path.isdir("/proc/%d/task" % todo[-1]) else ():
+            try:
+                with open("/proc/%d/task/%s/children" % (todo[-1], tid)) as f:
+                    found.append([int(x) for x in f.read().split()])
+            except OSError:
+                continue
+        todo.pop()
+        if found and found[-1]:
+            todo += found[-1]
+    return [x for some in found for x in some]
+
+
+def left_behind(batch):
+    """Processes of the batch that outlive their engine: told by their environment."""
+    mark, found = ("TRIES=" + batch.tries).encode(), []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/environ" % pid, "rb") as f:
+                if mark in f.read().split(b"\0"):
+                    found.append(int(pid))
+        except OSError:
+            continue
+    return found
+
+
+def killed_job(suite, batch):
+    """One kill: of the engine, of its launcher, or of a command. False: it was over before."""
+    p = subprocess.Popen([batch.penstock, "--store", suite.store, *batch.command()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                         stderr=subprocess.PIPE, env=batch.env)
+    time.sleep(suite.random.choice((0.02, 0.1, 0.3, 0.8)) * suite.random.random())
+    whom = "command"
+    below = offspring(p.pid)
+    try:
+        if p.poll() is None and whom == "engine":
+            p.kill()
+        elif p.poll() is None and below:
+            launcher = whom == "launcher"
+            os.kill(below[0] if launcher else suite.random.choice(below[1:] or below), signal.SIGKILL)
+            batch.disturbed = True
+        else:
+            whom = "nobody"
+    except ProcessLookupError:
+        whom = "nobody"
+    try:
+        err = p.communicate(timeout=HANG_S)[1].decode("utf-8", "replace")
+    except subprocess.TimeoutExpired:
+        os.system("(date; ps -eo pid,ppid,stat,etimes,wchan:20,args | grep -v 'ps -eo' | tail -40; for t in /proc/%d/task/*; do cat $t/comm $t/wchan; echo; done; gdb -p %d -batch -ex 'thread apply all bt 12' 2>/dev/null | tail -90; for c in $(pgrep -P %d); do cat /proc/$c/stack /proc/$c/wchan; gdb -p $c -batch -ex 'thread apply all bt 12' 2>/dev/null | tail -20; done; %s --store %s why @last; %s --store %s items @last) > /tmp/hj-hang.log 2>&1" % (p.pid, p.pid, p.pid, PENSTOCK, suite.store,PENSTOCK, suite.store))
+        p.kill()
+        p.wait()
+        raise Bad("no end after the %s was killed" % whom) from None
+    over = time.monotonic() + HANG_S
+    while left_behind(batch):
+        if time.monotonic() > over:
+            raise Bad("processes outlive the %s: %s" % (whom, left_behind(batch)))
+        time.sleep(0.005)
+    if p.returncode < 0 and whom != "engine" or p.returncode not in (0, 1, 3, -signal.SIGKILL):
+        raise Bad("exit %d after the %s was killed\n%s" % (p.returncode, whom, err[-600:]))
+    suite.note("kills of the " + whom if whom != "nobody" else "ends before the kill")
+    batch.check()
+    return p.returncode not in (0, 1) or whom != "nobody"
+
+
+def jobs(suite, penstock=PENSTOCK, kills=None):
+    kills = kills or int(os.environ.get("PEN_JOB_KILLS") or 120)
+    number = done = 0
+    while done < kills:
+        shutil.rmtree(suite.store, ignore_errors=True)
+        batch = Batch(suite, number, penstock)
+        number += 1
+        for _ in range(suite.random.randrange(3, 10)):
+            done += 1
+            what = "kill %d, items %s" % (done, batch.file)
+            if suite.point(what, killed_job, suite, batch) is not True:
+                break
+        if suite.point("the end of %s" % batch.file, batch.complete) is None and suite.bad and penstock != PENSTOCK:
+            return
+    if penstock != PENSTOCK:
+        return
+    planted = os.path.join(BUILD, "penstock_early")
+    if not os.path.exists(planted):
+        suite.bad.append("the control: there is no %s" % planted)
+        return
+    control = Suite("jobs-control")
+    try:
+        jobs(control, planted, 60)
+    finally:
+        control.end()
+    suite.note("controls noticed") if control.bad else suite.bad.append("the control: chunks that pass before their results are not noticed")
+
+
+# ---- a full disk ---------------------------------------------------------------------------------
+
+
+def disk(suite):
+    suite.small(60000)
+    mount = suite.path("m")
+    os.mkdir(mount)
+    size = os.path.getsize(os.path.join(suite.whole, "data.mdb"))
+
+    def filled(kib, stop):
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dk" % kib, "tmpfs", mount], stderr=subprocess.DEVNULL).returncode:
+            raise Skip("nothing can be mounted here")
+        store = os.path.join(mount, "store")
+        try:
+            p = suite.start(*suite.args, store=store)
+            time.sleep(1.2)
+            if p.poll() is None:
+                suite.note("paused")
+                if stop:
+                    p.send_signal(signal.SIGINT)
+                else:
+                    subprocess.run(["mount", "-o", "remount,size=256m", mount], check=True)
+            err = p.communicate(timeout=60)[1].decode("utf-8", "replace")
+            if p.returncode not in (1, 3, 130) or (p.returncode == 1) == stop or "PEN410" not in err:
+                raise Bad("exit %d\n%s" % (p.returncode, err[-600:]))
+            subprocess.run(["mount", "-o", "remount,size=256m", mount], check=True)
+            suite.settled(store)
+        finally:
+            subprocess.run(["umount", "-l", mount])
+
+    for i in range(int(os.environ.get("PEN_POINTS") or 12)):
+        kib = suite.random.randrange(size // 10, size * 9 // 10) // 1024
+        suite.point("a disk of %d KiB" % kib, filled, kib, i % 2 == 1)
+    if not suite.kinds.get("paused"):
+        suite.bad.append("the control: the disk was never full")
+
+
+# ---- power ---------------------------------------------------------------------------------------
+
+
+class Disk:
+    """A file system on a file; what is not on the disk yet goes with the power. Its loop device goes with its mount."""
+
+    def __init__(self, suite):
+        make = "mkfs." + (os.environ.get("PEN_FS") or "ext4")
+        needs(make, "mount")
+        self.image, self.mount = suite.path("image"), suite.path("m")
+        with open(self.image, "wb") as f:
+            f.truncate(400 << 20)
+        subprocess.run([make, "-q", *(("-F",) if make == "mkfs.ext4" else ()), self.image], check=True)
+        os.mkdir(self.mount)
+        self.on()
+
+    def on(self):
+        p = subprocess.run(["mount", "-o", "loop", self.image, self.mount], stderr=subprocess.PIPE)
+        if p.returncode:
+            raise Skip("no loop device can be mounted here: " + p.stderr.decode("utf-8", "replace").strip())
+
+    def cut(self):
+        fd = os.open(self.mount, os.O_RDONLY)
+        try:
+            fcntl.ioctl(fd, 0x8004587D, struct.pack("I", 2))  # FS_IOC_SHUTDOWN, journal not flushed
+        except OSError as why:
+            raise Skip("the file system cannot be shut down: %s" % why) from why
+        finally:
+            os.close(fd)
+
+    def off(self):
+        subprocess.run(["umount", self.mount], check=True)
+
+
+def last_counted(err):
+    rows = [json.loads(x) for x in err.splitlines() if x.startswith("{") and x.endswith("}")]
+    return max([r["committed"] for r in rows if "committed" in r] or [0])
+
+
+def power(suite):
+    suite.small(60000)
+    disk = Disk(suite)
+    store = os.path.join(disk.mount, "store")
+
+    def one(durability, slow, env):
+        """Cuts the power under a run; the items that were counted before it."""
+        args = ("run", suite.args[1], "--key", "/id", "--into", "d", "--durability", durability, "--chunk", "500", "--pause-ms", str(slow))
+        # What is said must be read while the power is on: from a file beside the disk.
+        with open(suite.path("err"), "w+b") as said:
+            p = suite.start(*args, "--progress", "json", store=store, stderr=said, env=env)
+            time.sleep(suite.random.uniform(0, 0.2) if suite.random.random() < 0.2 else suite.random.uniform(0.3, 1.5))
+            disk.cut()
+            try:
+                with open(suite.path("err"), errors="replace") as f:
+                    counted = last_counted(f.read())
+                p.wait(HANG_S)
+                said.seek(0)
+                err = said.read().decode("utf-8", "replace")
+            except subprocess.TimeoutExpired:
+                p.kill()
+                p.wait()
+                raise Bad("the run hangs on a dead disk") from None
+            finally:
+                disk.off()
+                disk.on()
+        if p.returncode < 0 or (p.returncode not in (0, 1) and not err):
+            raise Bad("exit %d on a dead disk\n%s" % (p.returncode, err[-600:]))
+        return counted
+
+    def survives(durability, slow, env):
+        counted, there = one(durability, slow, env), 0
+        if os.path.exists(os.path.join(store, "data.mdb")):
+            suite.command(("verify",), store, rc=0)
+            there = suite.entries(store)
+        if durability != "relaxed" and there < counted:
+            raise Bad("%d records were counted, %d are there; %s holds %s" % (counted, there, disk.mount, sorted(os.listdir(disk.mount))))
+        suite.note("counted before the cut" if counted else "nothing counted yet")
+
+    try:
+        cuts = int(os.environ.get("PEN_CUTS") or 60)
+        for i in range(cuts):
+            durability = ("commit", "group", "relaxed")[i % 3]
+            slow = suite.random.choice((5, 15, 30))
+            what = "cut %d, durability %s, pauses of %d ms" % (i, durability, slow)
+            suite.point(what, survives, durability, slow, None)
+            if i // 3 % 3 == 2:  # every third store goes on to its end; the others are cut again where they are
+                suite.point(what, suite.settled, store)
+                suite.points -= 1
+                shutil.rmtree(store, ignore_errors=True)
+        # The control: the same with syncs that do nothing.
+        noticed = 0
+        preload = os.path.join(BUILD, "nosync_preload.so")
+        if not os.path.exists(preload):
+            raise Skip("there is no %s" % preload)
+        for _ in range(8):
+            shutil.rmtree(store, ignore_errors=True)
+            os.sync()
+            try:
+                survives("commit", 15, dict(os.environ, LD_PRELOAD=preload))
+            except Bad:
+                noticed += 1
+        suite.kinds["lying disks noticed"] = noticed
+        if not noticed:
+            suite.bad.append("the control: syncs that do nothing are not noticed")
+    finally:
+        subprocess.run(["umount", "-l", disk.mount], stderr=subprocess.DEVNULL)
+
+
+# ---- ring ----------------------------------------------------------------------------------------
+
+
+def ring(suite):
+    stress = os.path.join(os.path.dirname(PENSTOCK), "tests/stress")
+    jobs = (("cast", dict(PEN_EVENTS=os.environ.get("PEN_EVENTS") or "100000000")),
+            ("cast_kill", dict(PEN_SECS=os.environ.get("PEN_RING_SECS") or "60")))
+
+    def soak(name, settings):
+        env = dict(os.environ, PEN_SEED=str(SEED), **settings)
+        p = subprocess.run([os.path.join(stress, name)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=3600, env=env)
+        text = p.stdout.decode("utf-8", "replace")
+        if p.returncode == 77:
+            raise Skip(text.strip())
+        if p.returncode:
+            raise Bad("%s: exit %d\n%s" % (name, p.returncode, text[-600:]))
+        for number, kind in re.findall(r"(\d+) (events published|accepted by threads|gauges read|kills)", text):
+            suite.kinds[kind] = int(number)
+
+    for name, settings in jobs:
+        if not os.path.exists(os.path.join(stress, name)):
+            raise Skip("there is no %s" % os.path.join(stress, name))
+        suite.point(name, soak, name, settings)
+
+
+# ---- readers -------------------------------------------------------------------------------------
+
+
+def readers(suite):
+    env = dict({"PEN_FUZZ": "100000", "PEN_SOAK": "20000000", "PEN_SEED": str(SEED)}, **os.environ)
+    p = subprocess.run([sys.executable, os.path.join(HERE, "../readers/run.py"), os.path.dirname(PENSTOCK), "fuzz", "torn"],
+                       env=env, capture_output=True, text=True)
+    suite.points = len(re.findall(r"^(?:ok  |FAIL) ", p.stdout, re.M))
+    suite.bad += re.findall(r"^FAIL [^\0]*?(?=^ok  |^FAIL|\Z)", p.stdout, re.M)
+    if p.returncode and not suite.bad or not suite.points:
+        suite.bad.append("exit %d: %s" % (p.returncode, p.stderr[-2000:]))
+
+
+SUITES = {"kills": kills, "calls": calls, "memory": memory, "refused": refused, "jobs": jobs, "disk": disk, "power": power, "ring": ring,
+          "readers": readers}
+
+
+def main():
+    wanted = sys.argv[2:] or list(SUITES)
+    for name in wanted:
+        if name not in SUITES:
+            sys.exit("there is no suite %s; there are %s" % (name, " ".join(SUITES)))
+    if os.access("/dev/shm", os.W_OK):  # where syncs cost nothing
+        tempfile.tempdir = "/dev/shm"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the suite in hand still clears up
+    print("seed %d" % SEED, flush=True)
+    passed = failed = 0
+    for name in wanted:
+        suite, begun, reason = Suite(name), time.monotonic(), None
+        try:
+            SUITES[name](suite)
+        except Skip as why:
+            reason = str(why)
+        except Exception as why:  # a suite that cannot be carried out has failed too
+            suite.bad.append("%s: %s" % (type(why).__name__, why))
+        finally:
+            suite.end()
+        if reason and not suite.bad:
+            print("skip %s: %s" % (name, reason), flush=True)
+            continue
+        kinds = ", ".join("%d %s" % (n, kind) for kind, n in sorted(suite.kinds.items()))
+        print("%s %s: %d points, %d bad, %.0f s%s" % ("FAIL" if suite.bad else "ok  ", name, suite.points, len(suite.bad),
+                                                      time.monotonic() - begun, "; " + kinds if kinds else ""), flush=True)
+        for text in suite.bad[:20]:
+            print("    | " + text.replace("\n", "\n    | "), flush=True)
+        failed += len(suite.bad)
+        passed += max(suite.points - len(suite.bad), 0)
+    print("%d passed, %d failed" % (passed, failed))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
