@@ -193,6 +193,7 @@ int pen_ledger_index(struct pen_txn *txn, const char *owner, const struct pen_st
 static int move_index(struct pen_txn *txn, const struct pen_fmt_state *s)
 {
 	struct pen_fmt_state old;
+	struct pen_control wish;
 	const void *value;
 	uint8_t key[8];
 	size_t len;
@@ -211,8 +212,11 @@ static int move_index(struct pen_txn *txn, const struct pen_fmt_state *s)
 	if (!rc)
 		rc = index_standing(txn, s, true);
 	/* Whichever way it ended, nobody can want anything of it; who cancelled it, and why, is kept. */
-	return !rc && pen_ledger_over(s->state) && s->state != PEN_CANCELLED ? pen_control_clear(txn, s->id)
-									     : rc;
+	if (rc || !pen_ledger_over(s->state))
+		return rc;
+	if (s->state == PEN_CANCELLED && !pen_control_load(txn, s->id, &wish) && wish.want == PEN_WANT_CANCEL)
+		return 0;
+	return pen_control_clear(txn, s->id);
 }
 
 int pen_ledger_save(struct pen_txn *txn, const struct pen_standing *standing)

@@ -376,6 +376,10 @@ def the_same_request_is_one_batch(lab):
     assert len(lab.tries()) == 2
     b = lab.submit(f, "--fresh")
     assert b != a
+    lab.run("pause", b)
+    c, b = b, lab.submit(f, "--fresh")
+    assert lab.state(c) == "cancelled"
+    lab.verify()
     assert lab.submit(lab.items("ok 3")) not in (a, b)
     lab.run("work")
     assert len(lab.tries()) == 5 and len(lab.dump()) == 5
@@ -618,6 +622,7 @@ def a_failed_parent(lab):
 def a_cancelled_parent(lab):
     parent = lab.submit(lab.items("ok 1"), "--into", "p")
     ok = lab.submit(lab.items("ok 1"), "--into", "ok", "--after", parent + ":ok")
+    lab.run("pause", parent)  # what was wanted before is forgotten
     lab.run("cancel", parent)
     late = lab.submit(lab.items("ok 2"), "--into", "late", "--after", parent + ":ok")
     any_ = lab.submit(lab.items("ok 2"), "--into", "any", "--after", parent)
