@@ -341,8 +341,9 @@ static enum pen_fate judge(const struct pen_plan *plan, const struct pen_facts *
 			   const struct pen_standing *st, bool there)
 {
 	/* The first half is about files, the second about trees, which the feed compares when it resumes. */
-	bool files_same = !memcmp(facts->fixed.content, plan->content, 8);
-	bool same = files_same && !memcmp(facts->fixed.content, plan->content, 16);
+	/* A stream that is kept is the one that its key says it is: the file is another each time. */
+	bool files_same = plan->spooled || !memcmp(facts->fixed.content, plan->content, 8);
+	bool same = files_same && (plan->spooled || !memcmp(facts->fixed.content, plan->content, 16));
 
 	if (is_over(st)) {
 		if (st->fixed.state != PEN_COMPLETED || plan->fresh)

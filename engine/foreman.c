@@ -18,9 +18,13 @@
 
 #define PACKS 32u
 #define TAKE 64u
-#define POLL 256u		    /* results at once */
-#define TASKS_MAX 65536u	    /* of a crew, at once */
+#define POLL 256u	 /* results at once */
+#define TASKS_MAX 65536u /* of a crew, at once */
+#ifdef PEN_PLANT_EARLY_PASS
+#define PACK_NS (300 * PEN_NS_PER_MS)
+#else
 #define PACK_NS (5 * PEN_NS_PER_MS) /* how long results gather */
+#endif
 #define DUE_MAX 64u		    /* rows that are due, read at once */
 #define LEAVE_NS (2 * PEN_NS_PER_S) /* a wait that is worth leaving the engine for */
 #define TURN_NS (250 * PEN_NS_PER_MS)
@@ -60,7 +64,6 @@ struct site {
 	uint64_t due_ms; /* look then; UINT64_MAX: no need */
 	struct pen_index_wait waits[DUE_MAX], last;
 	uint32_t wait_count, wait_next;
-	uint32_t rows_out; /* tasks from rows */
 	bool any_last;
 
 	bool resumed_rows; /* items behind the place may have rows */
@@ -422,7 +425,6 @@ static bool finish_task(struct pen_foreman *f, struct site *s, const struct pen_
 		.term_signal = (uint8_t)got->term_signal,
 	};
 	s->in_flight--;
-	s->rows_out -= !t->chunk;
 	if (judge(f, s, t, got, r)) {
 		bool done = r->state == PEN_ITEM_COMMITTED;
 		int rc;
@@ -468,6 +470,14 @@ static void check_halt(struct pen_foreman *f, struct site *s)
 		stop(f, s, -PEN_STOPPED_BY, when == PEN_HALT_NOW);
 }
 
+/* What is wrong with the command ends the batch; what is wrong with the machine interrupts it, and it goes on later. */
+static int broken_code(int why)
+{
+	bool commands = why == -PEN_USAGE || why == -PEN_CHILD_MISSING || why == -PEN_CHILD_BROKEN;
+
+	return commands ? -PEN_PROCESSOR_BROKEN : -PEN_CHILD_LAUNCHER;
+}
+
 /* Takes what the crew has. True: something came. */
 static bool collect(struct pen_foreman *f, struct site *s)
 {
@@ -492,7 +502,7 @@ static bool collect(struct pen_foreman *f, struct site *s)
 	}
 	if (s->crew && !s->stopping && pen_crew_failure(s->crew)) {
 		s->why = *pen_crew_failure(s->crew);
-		stop(f, s, -PEN_PROCESSOR_BROKEN, false);
+		stop(f, s, broken_code(s->why.code), false);
 		any = true;
 	}
 	return any;
@@ -511,6 +521,7 @@ static bool need_crew(struct pen_foreman *f, struct site *s)
 		.jobs = plan->job.jobs,
 		.window = plan->job.window,
 		.timeout_ns = plan->job.timeout_ns,
+		.output_max = plan->max_record,
 		.clock = f->engine->clock,
 	};
 	struct epoll_event event = { .events = EPOLLIN };
@@ -537,7 +548,7 @@ static bool need_crew(struct pen_foreman *f, struct site *s)
 	free(env);
 	if (rc) {
 		s->crew = NULL;
-		stop(f, s, rc == -ENOMEM || rc == -PEN_MEMORY ? -PEN_MEMORY : -PEN_PROCESSOR_BROKEN, false);
+		stop(f, s, rc == -ENOMEM || rc == -PEN_MEMORY ? -PEN_MEMORY : broken_code(rc), false);
 		return false;
 	}
 	if (make_tasks(s, pen_crew_room(s->crew))) {
@@ -764,7 +775,6 @@ static bool give_row(struct pen_foreman *f, struct site *s)
 	if (!give(s, t, &task))
 		return false;
 	s->wait_next++;
-	s->rows_out++;
 	return true;
 }
 
@@ -786,9 +796,11 @@ static bool pass_ended(struct pen_foreman *f, struct site *s)
 	while (s->line && s->line->given == s->line->entry_count && !s->line->left) {
 		struct pen_chunk *chunk = s->line;
 
+#ifndef PEN_PLANT_EARLY_PASS /* the torture of jobs leaves this out, and expects to be told */
 		send_pack(f, s);
 		if (s->pack && s->pack->count)
 			return any;
+#endif
 		s->line = chunk->next;
 		if (!s->line)
 			s->line_end = &s->line;

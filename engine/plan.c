@@ -358,6 +358,7 @@ static int identify(struct pen_plan *plan, struct pen_failure *why)
 	/* A stream's name says nothing of what comes through it: its key does. */
 	for (uint32_t i = 0; i < plan->source_count && ok; i++)
 		ok = put_string(f, plan->sources[i].kind == PEN_SOURCE_STREAM ? "-"
+				   : plan->spooled && *plan->idempotency_key  ? "kept"
 				   : realpath(plan->sources[i].path, path)    ? path
 									      : plan->sources[i].path);
 	ok = ok && pen_plan_sign_tree(plan, f) && pen_plan_sign_job(plan, f) &&

@@ -88,6 +88,7 @@ struct pen_plan {
 		order; /* what is submitted with it; NULL: it runs at once. Borrowed strings are the plan's */
 	uint64_t take; /* this batch, and no other */
 	uint32_t parents; /* that it waited for */
+	bool spooled;	  /* its source is a stream that was kept (spool.c) */
 	bool fed;	  /* all of its items were given: only those that wait are left */
 
 	bool has_identity;

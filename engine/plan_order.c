@@ -111,6 +111,7 @@ int pen_plan_open_submit(const struct pen_submit *submit, struct pen_store *stor
 	}
 	rc = pen_plan_open(&run, false, ret, why);
 	if (!rc) {
+		(*ret)->spooled = submit->spool != NULL;
 		rc = make_order(*ret, submit, why);
 		if (!rc)
 			rc = pen_plan_pack(*ret, &run, why);

@@ -22,6 +22,8 @@
 #define STEP 256u
 #define BUSY_MS 500u /* a batch that another worker has is looked at again after so long */
 #define HERE_MAX 64u
+#define FAILED_MS 30000u
+#define BUSY_TIMES 2u /* in a row, while nothing else ended here: then it is not worth waiting for */
 
 struct here {
 	uint64_t id, cost;
@@ -38,11 +40,15 @@ struct pen_queue {
 	uint32_t count, cap;
 	struct here here[HERE_MAX]; /* that run in this worker */
 	uint32_t here_count;
-	struct {
+	struct busy {
 		uint64_t id, until_ms;
+		uint32_t times;
+		bool others;
 	} busy[HERE_MAX];
-	uint32_t busy_next;
-	bool only_looks; /* nothing is cancelled: somebody asks why */
+	uint32_t busy_next, aside;
+	uint64_t
+		aside_ms; /* when the first of those that are put aside is looked at again; UINT64_MAX: none */
+	bool only_looks;  /* nothing is cancelled: somebody asks why */
 };
 
 /* ---- one batch ------------------------------------------------------------------------------- */
@@ -144,12 +150,25 @@ static bool is_here(const struct pen_queue *q, uint64_t id)
 	return false;
 }
 
-static bool is_busy(const struct pen_queue *q, uint64_t id, uint64_t now_ms)
+static struct busy *find_busy(struct pen_queue *q, uint64_t id)
 {
 	for (uint32_t i = 0; i < HERE_MAX; i++)
-		if (q->busy[i].id == id && q->busy[i].until_ms > now_ms)
-			return true;
-	return false;
+		if (q->busy[i].id == id)
+			return &q->busy[i];
+	return NULL;
+}
+
+/* It could not be had a moment ago. */
+static bool is_busy(struct pen_queue *q, uint64_t id, uint64_t now_ms)
+{
+	const struct busy *busy = find_busy(q, id);
+
+	if (!busy || busy->until_ms <= now_ms)
+		return false;
+	q->aside++;
+	if (busy->times < BUSY_TIMES)
+		q->aside_ms = pen_min(q->aside_ms, busy->until_ms);
+	return true;
 }
 
 static int add(struct pen_queue *q, uint64_t id, const struct view *v)
@@ -228,7 +247,8 @@ static int gather_all(struct pen_queue *q, uint64_t now_ms)
 	static const uint8_t states[] = { PEN_QUEUED, PEN_WAITING, PEN_RUNNING, PEN_INTERRUPTED, PEN_PAUSED };
 	int rc = 0;
 
-	q->count = 0;
+	q->count = q->aside = 0;
+	q->aside_ms = UINT64_MAX;
 	for (size_t i = 0; i < PEN_COUNT(states) && !rc; i++)
 		rc = gather(q, states[i], now_ms);
 	return rc;
@@ -273,9 +293,10 @@ int pen_queue_next(struct pen_queue *q, uint64_t *ret_batch, uint64_t *ret_wait_
 		return rc;
 	pick = pen_share_pick(&q->share, q->owners, q->owner_count, q->batches, q->count, now, &when);
 	if (pick == PEN_SHARE_NONE) {
-		*ret_left = 0;
+		*ret_left = q->aside;
 		for (uint32_t i = 0; i < q->count; i++)
 			*ret_left += q->batches[i].wait != PEN_SHARE_PAUSED;
+		when = pen_min(when, q->aside_ms);
 		*ret_wait_ms = when == PEN_SHARE_NEVER ? UINT64_MAX : when > now ? when - now : 0;
 		return 0;
 	}
@@ -286,8 +307,28 @@ int pen_queue_next(struct pen_queue *q, uint64_t *ret_batch, uint64_t *ret_wait_
 	return 1;
 }
 
+/* Others may have it, or its dataset: it is looked at again soon, and at once when something ended here. */
+static void put_aside(struct pen_queue *q, uint64_t batch, bool others, bool failed)
+{
+	struct busy *busy = find_busy(q, batch);
+
+	if (!busy) {
+		busy = &q->busy[q->busy_next];
+		q->busy_next = (q->busy_next + 1) % HERE_MAX;
+		*busy = (struct busy){ .id = batch };
+	}
+	busy->others = others;
+	busy->times = others ? busy->times + 1 : BUSY_TIMES;
+	busy->until_ms = pen_real_ms(pen_store_clock(q->store)) + BUSY_MS;
+	/* What went wrong by itself is not tried over and over by one that waits for more. */
+	if (failed)
+		busy->until_ms += FAILED_MS;
+}
+
 void pen_queue_done(struct pen_queue *q, uint64_t batch, int code)
 {
+	bool others = code == -PEN_BATCH_BUSY || code == -PEN_SEQ_BUSY;
+
 	for (uint32_t i = 0; i < q->here_count; i++) {
 		struct here here = q->here[i];
 
@@ -295,15 +336,14 @@ void pen_queue_done(struct pen_queue *q, uint64_t batch, int code)
 			continue;
 		q->here[i] = q->here[--q->here_count];
 		/* What somebody else has was not his to be charged for. */
-		pen_share_end(&q->share, &q->owners[here.owner], here.cost,
-			      code == -PEN_BATCH_BUSY || code == -PEN_SEQ_BUSY ? 0 : here.cost);
+		pen_share_end(&q->share, &q->owners[here.owner], here.cost, others ? 0 : here.cost);
 		break;
 	}
-	if (code && code != -PEN_WAITS) {
-		q->busy[q->busy_next].id = batch;
-		q->busy[q->busy_next].until_ms = pen_real_ms(pen_store_clock(q->store)) + BUSY_MS;
-		q->busy_next = (q->busy_next + 1) % HERE_MAX;
-	}
+	for (uint32_t i = 0; i < HERE_MAX && !others; i++)
+		if (q->busy[i].others)
+			q->busy[i].until_ms = q->busy[i].times = 0;
+	if (code && code != -PEN_WAITS)
+		put_aside(q, batch, others, !others && code != -PEN_PAUSED_BY && code != -PEN_NOT_DUE);
 }
 
 int pen_batch_due(struct pen_store *store, uint64_t batch, uint64_t *ret_wait_ms)

@@ -102,6 +102,7 @@ struct pen_audit_batch {
 	bool all_rows, drops;						  /* which items have rows */
 	uint64_t rows_committed, rows_rejected, rows_failed, rows_skipped, rows_retrying, rows_indexed;
 	uint64_t started_ms, ended_ms, retrying, place_items;
+	bool fed;
 	uint32_t parents, edges;
 	char *dataset, *owner;
 };

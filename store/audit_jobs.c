@@ -80,6 +80,7 @@ static void visit_job(struct pen_audit *audit, void *arg, const MDB_val *key, co
 		return;
 	}
 	batch->retrying = job.retrying;
+	batch->fed = job.fed;
 	batch->place_items = job.place_items;
 	if (job.place_items > batch->items + job.retrying)
 		pen_audit_say(audit->voice, PEN_INV_CHECKPOINT,

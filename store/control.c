@@ -17,10 +17,18 @@
 
 uint64_t pen_store_last_txn(struct pen_store *store)
 {
-	MDB_envinfo info;
+	uint64_t id = 0;
+	MDB_txn *mdb;
 
-	(void)mdb_env_info(store->env, &info); /* fails only without an environment */
-	return info.me_last_txnid;
+	/*
+	 * What a reader sees, not what the newest meta page says: that one can be read while its write is still on its
+	 * way to the disk, and until then readers get the transaction before.
+	 */
+	if (pen_read_begin(store, &mdb))
+		return 0;
+	id = mdb_txn_id(mdb);
+	pen_read_end(store, mdb);
+	return id;
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */

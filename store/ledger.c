@@ -189,21 +189,11 @@ int pen_ledger_index(struct pen_txn *txn, const char *owner, const struct pen_st
 	return rc ? rc : index_standing(txn, &standing->fixed, true);
 }
 
-/* Whichever way it ended, nobody can want anything of it; who cancelled it, and why, is kept. */
-static int end_wish(struct pen_txn *txn, const struct pen_fmt_state *s)
-{
-	struct pen_control control;
-
-	if (s->state == PEN_CANCELLED && !pen_control_load(txn, s->id, &control) &&
-	    control.want == PEN_WANT_CANCEL)
-		return 0;
-	return pen_control_clear(txn, s->id);
-}
-
 /* Most groups change neither: one look at the old value. */
 static int move_index(struct pen_txn *txn, const struct pen_fmt_state *s)
 {
 	struct pen_fmt_state old;
+	struct pen_control wish;
 	const void *value;
 	uint8_t key[8];
 	size_t len;
@@ -221,7 +211,12 @@ static int move_index(struct pen_txn *txn, const struct pen_fmt_state *s)
 	rc = index_standing(txn, &old, false);
 	if (!rc)
 		rc = index_standing(txn, s, true);
-	return !rc && pen_ledger_over(s->state) ? end_wish(txn, s) : rc;
+	/* Whichever way it ended, nobody can want anything of it; who cancelled it, and why, is kept. */
+	if (rc || !pen_ledger_over(s->state))
+		return rc;
+	if (s->state == PEN_CANCELLED && !pen_control_load(txn, s->id, &wish) && wish.want == PEN_WANT_CANCEL)
+		return 0;
+	return pen_control_clear(txn, s->id);
 }
 
 int pen_ledger_save(struct pen_txn *txn, const struct pen_standing *standing)

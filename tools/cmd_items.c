@@ -31,6 +31,12 @@ static void put_item(struct pen_jw *jw, const struct pen_item *item)
 	pen_jw_u64(jw, "raw_total", item->raw_total);
 	pen_jw_u64(jw, "attempts", item->attempts);
 	pen_jw_data(jw, "key", item->key.data, item->key.len);
+	if (item->ended_ms) { /* one of those that end by themselves */
+		pen_jw_u64(jw, "crashes", item->crashes);
+		pen_jw_u64(jw, "due_ms", item->due_ms);
+		pen_jw_u64(jw, "ended_ms", item->ended_ms);
+		pen_jw_data(jw, "stderr", item->stderr_tail.data, item->stderr_tail.len);
+	}
 	pen_jw_object_end(jw);
 	pen_jw_line(jw);
 }
@@ -117,8 +123,13 @@ static void put_event(struct pen_jw *jw, const struct pen_event *e)
 	pen_jw_text(jw, "type", pen_event_name(e->type));
 	pen_jw_id(jw, "batch", e->batch);
 	pen_jw_text(jw, "code", e->code ? pen_error_name(e->code) : NULL);
-	pen_jw_u64(jw, "bytes", e->a);
-	pen_jw_u64(jw, "items", e->b);
+	if (e->type == PEN_EVENT_RETRY || e->type == PEN_EVENT_DEAD_LETTERED) {
+		pen_jw_u64(jw, "item", e->a);
+		pen_jw_u64(jw, e->type == PEN_EVENT_RETRY ? "due_ms" : "attempts", e->b);
+	} else {
+		pen_jw_u64(jw, "bytes", e->a);
+		pen_jw_u64(jw, "items", e->b);
+	}
 	pen_jw_object_end(jw);
 	pen_jw_line(jw);
 }
@@ -127,6 +138,16 @@ static void show_event(struct pen_out *out, const struct pen_event *e)
 {
 	char when[PEN_TEXT_NUMBER], id[PEN_TEXT_NUMBER], bytes[PEN_TEXT_NUMBER], items[PEN_TEXT_NUMBER];
 
+	if (e->type == PEN_EVENT_RETRY || e->type == PEN_EVENT_DEAD_LETTERED) {
+		bool again = e->type == PEN_EVENT_RETRY;
+
+		pen_out_format(out, "%llu  %s  %s  %-12s item %llu  %s%s  %s\n", (unsigned long long)e->seq,
+			       pen_text_time(when, e->time_ms), pen_text_id(id, e->batch),
+			       pen_event_name(e->type), (unsigned long long)e->a, again ? "due " : "tries ",
+			       again ? pen_text_time(bytes, e->b) : pen_text_count(items, e->b),
+			       e->code ? pen_error_name(e->code) : "");
+		return;
+	}
 	pen_out_format(out, "%llu  %s  %s  %-12s %s  %s items%s%s\n", (unsigned long long)e->seq,
 		       pen_text_time(when, e->time_ms), pen_text_id(id, e->batch), pen_event_name(e->type),
 		       pen_text_bytes(bytes, e->a), pen_text_count(items, e->b), e->code ? "  " : "",

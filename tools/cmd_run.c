@@ -7,12 +7,16 @@
  *   - until the completion comes: progress, and the first signal's sentence
  *   - the engine is stopped and the ending told (tools/closing.c)
  *
+ * What has a time, parents, a priority or a command at its end is submitted first, and taken up when it may run. A
+ * worker may be faster: then its end is waited for.
+ *
  * When the disk failed under a commit nothing more can be trusted: the process says so and leaves at once.
  */
 #include "tools/cmd.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -26,6 +30,7 @@
 #include "tools/say.h"
 #include "tools/spec.h"
 #include "tools/stages.h"
+#include "tools/text.h"
 #include "tools/ticker.h"
 
 /* ---- the run ------------------------------------------------------------------------------- */
@@ -180,71 +185,107 @@ static int watch(const struct pen_cmd *cmd, struct pen_engine *engine, struct pe
 	return rc;
 }
 
-/* Until a batch may run that waits for others or for a time. 0, or the code it ends with. */
-static int await_turn(struct pen_store *store, uint64_t batch)
+/* ---- what is submitted first ---------------------------------------------------------------- */
+
+#define LOOK_MS 200u
+
+/* What a batch that is over ended with, for who did not run it. */
+static bool over(struct pen_store *store, uint64_t batch, int *ret_res)
 {
+	struct pen_batch_info info;
+
+	if (pen_batch_get(store, batch, &info))
+		return false;
+	*ret_res = info.state == PEN_CANCELLED ? -PEN_CANCELLED_BY : info.code;
+	return info.state == PEN_COMPLETED || info.state == PEN_CANCELLED || info.state == PEN_FAILED;
+}
+
+/* 1: it may run. 0: it is over, or a signal came. Negative: a code. */
+static int await(struct pen_store *store, struct pen_closing *end)
+{
+	char id[PEN_TEXT_NUMBER];
 	bool said = false;
+	uint64_t wait_ms;
 
 	for (;;) {
-		uint64_t wait_ms;
-		int rc = pen_batch_due(store, batch, &wait_ms);
+		int rc;
 
-		if (rc)
-			return rc < 0 ? rc : 0;
-		if (pen_interrupt_signal())
-			return -PEN_INTERRUPTED_BY;
-		if (!said)
-			pen_say_note("batch %016llx waits (`penstock why` says for what); Ctrl-C leaves it to `penstock work`",
-				     (unsigned long long)batch);
+		if (pen_interrupt_signal() || over(store, end->batch, &end->res))
+			return 0;
+		rc = pen_batch_due(store, end->batch, &wait_ms);
+		if (rc && rc != -PEN_CANCELLED_BY)
+			return rc;
+		if (!said && !rc)
+			pen_say_note("batch %s waits: `penstock why %s`", pen_text_id(id, end->batch), id);
 		said = true;
-		usleep((useconds_t)(wait_ms < 200 ? wait_ms + 1 : 200) * 1000);
+		usleep((useconds_t)(wait_ms < LOOK_MS ? wait_ms + 1 : LOOK_MS) * 1000);
 	}
 }
 
-/* A worker was faster: it runs the batch, and this process waits for its end. */
-static int await_other(struct pen_store *store, uint64_t batch)
+static int enter(const struct pen_cmd *cmd, const struct pen_run *spec, struct pen_engine *engine,
+		 struct pen_closing *end)
 {
-	struct pen_batch_info info;
+	struct pen_enter *enter = malloc(sizeof *enter);
+	int status = enter ? pen_enter_make(cmd, end->store, spec, end->stream, enter) : 3;
+	bool there;
 	int rc;
 
-	pen_say_note("a worker has taken batch %016llx up: waiting for it", (unsigned long long)batch);
-	while (!(rc = pen_batch_get(store, batch, &info)) && info.runner_pid && !pen_interrupt_signal())
-		usleep(100000);
-	if (rc)
-		return rc;
-	return info.state == PEN_COMPLETED   ? 0
-	       : info.state == PEN_CANCELLED ? -PEN_CANCELLED_BY
-	       : info.state == PEN_STOPPED   ? -PEN_STOPPED_BY
-					     : -PEN_INTERRUPTED_BY;
+	if (!status) {
+		rc = pen_enter_do(engine, enter, end->store, &end->batch, &there, &end->why);
+		status = rc ? pen_say_failure(rc, &end->why) : 0;
+	}
+	free(enter);
+	return status;
 }
 
-/*
- * A run that waits for something, or owes a command at its end, is a submission that this process takes up: should it
- * die, a worker goes on.
- */
-static int enter(const struct pen_cmd *cmd, const struct pen_run *spec, struct pen_store *store,
-		 struct pen_engine *engine, struct pen_closing *end)
+/* Until somebody has run it: here, or another process. */
+static int run_entered(const struct pen_cmd *cmd, struct pen_engine *engine, struct pen_closing *end)
 {
-	struct pen_enter enter;
-	struct pen_sqe *sqe;
-	bool there;
-	int rc = pen_enter_make(cmd, store, spec, end->stream, &enter);
+	char id[PEN_TEXT_NUMBER];
+	int rc;
 
-	if (rc)
-		return -rc; /* said */
-	end->stream = false; /* it is kept now */
-	end->res = pen_enter_do(engine, &enter, store, &end->batch, &there, &end->why);
-	if (!end->res)
-		end->res = await_turn(store, end->batch);
-	if (end->res)
-		return 0;
-	sqe = pen_get_sqe(engine);
-	if (!sqe)
-		return -PEN_MEMORY;
-	pen_prep_take(sqe, end->batch, 0);
-	pen_submit(engine);
-	return 1;
+	while ((rc = await(end->store, end)) == 1) {
+		struct pen_sqe *sqe = pen_get_sqe(engine);
+
+		if (!sqe)
+			return -EAGAIN;
+		pen_prep_take(sqe, end->batch, 0);
+		pen_submit(engine);
+		rc = watch(cmd, engine, end);
+		if (rc || (end->res != -PEN_BATCH_BUSY && end->res != -PEN_BATCH_OVER &&
+			   end->res != -PEN_NOT_DUE && end->res != -PEN_PAUSED_BY))
+			return rc;
+		usleep(LOOK_MS * 1000);
+	}
+	if (!rc && pen_interrupt_signal() && !over(end->store, end->batch, &end->res)) {
+		pen_say_note("batch %s stays queued: `penstock work` runs it", pen_text_id(id, end->batch));
+		end->batch = 0;
+		end->res = 0;
+	}
+	return rc;
 }
+
+static int execute_entered(const struct pen_cmd *cmd, const struct pen_run *spec, struct pen_engine *engine,
+			   struct pen_closing *end)
+{
+	int status = enter(cmd, spec, engine, end), rc = 0, hooks = 0;
+
+	if (!status)
+		rc = run_entered(cmd, engine, end);
+	end->sig = pen_interrupt_signal();
+	pen_interrupt_disarm();
+	pen_engine_stop(engine);
+	if (status)
+		return status;
+	if (!end->batch && end->sig)
+		return 128 + end->sig;
+	status = rc < 0 ? pen_say_failure(rc, NULL) : pen_closing_end(end);
+	if (!end->sig)
+		hooks = pen_hook_run_all(end->store);
+	return hooks ? pen_say_failure(hooks, NULL) : status;
+}
+
+/* ---- the command ---------------------------------------------------------------------------- */
 
 static int execute(const struct pen_cmd *cmd, const struct pen_run *spec, struct pen_store *store,
 		   struct pen_closing *end)
@@ -256,15 +297,10 @@ static int execute(const struct pen_cmd *cmd, const struct pen_run *spec, struct
 	if (rc)
 		return rc;
 	end->submit_ns = pen_ticker_now();
-	if (pen_enter_wanted(cmd)) {
-		rc = enter(cmd, spec, store, engine, end);
-		if (rc == 1)
-			rc = watch(cmd, engine, end);
-		if (end->res == -PEN_BATCH_BUSY)
-			end->res = await_other(store, end->batch);
-		if (end->res == -PEN_BATCH_OVER)
-			end->res = 0; /* complete before: its numbers stand */
-	} else if ((sqe = pen_get_sqe(engine))) {
+	if (pen_enter_wanted(cmd))
+		return execute_entered(cmd, spec, engine, end);
+	sqe = pen_get_sqe(engine);
+	if (sqe) {
 		pen_prep_run(sqe, spec);
 		pen_submit(engine);
 		rc = watch(cmd, engine, end);
@@ -274,12 +310,7 @@ static int execute(const struct pen_cmd *cmd, const struct pen_run *spec, struct
 	end->sig = pen_interrupt_signal();
 	pen_interrupt_disarm();
 	pen_engine_stop(engine);
-	if (rc < 0)
-		return rc > -200 ? -rc : pen_say_failure(rc, NULL);
-	rc = pen_closing_end(end);
-	if (pen_cmd_set(cmd, PEN_O_ON_COMPLETE))
-		(void)pen_hook_run_all(store); /* what cannot be run now is owed, and run by whoever works */
-	return rc;
+	return rc < 0 ? pen_say_failure(rc, NULL) : pen_closing_end(end);
 }
 
 int pen_cmd_run(const struct pen_cmd *cmd)

@@ -65,14 +65,23 @@ bool pen_option_duration(const char *text, uint64_t *ret_ms)
 		{ "", 1 },	  { "ms", 1 },	    { "s", 1000 },     { "m", 60000 },
 		{ "min", 60000 }, { "h", 3600000 }, { "d", 86400000 },
 	};
+	uint64_t n, part = 0, parts = 1;
 	const char *rest;
-	uint64_t n;
 
 	if (!leading(text, &n, &rest))
 		return false;
+	/* 0.25s: as far as it is whole milliseconds. */
+	if (*rest == '.') {
+		for (rest++; *rest >= '0' && *rest <= '9' && parts < 1000000; rest++, parts *= 10)
+			part = part * 10 + (uint64_t)(*rest - '0');
+		if (parts == 1)
+			return false;
+	}
 	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
 		if (strcmp(rest, units[i].name) == 0)
-			return !__builtin_mul_overflow(n, units[i].unit, ret_ms);
+			return part * units[i].unit % parts == 0 &&
+			       !__builtin_mul_overflow(n, units[i].unit, ret_ms) &&
+			       !__builtin_add_overflow(*ret_ms, part * units[i].unit / parts, ret_ms);
 	return false;
 }
 

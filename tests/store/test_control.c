@@ -135,7 +135,7 @@ Test(control, a_cancel_of_what_nobody_runs_is_done_at_once)
 		cr_expect_not(runs);
 		cr_expect_eq(state_of(id).state, PEN_CANCELLED);
 		cr_expect_eq(state_of(id).code, -PEN_CANCELLED_BY);
-		cr_expect_eq(pen_batch_wished(shop.store, id, &info), 0, "who cancelled it is kept");
+		cr_assert_eq(pen_batch_wished(shop.store, id, &info), 0, "who wanted it is kept");
 		cr_expect_eq(info.wish, PEN_WISH_CANCEL);
 		check_event(id, PEN_EVENT_CANCELLED);
 	}

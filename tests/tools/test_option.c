@@ -192,6 +192,8 @@ Test(option, durations_know_their_units)
 		{ "100", true, 100 },	   { "100ms", true, 100 },   { "2s", true, 2000 },
 		{ "5m", true, 300000 },	   { "5min", true, 300000 }, { "1h", true, 3600000 },
 		{ "7d", true, 604800000 }, { "", false, 0 },	     { "s", false, 0 },
+		{ "0.25s", true, 250 },	   { "1.5m", true, 90000 },  { "0.0005s", false, 0 },
+		{ "1.", false, 0 },	   { ".5s", false, 0 },	     { "1.5", false, 0 },
 		{ "1w", false, 0 },	   { "-1s", false, 0 },	     { "999999999999999d", false, 0 },
 	};
 

@@ -7,6 +7,7 @@
 #   calls     SIGKILL at each call that writes, of a run that makes its store and of one that finds it
 #   memory    each allocation fails, once, and with all behind it
 #   refused   the Nth call of each kind fails, with each of six errors
+#   jobs      PEN_JOB_KILLS (120) SIGKILLs of engines that run a command per item, of their launchers and commands
 #   disk      the disk fills up at random points (PEN_POINTS, 12) and has space again, or the run is stopped there
 #   readers   PEN_FUZZ (100000) corrupted progress rings and PEN_SOAK (20000000) events past three readers
 #   power     the power fails (PEN_CUTS, 60): the file system (PEN_FS, ext4 or xfs) is shut down under the run, mounted again,
@@ -365,6 +366,206 @@ def refused(suite):
         suite.bad.append("the control: %s: commits and openings that fail were not reached" % suite.kinds)
 
 
+# ---- jobs ----------------------------------------------------------------------------------------
+
+# A line when a try begins, with its process: number, attempt.
+JOB = """
+read -r what how || :
+printf '%s %s\\n' "$PENSTOCK_ITEM_SEQ" "$PENSTOCK_ATTEMPT" >> "$TRIES"
+case $what in
+ok) sleep "$how"; echo "$how";;
+bad) exit 65;;
+fail) sleep "$how"; exit 1;;
+until) [ "$PENSTOCK_ATTEMPT" -ge "$how" ] || exit 7; echo "$how";;
+esac
+"""
+JOB_ENDS = {"ok": "committed", "bad": "rejected", "fail": "failed", "until": "committed"}
+TRIES_MAX = 3
+
+
+class Batch:
+    """Items of a command, each with an end that is known; what has ended must not be tried again."""
+
+    def __init__(self, suite, number, penstock):
+        rnd = suite.random
+        self.suite, self.penstock = suite, penstock
+        self.texts = [rnd.choice(("ok 0.0%d" % rnd.randrange(1, 6), "ok 0", "bad x", "fail 0.01", "until 2", "until 3"))
+                      for _ in range(rnd.randrange(20, 90))]
+        self.file = suite.path("jobs%d.txt" % number, "".join(t + "\n" for t in self.texts))
+        self.tries = suite.path("tries%d" % number, "")
+        self.env = dict(os.environ, TRIES=self.tries)
+        self.seen = 0        # lines of tries that were looked at
+        self.ended = set()   # items with a row that is final
+        self.disturbed = False  # children were killed: that counts as a try
+        self.options = (self.file, "--format", "lines", "--into", "d%d" % number, "--processor",
+                        "exec:sh " + suite.path("job.sh", JOB), "--max-retries", str(TRIES_MAX - 1), "--backoff", "0.02s,0.1s",
+                        "--jobs", str(rnd.choice((1, 2, 4))), *(("--chunk", "10") if rnd.random() < 0.5 else ()))
+        self.into, self.id = "d%d" % number, None
+        self.submitted = rnd.random() < 0.5
+        if self.submitted:
+            self.call("submit", *self.options)
+
+    def call(self, *args, rc=0):
+        p = subprocess.run([self.penstock, "--store", self.suite.store, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, env=self.env, timeout=120)
+        if p.returncode not in (rc if isinstance(rc, tuple) else (rc,)):
+            raise Bad("%s: exit %d\n%s%s" % (args[0], p.returncode, p.stdout.decode("utf-8", "replace")[-600:],
+                                             p.stderr.decode("utf-8", "replace")[-600:]))
+        return p.stdout
+
+    def command(self):
+        # One that a command began goes on with either.
+        if self.submitted or (self.id and self.suite.random.random() < 0.3):
+            return ("work",)
+        return ("run", *self.options, "--progress", "none")
+
+    def rows(self):
+        return [json.loads(x) for x in self.call("items", self.id, "--json").splitlines()]
+
+    def check(self):
+        """After a kill: the store verifies, no item has two rows or too many tries, none that ended was tried again."""
+        if not os.path.exists(os.path.join(self.suite.store, "data.mdb")):
+            return
+        self.call("verify")
+        if not self.id:
+            newest = json.loads(self.call("status", "--json"))["batches"]
+            if not newest:
+                return
+            self.id = newest[0]["batch"] if isinstance(newest[0], dict) else newest[0]
+            if json.loads(self.call("status", self.id, "--json"))["dataset"] != self.into:
+                self.id = None
+                return
+        rows = self.rows()
+        seqs = [r["seq"] for r in rows]
+        if seqs != sorted(set(seqs)):
+            raise Bad("two rows of one item: %s" % seqs)
+        if any(r["attempts"] > TRIES_MAX for r in rows):
+            raise Bad("more tries than allowed: %s" % rows)
+        with open(self.tries) as f:
+            lines = [tuple(map(int, x.split())) for x in f.read().splitlines()]
+        for seq, attempt in lines[self.seen:]:
+            if seq in self.ended:
+                raise Bad("item %d was tried again (attempt %d) though it had ended" % (seq, attempt))
+            if attempt > TRIES_MAX:
+                raise Bad("item %d: try %d of %d" % (seq, attempt, TRIES_MAX))
+        self.seen = len(lines)
+        self.ended = {r["seq"] for r in rows if r["state"] != "retrying"}
+
+    def complete(self):
+        """Undisturbed to its end; then each item has one row, the record that belongs to it, and no other."""
+        self.call(*self.command(), rc=(0, 1))
+        self.check()
+        status = json.loads(self.call("status", self.id, "--json"))
+        rows = self.rows()
+        if status["state"] != "completed" or [r["seq"] for r in rows] != list(range(len(self.texts))):
+            raise Bad("%s with rows %s of %d items" % (status["state"], [r["seq"] for r in rows], len(self.texts)))
+        kept = {struct.unpack(">Q", k)[0]: v for k, v in self.suite.dump(dataset=self.into)}
+        for r, text in zip(rows, self.texts):
+            what, how = text.split()
+            allowed = {JOB_ENDS[what]} | ({"failed"} if self.disturbed else set())
+            tries = {"ok": 1, "bad": 1, "fail": TRIES_MAX, "until": int(how) if what == "until" else 0}[what]
+            if r["state"] not in allowed or (r["attempts"] != tries and not self.disturbed):
+                raise Bad("item %d (%s) is %s after %d tries" % (r["seq"], text, r["state"], r["attempts"]))
+            if kept.get(r["seq"]) != (how.encode() + b"\n" if r["state"] == "committed" else None):
+                raise Bad("item %d (%s) has the record %s" % (r["seq"], text, kept.get(r["seq"])))
+        if any(status[k] != sum(r["state"] == k for r in rows) for k in ("committed", "rejected", "failed")):
+            raise Bad("counters %s" % status)
+        if len(kept) != status["committed"]:
+            raise Bad("%d records of %d items" % (len(kept), status["committed"]))
+
+
+def offspring(pid):
+    found, todo = [], [pid]
+    while todo:
+        for tid in os.listdir("/proc/%d/task" % todo[-1]) if os.path.isdir("/proc/%d/task" % todo[-1]) else ():
+            try:
+                with open("/proc/%d/task/%s/children" % (todo[-1], tid)) as f:
+                    found.append([int(x) for x in f.read().split()])
+            except OSError:
+                continue
+        todo.pop()
+        if found and found[-1]:
+            todo += found[-1]
+    return [x for some in found for x in some]
+
+
+def left_behind(batch):
+    """Processes of the batch that outlive their engine: told by their environment."""
+    mark, found = ("TRIES=" + batch.tries).encode(), []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/environ" % pid, "rb") as f:
+                if mark in f.read().split(b"\0"):
+                    found.append(int(pid))
+        except OSError:
+            continue
+    return found
+
+
+def killed_job(suite, batch):
+    """One kill: of the engine, of its launcher, or of a command. False: it was over before."""
+    p = subprocess.Popen([batch.penstock, "--store", suite.store, *batch.command()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                         stderr=subprocess.PIPE, env=batch.env)
+    time.sleep(suite.random.choice((0.02, 0.1, 0.3, 0.8)) * suite.random.random())
+    whom = suite.random.choice(("engine", "engine", "engine", "launcher", "command"))
+    below = offspring(p.pid)
+    try:
+        if p.poll() is None and whom == "engine":
+            p.kill()
+        elif p.poll() is None and below:
+            launcher = whom == "launcher"
+            os.kill(below[0] if launcher else suite.random.choice(below[1:] or below), signal.SIGKILL)
+            batch.disturbed = True
+        else:
+            whom = "nobody"
+    except ProcessLookupError:
+        whom = "nobody"
+    try:
+        err = p.communicate(timeout=HANG_S)[1].decode("utf-8", "replace")
+    except subprocess.TimeoutExpired:
+        p.kill()
+        p.wait()
+        raise Bad("no end after the %s was killed" % whom) from None
+    over = time.monotonic() + HANG_S
+    while left_behind(batch):
+        if time.monotonic() > over:
+            raise Bad("processes outlive the %s: %s" % (whom, left_behind(batch)))
+        time.sleep(0.005)
+    if p.returncode < 0 and whom != "engine" or p.returncode not in (0, 1, 3, -signal.SIGKILL):
+        raise Bad("exit %d after the %s was killed\n%s" % (p.returncode, whom, err[-600:]))
+    suite.note("kills of the " + whom if whom != "nobody" else "ends before the kill")
+    batch.check()
+    return p.returncode not in (0, 1) or whom != "nobody"
+
+
+def jobs(suite, penstock=PENSTOCK, kills=None):
+    kills = kills or int(os.environ.get("PEN_JOB_KILLS") or 120)
+    number = done = 0
+    while done < kills:
+        shutil.rmtree(suite.store, ignore_errors=True)
+        batch = Batch(suite, number, penstock)
+        number += 1
+        for _ in range(suite.random.randrange(3, 10)):
+            done += 1
+            what = "kill %d, items %s" % (done, batch.file)
+            if suite.point(what, killed_job, suite, batch) is not True:
+                break
+        if suite.point("the end of %s" % batch.file, batch.complete) is None and suite.bad and penstock != PENSTOCK:
+            return
+    if penstock != PENSTOCK:
+        return
+    planted = os.path.join(BUILD, "penstock_early")
+    if not os.path.exists(planted):
+        suite.bad.append("the control: there is no %s" % planted)
+        return
+    control = Suite("jobs-control")
+    try:
+        jobs(control, planted, 60)
+    finally:
+        control.end()
+    suite.note("controls noticed") if control.bad else suite.bad.append("the control: chunks that pass before their results are not noticed")
+
+
 # ---- a full disk ---------------------------------------------------------------------------------
 
 
@@ -548,7 +749,7 @@ def readers(suite):
         suite.bad.append("exit %d: %s" % (p.returncode, p.stderr[-2000:]))
 
 
-SUITES = {"kills": kills, "calls": calls, "retain": retain, "memory": memory, "refused": refused, "disk": disk, "power": power,
+SUITES = {"kills": kills, "calls": calls, "retain": retain, "memory": memory, "refused": refused, "jobs": jobs, "disk": disk, "power": power,
           "ring": ring, "readers": readers}
 
 
