@@ -667,7 +667,7 @@ struct pen_item {
 	uint64_t line;	     /* from 1; 0 when lines mean nothing */
 	uint64_t offset;     /* of its first byte, from 0 */
 	uint64_t column;     /* from 1; 0 when not known */
-	const char *message; /* one sentence */
+	const char *message; /* one sentence; "" when there is nothing to say */
 	struct pen_view raw; /* up to PEN_RAW_MAX bytes */
 	uint64_t raw_total;  /* the item's length, when it was longer */
 	struct pen_view key; /* may be empty */
@@ -686,6 +686,15 @@ struct pen_item {
 int pen_items_open(struct pen_store *store, uint64_t batch, int state, int code, int64_t after,
 		   struct pen_cursor **ret);
 int pen_items_next(struct pen_cursor *cur, struct pen_item *ret);
+
+/*
+ * A condition on items: "code=PEN1042 and error~timeout and attempts>=2" (the manual's `items --where`). A parsed one
+ * is constant: any thread. -PEN_USAGE says what is wrong and in which column; -PEN_MEMORY.
+ */
+struct pen_where;
+int pen_where_parse(const char *text, struct pen_where **ret, struct pen_failure *why);
+void pen_where_free(struct pen_where *where); /* NULL is allowed */
+bool pen_where_match(const struct pen_where *where, const struct pen_item *item);
 
 struct pen_event {
 	uint64_t seq; /* gapless from 1 */

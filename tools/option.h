@@ -133,6 +133,7 @@ enum pen_option_id {
 	PEN_O_IO,
 	PEN_O_STATE,
 	PEN_O_CODE,
+	PEN_O_GROUP_BY,
 	PEN_O_LIMIT,
 	PEN_O_AFTER,
 	PEN_O_FROM_SEQ,

@@ -39,7 +39,9 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 			    "penstock watch\npenstock watch @last\npenstock watch --json | jq 'select(.event == \"completed\")'\n" },
 	[PEN_CMD_ITEMS] = { "items", PEN_CMD_ITEMS, "BATCH", 1, 1, "Look",
 			    "items that were not simply committed: rejects with place and bytes", NULL,
-			    "penstock items @last --state rejected\npenstock items @last --code PEN1042 --json | jq -r .raw\n" },
+			    "penstock items @last --state rejected\npenstock items @last --code PEN1042 --json | jq -r .raw\n"
+			    "penstock items @last --group-by error\n"
+			    "penstock items @last --where 'error~timeout and attempts>=2'\n" },
 	[PEN_CMD_EVENTS] = { "events", PEN_CMD_EVENTS, "[BATCH]", 0, 1, "Look",
 			     "durable events, gapless from 1",
 			     "Each has a number. Whoever saw number N asks for N + 1 and misses nothing, however long ago that was.",
@@ -240,6 +242,10 @@ const struct pen_option pen_options[] = {
 	PLAIN(CMD(ITEMS), "code", CODE, TEXT, "CODE", "all", "only items with this code (PEN1042)"),
 	RANGE(CMD(ITEMS) | CMD(SCAN) | CMD(EVENTS), "limit", LIMIT, COUNT, "N", 0, UINT64_MAX, "none",
 	      "at most that many"),
+	CHOICE(CMD(ITEMS), "group-by", GROUP_BY, "error|code|state", NULL, NULL,
+	       "counts instead of items, most first, each with its first item"),
+	PLAIN(CMD(ITEMS), "where", WHERE, TEXT, "CONDITION", "all",
+	      "only items that fit, as in `penstock retry`"),
 	PLAIN(CMD(ITEMS), "after", AFTER, NUMBER, "SEQ", "-1", "only items behind this one"),
 	PLAIN(CMD(EVENTS), "from", FROM_SEQ, COUNT, "SEQ", "1", "from this event on"),
 	PLAIN(CMD(EVENTS), "follow", FOLLOW, FLAG, NULL, NULL,
@@ -260,7 +266,8 @@ const struct pen_option pen_options[] = {
 	PLAIN(CMD(PAUSE) | CMD(RESUME) | CMD(CANCEL), "all", ALL, FLAG, NULL, NULL, "all unfinished batches"),
 	PLAIN(CMD(PAUSE) | CMD(RESUME) | CMD(CANCEL), "reason", REASON, TEXT, "TEXT", NULL,
 	      "kept with the batch, for people"),
-	PLAIN(CMD(RETRY), "where", CONDITION, TEXT, "CONDITION", "failed, quarantined", "only items that fit"),
+	PLAIN(CMD(RETRY), "where", CONDITION, TEXT, "CONDITION", "failed, quarantined",
+	      "only items that fit"),
 	PLAIN(CMD(RETRY) | CMD(CLEAN), "dry-run", DRY_RUN, FLAG, NULL, NULL, "only say how many"),
 	{ "output", PEN_O_TO_FILE, PEN_OPT_TEXT, CMD(EXPORT), 'o', "FILE", NULL, NULL, NULL, 0, 0,
 	  "where to; - is stdout" },
@@ -294,7 +301,6 @@ const struct pen_option pen_options[] = {
 	LATER(CMD(RUN), "limits"),
 	LATER(CMD(RUN), "spec"),
 	LATER(CMD(STATUS), "metrics"),
-	LATER(CMD(ITEMS), "group-by"),
 	LATER(CMD(VERIFY), "adopt"),
 };
 const size_t pen_options_count = sizeof pen_options / sizeof pen_options[0];
