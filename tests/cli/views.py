@@ -117,5 +117,107 @@ def a_condition_chooses_items(lab):
     lab.run("items", "@last", "--group-by", "reason", rc=2)
 
 
+def submit(lab, name, *args, text="1\n", rc=0):
+    f = lab.path(name, text)
+    return lab.run("submit", f, "--format", "lines", "--into", name, *args, rc=rc).stdout.decode().strip()
+
+
+def status(lab, *args):
+    return json.loads(lab.run("status", *args, "--json").stdout)
+
+
+@check
+def status_of_a_job(lab):
+    b = submit(lab, "j", "--processor", COMMAND, "--max-retries", "1", "--backoff", "1h", "--priority", "3", "--on-complete", "true",
+               "--not-before", "@1000", text="1\n2\n3\n")
+    o = status(lab, b)
+    assert (o["submitted"], o["priority"], o["not_before"], o["on_complete"]) == (True, 3, "1970-01-01T00:16:40.000Z", "owed"), o
+    lab.run("work", rc=(0, 1))
+    o = status(lab, b)
+    row = lab.lines("items", b, "--state", "retrying")[0]
+    assert (o["state"], o["retrying"], o["due"], o["tries"], o["crashes"], o["dropped"]) == ("waiting", 1, row["due"], 3, 0, 0), o
+    assert o["cache_hits"] == 0 and o["cache_misses"] == 0 and o["on_complete"] == "owed"
+    text = lab.run("status", b).stdout.decode()
+    assert "retrying    1 items; the first is due %s\n" % row["due"] in text and "tries       3; 1 times an item" in text, text
+    assert "order       priority 3, not before 1970-01-01T00:16:40.000Z, its command is owed\n" in text, text
+    q = status(lab)
+    assert (q["queued"], q["waiting"], q["paused"], q["due"]) == (0, 1, 0, row["due"]), q
+    lab.run("pause", b, "--reason", "the disk is busy")
+    o = status(lab, b)
+    assert o["wish"]["what"] == "pause" and o["wish"]["reason"] == "the disk is busy" and o["wish"]["by"], o["wish"]
+    assert re.search(r"paused      by \w+, .*Z: the disk is busy", lab.run("status", b).stdout.decode())
+    assert status(lab)["paused"] == 1 and status(lab)["due"] is None
+    lab.run("cancel", b, "--reason", "wrong file")
+    o = status(lab, b)
+    assert (o["state"], o["wish"]["what"], o["wish"]["reason"], o["on_complete"]) == ("cancelled", "cancel", "wrong file", "owed"), o
+    lab.run("work")
+    assert status(lab, b)["on_complete"] == "done"
+    # Not one of these: nothing is owed, tried, or wanted.
+    lab.run("run", lab.path("plain", "1\n"), "--format", "lines", "--into", "plain")
+    o = status(lab, "@last")
+    assert (o["submitted"], o["tries"], o["on_complete"], o["wish"], o["parents"], o["children"]) == (False, 0, None, None, [], []), o
+    assert list(o)[-1] == "ring"
+
+
+@check
+def the_queue_in_numbers(lab):
+    submit(lab, "far", "--not-before", "2100-01-01T00:00:00Z")
+    near = submit(lab, "near", "--not-before", "2099-01-01T00:00:00Z")
+    child = submit(lab, "child", "--after", near)
+    q = status(lab)
+    assert q["queued"] + q["waiting"] == 3 and q["due"] == "2099-01-01T00:00:00.000Z", q
+    assert "the next is due 2099-01-01T00:00:00.000Z" in lab.run("status").stdout.decode()
+    submit(lab, "now")
+    assert status(lab)["due"] == "now" and "the next is due now" in lab.run("status").stdout.decode()
+    assert [p["batch"] for p in status(lab, child)["parents"]] == [near]
+
+
+@check
+def graphs(lab):
+    """a <- b <- d, a <- c <- d, and e stands alone."""
+    a = submit(lab, "a")
+    b = submit(lab, "b", "--after", a + ":ok")
+    c = submit(lab, "c", "--after", a)
+    d = submit(lab, "d", "--after", b, "--after", c)
+    e = submit(lab, "e")
+    o = status(lab, b)
+    assert o["parents"] == [{"batch": a, "after": "ok", "state": "queued"}] and [x["batch"] for x in o["children"]] == [d], o
+    assert {x["batch"] for x in status(lab, a)["children"]} == {b, c} and "graph" not in o
+    o = status(lab, b, "--graph")
+    assert {(x["batch"], x["side"]) for x in o["graph"]} == {(a, "before"), (d, "behind")}, o["graph"]
+    assert len(o["graph"]) == 2 and len(status(lab, a, "--graph")["graph"]) == 3
+    text = lab.run("status", d, "--graph").stdout.decode()
+    assert re.search("waits for   %s" % b, text) or re.search("waits for   %s" % c, text), text
+    assert set(re.findall("[0-9a-f]{16}", text.split("graph\n")[1])) == {a, b, c}, text
+    lab.run("status", "--graph", rc=2)
+    # The plain word cancels one; with --graph all behind it, and nothing else, and nothing of them ran.
+    lab.run("cancel", b, "--graph", "--reason", "all of it")
+    states = {x["batch"]: x["state"] for x in status(lab)["batches"]}
+    assert [states[x] for x in (a, b, c, d)][1::2] == ["cancelled"] * 2 and states[a] == "queued" and states[e] == "queued", states
+    assert states[c] == "waiting" or states[c] == "queued", states
+    lab.run("cancel", a, "--graph")
+    states = {x["batch"]: x["state"] for x in status(lab)["batches"]}
+    assert [states[x] for x in (a, b, c, d, e)] == ["cancelled"] * 4 + ["queued"], states
+    lab.run("cancel", a, "--graph")  # all are over: nothing to do
+    assert status(lab, d)["wish"]["reason"] == "all of it"
+    lab.run("work")
+    assert not [x for x in lab.lines("events") if x["type"] == "started" and x["batch"] != e]
+    lab.verify()
+
+
+@check
+def a_wide_graph(lab):
+    """More children than are listed at once, each with a child: every one is reached once."""
+    root = submit(lab, "root", "--not-before", "2100-01-01T00:00:00Z")
+    kids = [submit(lab, "kid%d" % i, "--after", root) for i in range(105)]
+    grand = submit(lab, "grand", *[x for k in kids for x in ("--after", k)])
+    o = status(lab, root)
+    assert len(o["children"]) == 100 and o["children_more"]
+    graph = [x["batch"] for x in status(lab, root, "--graph")["graph"]]
+    assert sorted(graph) == sorted(kids + [grand]), len(graph)
+    lab.run("cancel", root, "--graph")
+    assert all(status(lab, x)["state"] == "cancelled" for x in (root, kids[0], kids[-1], grand))
+
+
 if __name__ == "__main__":
     sys.exit(judge_all(Lab))
