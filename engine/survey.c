@@ -163,6 +163,12 @@ int pen_batch_kin(struct pen_store *store, uint64_t id, bool behind, pen_kin_fn 
 	return rc ? rc : w.rc;
 }
 
+int pen_batch_in_state(struct pen_store *store, enum pen_state state, uint64_t after, uint64_t *ret,
+		       uint32_t cap)
+{
+	return pen_index_in_state(store, (uint8_t)state, after, ret, cap);
+}
+
 /* ---- the queue ------------------------------------------------------------------------------- */
 
 /* A parent that has not ended: how long that takes, nobody knows. */

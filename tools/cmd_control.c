@@ -19,7 +19,7 @@
 
 #define WHY_BYTES 8192
 
-static void own_name(char *ret, size_t cap)
+void pen_cmd_own_name(char *ret, size_t cap)
 {
 	const struct passwd *pw = getpwuid(geteuid());
 
@@ -41,7 +41,7 @@ static int ask(const struct pen_cmd *cmd, struct pen_store *store, uint64_t id, 
 	bool runs = false;
 	int rc;
 
-	own_name(by, sizeof by);
+	pen_cmd_own_name(by, sizeof by);
 	rc = pen_batch_wish(store, id, wish->wish, by, pen_cmd_value(cmd, PEN_O_REASON)->text, &runs, &why);
 	if (rc)
 		return pen_say_failure(rc, &why);
