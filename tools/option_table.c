@@ -71,6 +71,7 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 			     "Takes the options of `penstock run`. What stdin holds is kept in the store until the batch is cleaned away.\n"
 			     "The same request again, while it is unfinished or done and unchanged, prints the same id.",
 			     "penstock submit papers.ndjson --key /id --processor 'exec:./extract'\n"
+			     "echo '{\"items\":[{\"id\":1}],\"key\":\"/id\"}' | penstock submit --spec -\n"
 			     "penstock submit b.csv --after $(penstock submit a.csv):ok --not-before +1h\n" },
 	[PEN_CMD_WORK] = { "work", PEN_CMD_WORK, "", 0, 0, "Run",
 			   "run what was submitted, retries and dependants, until nothing is left",
@@ -257,6 +258,8 @@ const struct pen_option pen_options[] = {
 	PLAIN(CMD(SCAN), "keys-only", KEYS_ONLY, FLAG, NULL, NULL, "no values"),
 	CHOICE(CMD(SCAN), "format", OUTPUT, "ndjson|raw", NULL, "ndjson",
 	       "objects with key and value, or values a line"),
+	PLAIN(CMD(SUBMIT), "spec", SPEC, TEXT, "FILE", NULL,
+	      "a whole batch as JSON: sources or items, and options as members; - is stdin"),
 	PLAIN(CMD(WORK), "forever", FOREVER, FLAG, NULL, NULL, "wait for more when nothing is left"),
 	RANGE(CMD(WORK), "batches", BATCHES, COUNT, "N", 1, 16, "4", "at a time"),
 	RANGE(CMD(WORK), "owner-batches", OWNER_BATCHES, COUNT, "N", 1, 16, "no limit",
@@ -303,7 +306,6 @@ const struct pen_option pen_options[] = {
 
 	LATER(CMD(RUN), "rate"),
 	LATER(CMD(RUN), "limits"),
-	LATER(CMD(RUN), "spec"),
 	LATER(CMD(STATUS), "metrics"),
 	LATER(CMD(VERIFY), "adopt"),
 };

@@ -219,5 +219,70 @@ def a_wide_graph(lab):
     assert all(status(lab, x)["state"] == "cancelled" for x in (root, kids[0], kids[-1], grand))
 
 
+def spec(lab, what, *args, rc=0, **kw):
+    f = lab.path("spec.json", what if isinstance(what, (str, bytes)) else json.dumps(what))
+    return lab.run("submit", "--spec", f, *args, rc=rc, **kw)
+
+
+@check
+def a_batch_in_a_file(lab):
+    f = lab.path("in.ndjson", '{"id":"a"}\n{"id":"b"}\n')
+    out = spec(lab, {"sources": [f], "into": "s", "key": "/id", "max_retries": 1, "backoff": ["50ms", "60ms"], "label": {"team": "x", "n": 1},
+                     "processor": "exec:cat", "priority": -2, "fresh": False, "max-record": "1MiB", "on_complete": None})
+    b = out.stdout.decode().strip()
+    o = status(lab, b)
+    assert (o["dataset"], o["key"], o["labels"], o["priority"], o["max_record"]) == ("s", "/id", ["team=x", "n=1"], -2, 1 << 20), o
+    # The same request in words is the same batch.
+    same = lab.run("submit", f, "--into", "s", "--key", "/id", "--max-retries", "1", "--backoff", "50ms,60ms", "--processor", "exec:cat",
+                   "--max-record", "1MiB")
+    assert same.stdout.decode().strip() == b
+    # What is typed wins.
+    o = status(lab, spec(lab, {"sources": f, "into": "s", "label": ["a=b"], "priority": 1}, "--into", "t", "--priority", "7").stdout.decode().strip())
+    assert (o["dataset"], o["priority"], o["labels"]) == ("t", 7, ["a=b"]), o
+    lab.run("work")
+    assert lab.run("get", "s", "a").stdout == b'{"id":"a"}'
+
+
+@check
+def items_in_the_file(lab):
+    exact = '{"items": [ {"id": 1e2, "n": 12345678901234567890.10, "s": "\\u00e4\\n"}, {"id" : 2} ], "into": "j", "key": "/id"}'
+    b = lab.run("submit", "--spec", "-", stdin=exact.encode()).stdout.decode().strip()
+    lab.run("work")
+    # Numbers as they are written, the rest without blanks.
+    assert lab.run("get", "j", "1e2").stdout == b'{"id":1e2,"n":12345678901234567890.10,"s":"\\u00e4\\n"}', lab.dump("j")
+    assert lab.run("get", "j", "2").stdout == b'{"id":2}' and status(lab, b)["submitted"]
+    for items, form, values in ((["a", "b c"], None, [b"a", b"b c"]), (["a\nb"], None, [b'"a\\nb"']), (["a", 1, [2, 3]], None, [b'"a"', b"1", b"[2,3]"]),
+                                (["a", 1], "lines", [b"a", b"1"]), (["a"], "ndjson", [b'"a"']), ([], None, [])):
+        o = {"items": items, "into": "d", **({"format": form} if form else {})}
+        spec(lab, o)
+        lab.run("work")
+        assert sorted(v for k, v in (lab.dump("d") if items else [])) == sorted(values), (o, lab.dump("d"))
+        if items:
+            lab.run("drop", "d", "--yes")
+    many = ["x%d" % i for i in range(100000)]
+    spec(lab, {"items": many, "into": "many"})
+    lab.run("work")
+    assert [v.decode() for k, v in lab.dump("many")] == many
+    lab.verify()
+
+
+@check
+def what_is_wrong_in_the_file_is_named(lab):
+    f = lab.path("x", "1\n")
+    for o, words in (({"sources": [f], "max_retrys": 1}, ("max-retrys", "did you mean max-retries")), ({"sources": [f], "store": "x"}, ("store",)),
+                     ({"sources": [f], "priority": True}, ("priority", "string or a number")), ({"sources": [f], "fresh": 1}, ("fresh", "true or false")),
+                     ({"sources": [f], "format": "linse"}, ("linse", "lines")), ({"sources": [f], "rate": "1/s"}, ("rate",)),
+                     ({"sources": [f], "items": [1]}, ("not both",)), ({"sources": [[1]]}, ("sources",)), ({"items": ["a\nb"], "format": "lines"}, ("one line",)),
+                     ({"items": [1], "format": "csv"}, ("ndjson",)), ({"into": "x"}, ("usage",)), ({"sources": ["a\0b"]}, ("sources",)),
+                     ({"sources": [f], "into": "a\0b"}, ("into",)), ([], ("no JSON object",)), ("{", ("no JSON object",)), ("", ("no JSON object",)),
+                     ({"sources": [f], "spec": "x"}, ("spec",)), ({"x" * 500: 1}, ("no member",))):
+        p = spec(lab, o, rc=2)
+        assert all(w in p.err for w in words) and "spec.json" in p.err, (o, p.err)
+        assert not p.stdout
+    lab.run("submit", "--spec", lab.path("none"), rc=3)
+    spec(lab, {"sources": [f]}, f, rc=2)
+    lab.run("run", "--spec", f, rc=2)
+
+
 if __name__ == "__main__":
     sys.exit(judge_all(Lab))
