@@ -4,10 +4,15 @@
 #   tests/cli/views.py PENSTOCK [WORD]      only checks whose name contains WORD
 import collections
 import json
+import os
 import re
+import shutil
+import subprocess
 import sys
 
-from lab import Lab, check, judge_all
+from lab import Lab, PENSTOCK, Skip, check, judge_all
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 # 3 fails twice, 4 is refused, 5 dies of a signal; what it says of 3 has a number of its own each time.
 COMMAND = 'exec:read x; case $x in 3) echo "lost at offset $((1000 + PENSTOCK_ITEM_SEQ))" >&2; exit 1;; 4) exit 65;; 5) kill -9 $$;; esac; echo "$x!"'
@@ -282,6 +287,52 @@ def what_is_wrong_in_the_file_is_named(lab):
     lab.run("submit", "--spec", lab.path("none"), rc=3)
     spec(lab, {"sources": [f]}, f, rc=2)
     lab.run("run", "--spec", f, rc=2)
+
+
+def pdf(text):
+    """One page with that text."""
+    stream = b"BT /F1 12 Tf 72 720 Td (%s) Tj ET" % text.encode()
+    bodies = [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+              b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>",
+              b"<</Length %d>>\nstream\n%s\nendstream" % (len(stream), stream), b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"]
+    out, places = b"%PDF-1.4\n", []
+    for i, body in enumerate(bodies):
+        places.append(len(out))
+        out += b"%d 0 obj\n%s\nendobj\n" % (i + 1, body)
+    table = b"xref\n0 6\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % p for p in places)
+    return out + table + b"trailer<</Size 6/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % len(out)
+
+
+@check
+def the_example_with_pdfs(lab):
+    """docs/examples/pdf-fulltext.sh: each text under its path; what is no PDF is a dead letter after four tries."""
+    if not shutil.which("pdftotext"):
+        raise Skip("pdftotext is not installed (poppler-utils)")
+    example = os.path.join(ROOT, "docs/examples/pdf-fulltext.sh")
+    env = {**os.environ, "PENSTOCK": PENSTOCK, "PENSTOCK_STORE": lab.store}
+    for i in range(6):
+        lab.path("in/%sp %d.pdf" % ("sub/" if i % 2 else "", i), pdf("paper number %d" % i))
+    lab.path("in/broken.PDF", pdf("lost")[:60])
+    lab.path("in/notes.txt", "no PDF at all")
+    fast = ("--backoff", "50ms,60ms,70ms", "--progress", "plain")
+    p = subprocess.run([example, lab.path("in"), *fast], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+    assert p.returncode == 1 and b"7 items = 6 committed + 0 rejected + 1 failed" in p.stderr, p.stderr
+    texts = {k.decode(): v.decode().strip() for k, v in lab.dump("fulltext")}
+    assert texts == {"%sp %d.pdf" % ("sub/" if i % 2 else "", i): "paper number %d" % i for i in range(6)}, texts
+    group, = lab.lines("items", "@last", "--group-by", "error")
+    sample = group["sample"]
+    assert group["items"] == 1 and group["code"] == "PEN1081" and "Syntax Error" in group["error"], group
+    assert (sample["key"], sample["attempts"], sample["state"]) == ("broken.PDF", 4, "failed") and "Syntax Error" in sample["stderr"], sample
+    # Its cause is gone: a retry reads the file as it is now.
+    lab.path("in/broken.PDF", pdf("found again"))
+    lab.run("retry", "@last")
+    lab.run("work")
+    assert lab.run("get", "fulltext", "broken.PDF").stdout.strip() == b"found again"
+    lab.verify()
+    # As it is shipped it tries three times more, after 2, 4 and 8 seconds.
+    words = subprocess.run([example, lab.path("in")], env={**env, "PENSTOCK": "echo"}, stdout=subprocess.PIPE, check=True).stdout
+    assert b"--max-retries 3 --backoff 2s,4s,8s\n" in words, words
+    assert subprocess.run([example], env=env, stderr=subprocess.DEVNULL).returncode == 2
 
 
 if __name__ == "__main__":
