@@ -503,13 +503,14 @@ typedef int pen_kin_fn(void *arg, uint64_t batch);
 int pen_batch_kin(struct pen_store *store, uint64_t id, bool behind, pen_kin_fn *fn, void *arg,
 		  struct pen_failure *why);
 /* Up to cap batches in a state, as it is kept, with ids above `after`, oldest first: how many. Any thread. */
-int pen_batch_in_state(struct pen_store *store, enum pen_state state, uint64_t after, uint64_t *ret, uint32_t cap);
+int pen_batch_in_state(struct pen_store *store, enum pen_state state, uint64_t after, uint64_t *ret,
+		       uint32_t cap);
 /* Batches that rest, by state, and when time lets the next of them run (0: none waits for time alone). Any thread. */
 struct pen_queue_info {
 	uint64_t queued, waiting, paused;
 	bool due_now;	 /* at least one is not bound to a time */
 	uint64_t due_ms; /* of those that are: may be long ago */
-	bool whole; /* all were asked for their time; else about 10,000, the oldest */
+	bool whole;	 /* all were asked for their time; else about 10,000, the oldest */
 };
 int pen_queue_look(struct pen_store *store, struct pen_queue_info *ret);
 
