@@ -17,10 +17,16 @@
 
 uint64_t pen_store_last_txn(struct pen_store *store)
 {
-	MDB_envinfo info;
+	MDB_txn *mdb;
+	uint64_t id;
 
-	(void)mdb_env_info(store->env, &info); /* fails only without an environment */
-	return info.me_last_txnid;
+	/* Not mdb_env_info(): that names a transaction as soon as its meta page is written, while a reader may for some
+	 * milliseconds still get the one before, and would miss what it looks for. */
+	if (pen_read_begin(store, &mdb))
+		return 0;
+	id = mdb_txn_id(mdb);
+	pen_read_end(store, mdb);
+	return id;
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
