@@ -30,8 +30,6 @@
 #ifndef PEN_ENGINE_WHERE_H
 #define PEN_ENGINE_WHERE_H
 
-#include <stdbool.h>
-
 #include "include/penstock.h"
 
 #define PEN_WHERE_BYTES 4096u
@@ -40,10 +38,6 @@
 #define PEN_WHERE_REGEX 256u
 #define PEN_WHERE_STEPS 1024u
 
-struct pen_where;
-
-int pen_where_parse(const char *text, struct pen_where **ret, struct pen_failure *why);
-void pen_where_free(struct pen_where *where); /* NULL is allowed */
-bool pen_where_match(const struct pen_where *where, const struct pen_item *item);
+/* The calls are public: pen_where_parse(), pen_where_match(), pen_where_free(). */
 
 #endif

@@ -432,12 +432,13 @@ struct pen_after {
 struct pen_submit {
 	size_t size; /* sizeof(struct pen_submit) */
 	const struct pen_run *run;
-	int priority;		      /* -9 .. 9: higher ones of the same owner first, and waiting counts as well */
-	uint64_t not_before_ms;	      /* 0: at once */
+	int priority;		/* -9 .. 9: higher ones of the same owner first, and waiting counts as well */
+	uint64_t not_before_ms; /* 0: at once */
 	const struct pen_after *after; /* batches that must have ended */
 	size_t after_count;	       /* up to 256 */
-	const char *on_complete; /* a command that is run once, however the batch ends; NULL: none */
-	const char *spool; /* what pen_spool() named: the one source, and it goes with the batch. run->sources are ignored */
+	const char *on_complete;       /* a command that is run once, however the batch ends; NULL: none */
+	const char *
+		spool; /* what pen_spool() named: the one source, and it goes with the batch. run->sources are ignored */
 };
 void pen_prep_submit(struct pen_sqe *sqe, const struct pen_submit *submit);
 /*
@@ -474,6 +475,44 @@ int pen_queue_next(struct pen_queue *queue, uint64_t *ret_batch, uint64_t *ret_w
 void pen_queue_done(struct pen_queue *queue, uint64_t batch, int code);
 /* Why a batch is where it is: one sentence a line, the newest decision first. Its length. -PEN_NOT_FOUND. Any thread. */
 long pen_batch_why(struct pen_store *store, uint64_t batch, char *ret, size_t cap);
+
+/* What a batch was told when it was submitted, and how its items fare that end one by one. Any thread. */
+struct pen_job_info {
+	bool submitted; /* whoever works takes it up; else its command goes on with it */
+	int priority;
+	uint64_t not_before_ms; /* 0: at once */
+	uint32_t parents;
+	bool has_hook, hook_owed; /* on_complete: there is one; it was not run yet */
+
+	bool tried; /* its items end one by one; the rest is 0 otherwise */
+	uint64_t retrying,
+		due_ms; /* items that wait for their next try, and when the first may begin; 0: none */
+	uint64_t tries, retries, crashes;
+	uint64_t dropped; /* of the skipped: by the processor */
+	uint64_t cache_hits, cache_misses;
+};
+int pen_batch_job(struct pen_store *store, uint64_t id, struct pen_job_info *ret);
+/* What it waits or waited for, and up to cap of those with ids above `after` that wait for it: how many. Any thread. */
+int pen_batch_parents(struct pen_store *store, uint64_t id, struct pen_after *ret, uint32_t cap);
+int pen_batch_children(struct pen_store *store, uint64_t id, uint64_t after, uint64_t *ret, uint32_t cap);
+/*
+ * Calls fn once for every batch that waits for this one, or for one that does, and so on (behind); or that it waits
+ * for in the same way. Ends at the first answer that is not 0 and returns it. -PEN_USAGE: more than 65,536. Any thread.
+ */
+typedef int pen_kin_fn(void *arg, uint64_t batch);
+int pen_batch_kin(struct pen_store *store, uint64_t id, bool behind, pen_kin_fn *fn, void *arg,
+		  struct pen_failure *why);
+/* Up to cap batches in a state, as it is kept, with ids above `after`, oldest first: how many. Any thread. */
+int pen_batch_in_state(struct pen_store *store, enum pen_state state, uint64_t after, uint64_t *ret,
+		       uint32_t cap);
+/* Batches that rest, by state, and when time lets the next of them run (0: none waits for time alone). Any thread. */
+struct pen_queue_info {
+	uint64_t queued, waiting, paused;
+	bool due_now;	 /* at least one is not bound to a time */
+	uint64_t due_ms; /* of those that are: may be long ago */
+	bool whole;	 /* all were asked for their time; else about 10,000, the oldest */
+};
+int pen_queue_look(struct pen_store *store, struct pen_queue_info *ret);
 
 /*
  * Commands to be run at a batch's end (pen_submit.on_complete), oldest first. 1: run this one and say done; nobody else
@@ -667,7 +706,7 @@ struct pen_item {
 	uint64_t line;	     /* from 1; 0 when lines mean nothing */
 	uint64_t offset;     /* of its first byte, from 0 */
 	uint64_t column;     /* from 1; 0 when not known */
-	const char *message; /* one sentence */
+	const char *message; /* one sentence; "" when there is nothing to say */
 	struct pen_view raw; /* up to PEN_RAW_MAX bytes */
 	uint64_t raw_total;  /* the item's length, when it was longer */
 	struct pen_view key; /* may be empty */
@@ -686,6 +725,15 @@ struct pen_item {
 int pen_items_open(struct pen_store *store, uint64_t batch, int state, int code, int64_t after,
 		   struct pen_cursor **ret);
 int pen_items_next(struct pen_cursor *cur, struct pen_item *ret);
+
+/*
+ * A condition on items: "code=PEN1042 and error~timeout and attempts>=2" (the manual's `items --where`). A parsed one
+ * is constant: any thread. -PEN_USAGE says what is wrong and in which column; -PEN_MEMORY.
+ */
+struct pen_where;
+int pen_where_parse(const char *text, struct pen_where **ret, struct pen_failure *why);
+void pen_where_free(struct pen_where *where); /* NULL is allowed */
+bool pen_where_match(const struct pen_where *where, const struct pen_item *item);
 
 struct pen_event {
 	uint64_t seq; /* gapless from 1 */

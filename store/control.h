@@ -38,7 +38,7 @@ int pen_control_clear(struct pen_txn *txn, uint64_t id);
 /* For the audit. */
 int pen_control_decode(const void *value, size_t len, uint64_t id, struct pen_control *ret);
 
-/* The store's newest transaction, of any process. No system call, no lock. */
+/* The newest transaction that a reader sees, of any process; 0: nothing can be read now. No system call. */
 uint64_t pen_store_last_txn(struct pen_store *store);
 
 #endif

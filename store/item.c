@@ -399,7 +399,7 @@ static int item_texts(struct pen_cursor *cur, const struct pen_fmt_item *item, c
 	const char *said = (const char *)tail + item->key_len + item->path_len + item->raw_len;
 	const char *(*detail_of)(uint8_t) = atomic_load_explicit(&detail_text, memory_order_relaxed);
 	const char *detail = item->detail && detail_of ? detail_of(item->detail) : NULL;
-	const char *text = pen_error_text(item->code);
+	const char *text = item->code ? pen_error_text(item->code) : "";
 	const struct pen_facts *facts = cur->extra;
 	const char *source = pen_ledger_list_at(facts->sources, facts->sources_len, item->source);
 	size_t source_len = source ? strlen(source) : 0, text_len = strlen(text);
@@ -428,11 +428,11 @@ static int item_texts(struct pen_cursor *cur, const struct pen_fmt_item *item, c
 	ret->message = at;
 	at = mempcpy(at, text, text_len);
 	if (detail_len) {
-		at = mempcpy(at, ": ", 2);
+		at = mempcpy(at, ": ", at == ret->message ? 0 : 2);
 		at = mempcpy(at, detail, detail_len);
 	}
 	if (try->message_len) {
-		at = mempcpy(at, ": ", 2);
+		at = mempcpy(at, ": ", at == ret->message ? 0 : 2);
 		at = mempcpy(at, said, try->message_len);
 	}
 	*at = 0;

@@ -7,11 +7,13 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "tools/cmd.h"
 #include "tools/text.h"
 
 #define SECOND_NS 1000000000ull
 #define SCAN_NS (SECOND_NS / 5)
 #define STORE_ROWS 100		/* newest batches that are shown */
+#define OLD_ROWS 30u		/* of each state that rests, behind those */
 #define ERROR_ROWS 5000		/* rows read at a time */
 #define EVENTS 256		/* copied at a time */
 #define EVENTS_MAX (64u * 1024) /* taken from one ring at one look */
@@ -214,6 +216,15 @@ static void from_store(struct pen_board_row *row, const struct pen_batch_info *b
 	pen_text_escape(row->label, sizeof row->label, b->labels, strcspn(b->labels, "\n"), NULL);
 }
 
+static uint64_t due_of(struct pen_store *store, uint64_t id)
+{
+	struct pen_job_info job;
+
+	if (pen_batch_job(store, id, &job))
+		return 0;
+	return job.due_ms > job.not_before_ms ? job.due_ms : job.not_before_ms;
+}
+
 static struct pen_board_row *add_from_store(struct pen_board *board, uint64_t id)
 {
 	struct pen_board_row *row = &board->rows[board->row_count];
@@ -222,8 +233,25 @@ static struct pen_board_row *add_from_store(struct pen_board *board, uint64_t id
 	if (board->row_count == PEN_BOARD_ROWS || pen_batch_get(board->store, id, &info) != 0)
 		return NULL;
 	from_store(row, &info);
+	if (row->state == PEN_QUEUED || row->state == PEN_WAITING)
+		row->due_ms = due_of(board->store, id);
 	board->row_count++;
 	return row;
+}
+
+/* What was submitted long ago and still waits must not be hidden by what came later. */
+static void add_old(struct pen_board *board)
+{
+	static const enum pen_state states[] = { PEN_PAUSED, PEN_WAITING, PEN_QUEUED };
+	uint64_t ids[OLD_ROWS];
+
+	for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
+		int n = pen_batch_in_state(board->store, states[i], 0, ids, OLD_ROWS);
+
+		for (int j = 0; j < n; j++)
+			if (!row_of(board, ids[j]))
+				add_from_store(board, ids[j]);
+	}
 }
 
 static void look_at_store(struct pen_board *board)
@@ -238,6 +266,8 @@ static void look_at_store(struct pen_board *board)
 	}
 	while (board->row_count < STORE_ROWS && (id = pen_batch_before(board->store, id)))
 		add_from_store(board, id);
+	if (id)
+		add_old(board);
 }
 
 static void from_gauge(struct pen_board *board, struct pen_board_row *row, int engine, uint32_t slot,
@@ -335,11 +365,12 @@ void pen_board_look(struct pen_board *board, uint64_t now_ns)
 	qsort(board->rows, board->row_count, sizeof board->rows[0], by_interest);
 }
 
-int pen_board_cancel(struct pen_board *board, uint64_t batch, struct pen_failure *why)
+int pen_board_wish(struct pen_board *board, uint64_t batch, enum pen_wish wish, bool *ret_runs,
+		   struct pen_failure *why)
 {
 	const struct pen_store_options reading = { .size = sizeof reading, .read_only = true },
 				       writing = { .size = sizeof writing };
-	char path[4096];
+	char path[4096], by[256];
 	int rc;
 
 	snprintf(path, sizeof path, "%s", pen_store_path(board->store));
@@ -350,7 +381,8 @@ int pen_board_cancel(struct pen_board *board, uint64_t batch, struct pen_failure
 		(void)pen_store_open(path, &reading, &board->store, NULL);
 		return rc;
 	}
-	rc = pen_batch_cancel(board->store, batch, why);
+	pen_cmd_own_name(by, sizeof by);
+	rc = pen_batch_wish(board->store, batch, wish, by, NULL, ret_runs, why);
 	board->store_ns = 0; /* it is to be seen at once */
 	return rc;
 }

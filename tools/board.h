@@ -8,7 +8,8 @@
  *
  *   Threads    one.
  *   Memory     about 300 KiB, fixed: what exceeds the limits is left out and counted.
- *   Limits     16 engines; the newest 100 batches and those that run.
+ *   Limits     16 engines; the newest 100 batches, those that run, and of older ones that are queued, wait or rest the
+ *              oldest 30 each.
  *   Errors     a ring that cannot be read is left out; a store that cannot be read leaves the last numbers.
  */
 #ifndef PEN_TOOLS_BOARD_H
@@ -50,6 +51,8 @@ struct pen_board_row {
 	uint64_t bytes_done;
 	uint64_t rate_milli, eta_ms; /* eta_ms PEN_RING_UNKNOWN: not known */
 	uint64_t started_ms, updated_ms, ended_ms, active_ms;
+	uint64_t
+		due_ms; /* of one that is queued or waits: when time lets it run; 0: it is not time that it waits for */
 	uint32_t pid; /* of the process that runs it, 0: none */
 	uint32_t attempt;
 	char owner[48], source[160], label[64]; /* safe */
@@ -97,10 +100,11 @@ void pen_board_look(struct pen_board *board, uint64_t now_ns);
 /* Counts more of a batch's rejected items, so many rows at most. */
 void pen_board_count_errors(struct pen_board *board, uint64_t batch);
 /*
- * Ends an unfinished batch for good, as pen_batch_cancel() does. The store is opened anew for that, for writing; if it
+ * Wants something of a batch, as pen_batch_wish() does. The store is opened anew for that, for writing; if it
  * cannot be opened at all any more, board->store is NULL, and nothing may be called but close.
  */
-int pen_board_cancel(struct pen_board *board, uint64_t batch, struct pen_failure *why);
+int pen_board_wish(struct pen_board *board, uint64_t batch, enum pen_wish wish, bool *ret_runs,
+		   struct pen_failure *why);
 /* Processes whose engines are alive; one has a ring for each owner. */
 unsigned pen_board_engine_count(const struct pen_board *board);
 /* The row of a batch, or NULL. */

@@ -59,6 +59,9 @@ void pen_cmd_sources(const struct pen_args *args, char *out, size_t cap);
 /* Finds the batch a person named: 0, or the exit status after a message. */
 int pen_cmd_batch(struct pen_store *store, const char *text, uint64_t *ret_id);
 
+/* Who asks: the name of the process's user. */
+void pen_cmd_own_name(char *ret, size_t cap);
+
 static inline bool pen_cmd_set(const struct pen_cmd *cmd, enum pen_option_id id)
 {
 	return cmd->args->value[id].set;

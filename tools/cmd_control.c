@@ -19,7 +19,7 @@
 
 #define WHY_BYTES 8192
 
-static void own_name(char *ret, size_t cap)
+void pen_cmd_own_name(char *ret, size_t cap)
 {
 	const struct passwd *pw = getpwuid(geteuid());
 
@@ -41,7 +41,7 @@ static int ask(const struct pen_cmd *cmd, struct pen_store *store, uint64_t id, 
 	bool runs = false;
 	int rc;
 
-	own_name(by, sizeof by);
+	pen_cmd_own_name(by, sizeof by);
 	rc = pen_batch_wish(store, id, wish->wish, by, pen_cmd_value(cmd, PEN_O_REASON)->text, &runs, &why);
 	if (rc)
 		return pen_say_failure(rc, &why);
@@ -77,6 +77,57 @@ static int ask_many(const struct pen_cmd *cmd, struct pen_store *store, const st
 	return status;
 }
 
+/* ---- a batch and what is behind it ----------------------------------------------------------- */
+
+struct kin {
+	uint64_t *ids;
+	size_t count, cap;
+};
+
+static int collect(void *arg, uint64_t batch)
+{
+	struct kin *kin = arg;
+
+	if (kin->count == kin->cap) {
+		size_t cap = kin->cap ? kin->cap * 2 : 64;
+		uint64_t *grown = realloc(kin->ids, cap * sizeof *grown);
+
+		if (!grown)
+			return -PEN_MEMORY;
+		kin->ids = grown;
+		kin->cap = cap;
+	}
+	kin->ids[kin->count++] = batch;
+	return 0;
+}
+
+/*
+ * Those behind it first, the last found first: each was found through a batch that ends after it, so none of them
+ * becomes ready because what it waited for is cancelled.
+ */
+static int ask_graph(const struct pen_cmd *cmd, struct pen_store *store, uint64_t id, const struct wish *wish)
+{
+	struct pen_failure why = { 0 };
+	struct pen_batch_info info;
+	struct kin kin = { 0 };
+	int status = 0, rc = pen_batch_kin(store, id, true, collect, &kin, &why);
+
+	if (rc)
+		status = pen_say_failure(rc, &why);
+	while (kin.count && !status) {
+		uint64_t batch = kin.ids[--kin.count];
+
+		if (!pen_batch_get(store, batch, &info) && !over(info.state))
+			status = ask(cmd, store, batch, wish);
+	}
+	free(kin.ids);
+	if (status || pen_batch_get(store, id, &info))
+		return status;
+	if (!over(info.state))
+		return ask(cmd, store, id, wish);
+	return 0;
+}
+
 static int wish_all(const struct pen_cmd *cmd, const struct wish *wish)
 {
 	bool many = pen_cmd_set(cmd, PEN_O_ALL) || pen_cmd_set(cmd, PEN_O_OF_OWNER);
@@ -97,7 +148,8 @@ static int wish_all(const struct pen_cmd *cmd, const struct wish *wish)
 
 		status = pen_cmd_batch(store, cmd->args->words[i], &id);
 		if (!status)
-			status = ask(cmd, store, id, wish);
+			status = pen_cmd_set(cmd, PEN_O_GRAPH) ? ask_graph(cmd, store, id, wish)
+							       : ask(cmd, store, id, wish);
 	}
 	pen_store_close(store);
 	return status;

@@ -13,6 +13,7 @@
 #include "tools/json.h"
 #include "tools/live.h"
 #include "tools/say.h"
+#include "tools/standing.h"
 #include "tools/text.h"
 
 #define NEWEST 10
@@ -75,7 +76,9 @@ static const struct pen_live *ask_ring(struct pen_store *store, struct pen_batch
 	return live;
 }
 
-static void put_batch(struct pen_jw *jw, const struct pen_batch_info *b, const struct pen_live *live)
+/* store: not NULL for one batch, of which all is said. */
+static void put_batch(struct pen_jw *jw, struct pen_store *store, const struct pen_batch_info *b,
+		      const struct pen_live *live)
 {
 	pen_jw_object(jw, NULL);
 	pen_jw_id(jw, "batch", b->id);
@@ -107,16 +110,18 @@ static void put_batch(struct pen_jw *jw, const struct pen_batch_info *b, const s
 	pen_jw_text(jw, "correlation_id", b->correlation_id);
 	put_list(jw, "sources", b->sources);
 	put_list(jw, "labels", b->labels);
+	if (store)
+		pen_standing_put(jw, store, b->id);
 	pen_jw_object(jw, "checkpoint");
 	pen_jw_text(jw, "place", b->place);
 	pen_jw_u64(jw, "offset", b->place_offset);
 	pen_jw_u64(jw, "line", b->place_line);
 	pen_jw_object_end(jw);
 	pen_live_put(jw, live);
-	pen_jw_object_end(jw);
 }
 
-static void show_batch(struct pen_out *out, const struct pen_batch_info *b, const struct pen_live *live)
+static void show_batch(struct pen_out *out, struct pen_store *store, const struct pen_batch_info *b,
+		       const struct pen_live *live)
 {
 	const struct pen_counters *n = &b->counted;
 	char id[PEN_TEXT_NUMBER], items[PEN_TEXT_NUMBER], committed[PEN_TEXT_NUMBER], bytes[PEN_TEXT_NUMBER];
@@ -157,6 +162,7 @@ static void show_batch(struct pen_out *out, const struct pen_batch_info *b, cons
 		pen_out_format(out, "ended       %s\n", pen_text_time(when, b->ended_ms));
 	pen_out_format(out, "commits     %llu, the last held the write lock %u ms of its budget of %u ms\n",
 		       (unsigned long long)b->groups, b->hold_last_ms, b->hold_budget_ms);
+	pen_standing_show(out, store, b->id);
 	if (live)
 		pen_live_show(out, live);
 }
@@ -165,6 +171,7 @@ static int one_batch(const struct pen_cmd *cmd, struct pen_store *store)
 {
 	const struct pen_live *live;
 	struct pen_batch_info info;
+	struct pen_failure why = { 0 };
 	struct pen_live found;
 	struct pen_out out;
 	struct pen_jw jw;
@@ -180,12 +187,17 @@ static int one_batch(const struct pen_cmd *cmd, struct pen_store *store)
 	pen_out_init(&out, STDOUT_FILENO);
 	if (pen_cmd_set(cmd, PEN_O_JSON)) {
 		pen_jw_init(&jw, &out);
-		put_batch(&jw, &info, live);
+		put_batch(&jw, store, &info, live);
+		if (pen_cmd_set(cmd, PEN_O_GRAPH))
+			rc = pen_standing_put_graph(&jw, store, id, &why);
+		pen_jw_object_end(&jw);
 		pen_jw_line(&jw);
 	} else {
-		show_batch(&out, &info, live);
+		show_batch(&out, store, &info, live);
+		if (pen_cmd_set(cmd, PEN_O_GRAPH))
+			rc = pen_standing_show_graph(&out, store, id, &why);
 	}
-	return pen_out_end(&out, 0);
+	return pen_out_end(&out, rc ? pen_say_failure(rc, &why) : 0);
 }
 
 /* The next batch below id that a process runs now; 0: no more among the newest. */
@@ -219,11 +231,13 @@ static void put_store(struct pen_jw *jw, struct pen_store *store, const struct p
 	pen_jw_u64(jw, "waiting_writers", s->waiting_writers);
 	pen_jw_text(jw, "durability", durabilities[s->durability % 3]);
 	pen_jw_u64(jw, "batches_total", s->batches);
+	pen_standing_put_queue(jw, store);
 	pen_jw_array(jw, "live");
 	while ((id = next_live(store, id, &looked, &info))) {
 		const struct pen_live *live = ask_ring(store, &info, &found);
 
-		put_batch(jw, &info, live);
+		put_batch(jw, NULL, &info, live);
+		pen_jw_object_end(jw);
 	}
 	pen_jw_array_end(jw);
 	id = UINT64_MAX;
@@ -232,7 +246,8 @@ static void put_store(struct pen_jw *jw, struct pen_store *store, const struct p
 		if (!pen_batch_get(store, id, &info)) {
 			const struct pen_live *live = ask_ring(store, &info, &found);
 
-			put_batch(jw, &info, live);
+			put_batch(jw, NULL, &info, live);
+			pen_jw_object_end(jw);
 		}
 	pen_jw_array_end(jw);
 	pen_jw_object_end(jw);
@@ -255,6 +270,7 @@ static void show_store(struct pen_out *out, struct pen_store *store, const struc
 		       s->waiting_writers);
 	pen_out_format(out, "batches     %llu, %llu events\n", (unsigned long long)s->batches,
 		       (unsigned long long)s->last_event);
+	pen_standing_show_queue(out, store);
 	while ((id = next_live(store, id, &looked, &b))) {
 		live = ask_ring(store, &b, &found);
 		pen_out_format(out,
@@ -299,8 +315,13 @@ static int whole_store(const struct pen_cmd *cmd, struct pen_store *store)
 int pen_cmd_status(const struct pen_cmd *cmd)
 {
 	struct pen_store *store;
-	int rc = pen_home_open(cmd->args, false, &store);
+	int rc;
 
+	if (pen_cmd_set(cmd, PEN_O_GRAPH) && !cmd->args->word_count) {
+		pen_say_error(-PEN_USAGE, "--graph is about a batch: name one");
+		return 2;
+	}
+	rc = pen_home_open(cmd->args, false, &store);
 	if (rc)
 		return rc;
 	rc = cmd->args->word_count ? one_batch(cmd, store) : whole_store(cmd, store);

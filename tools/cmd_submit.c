@@ -12,6 +12,7 @@
 #include "tools/interrupt.h"
 #include "tools/json.h"
 #include "tools/out.h"
+#include "tools/request.h"
 #include "tools/say.h"
 #include "tools/spec.h"
 #include "tools/text.h"
@@ -37,7 +38,7 @@ static int print(const struct pen_cmd *cmd, uint64_t batch, bool there)
 	return pen_out_end(&out, 0);
 }
 
-int pen_cmd_submit(const struct pen_cmd *cmd)
+static int submit(const struct pen_cmd *cmd)
 {
 	struct pen_failure why = { 0 };
 	struct pen_engine *engine;
@@ -70,4 +71,18 @@ int pen_cmd_submit(const struct pen_cmd *cmd)
 	}
 	pen_store_close(store);
 	return rc;
+}
+
+int pen_cmd_submit(const struct pen_cmd *cmd)
+{
+	struct pen_request request;
+	int status;
+
+	if (!pen_cmd_set(cmd, PEN_O_SPEC))
+		return submit(cmd);
+	status = pen_request_read(cmd, &request);
+	if (!status)
+		status = submit(&request.cmd);
+	pen_request_fini(&request);
+	return status;
 }

@@ -524,3 +524,35 @@ bool pen_jw_member(const void *data, size_t len, const char *member_name, const 
 	}
 	return false;
 }
+
+int pen_jw_each(const void *data, size_t len, pen_jw_part_fn *fn, void *arg)
+{
+	struct look at = { .p = data, .end = (const unsigned char *)data + len };
+	bool object;
+
+	skip(&at);
+	if (at.p == at.end || (*at.p != '{' && *at.p != '['))
+		return 0;
+	object = *at.p++ == '{';
+	for (skip(&at); *at.p != '}' && *at.p != ']'; skip(&at)) {
+		const unsigned char *name = at.p, *from;
+		size_t name_len = 0;
+		int rc;
+
+		if (object) {
+			(void)text(&at);
+			name_len = (size_t)(at.p - name);
+			skip(&at);
+			at.p++; /* the colon */
+			skip(&at);
+		}
+		from = at.p;
+		step_over(&at);
+		rc = fn(arg, object ? name : NULL, name_len, from, (size_t)(at.p - from));
+		if (rc)
+			return rc;
+		skip(&at);
+		at.p += *at.p == ',';
+	}
+	return 0;
+}

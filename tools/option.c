@@ -539,7 +539,8 @@ static int check_words(struct pen_args *args)
 	const struct pen_command *command = args->command;
 
 	/* A list of items stands for the sources. */
-	if (args->word_count < command->words_min && !args->value[PEN_O_ITEMS].set) {
+	if (args->word_count < command->words_min && !args->value[PEN_O_ITEMS].set &&
+	    !args->value[PEN_O_SPEC].set) {
 		snprintf(args->advice, sizeof args->advice, "see `penstock %s --help`", command->name);
 		return refuse(args, -PEN_USAGE, "usage: penstock %s %s", command->name, command->words);
 	}

@@ -39,7 +39,9 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 			    "penstock watch\npenstock watch @last\npenstock watch --json | jq 'select(.event == \"completed\")'\n" },
 	[PEN_CMD_ITEMS] = { "items", PEN_CMD_ITEMS, "BATCH", 1, 1, "Look",
 			    "items that were not simply committed: rejects with place and bytes", NULL,
-			    "penstock items @last --state rejected\npenstock items @last --code PEN1042 --json | jq -r .raw\n" },
+			    "penstock items @last --state rejected\npenstock items @last --code PEN1042 --json | jq -r .raw\n"
+			    "penstock items @last --group-by error\n"
+			    "penstock items @last --where 'error~timeout and attempts>=2'\n" },
 	[PEN_CMD_EVENTS] = { "events", PEN_CMD_EVENTS, "[BATCH]", 0, 1, "Look",
 			     "durable events, gapless from 1",
 			     "Each has a number. Whoever saw number N asks for N + 1 and misses nothing, however long ago that was.",
@@ -69,6 +71,7 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 			     "Takes the options of `penstock run`. What stdin holds is kept in the store until the batch is cleaned away.\n"
 			     "The same request again, while it is unfinished or done and unchanged, prints the same id.",
 			     "penstock submit papers.ndjson --key /id --processor 'exec:./extract'\n"
+			     "echo '{\"items\":[{\"id\":1}],\"key\":\"/id\"}' | penstock submit --spec -\n"
 			     "penstock submit b.csv --after $(penstock submit a.csv):ok --not-before +1h\n" },
 	[PEN_CMD_WORK] = { "work", PEN_CMD_WORK, "", 0, 0, "Run",
 			   "run what was submitted, retries and dependants, until nothing is left",
@@ -240,6 +243,10 @@ const struct pen_option pen_options[] = {
 	PLAIN(CMD(ITEMS), "code", CODE, TEXT, "CODE", "all", "only items with this code (PEN1042)"),
 	RANGE(CMD(ITEMS) | CMD(SCAN) | CMD(EVENTS), "limit", LIMIT, COUNT, "N", 0, UINT64_MAX, "none",
 	      "at most that many"),
+	CHOICE(CMD(ITEMS), "group-by", GROUP_BY, "error|code|state", NULL, NULL,
+	       "counts instead of items, most first, each with its first item"),
+	PLAIN(CMD(ITEMS), "where", WHERE, TEXT, "CONDITION", "all",
+	      "only items that fit, as in `penstock retry`"),
 	PLAIN(CMD(ITEMS), "after", AFTER, NUMBER, "SEQ", "-1", "only items behind this one"),
 	PLAIN(CMD(EVENTS), "from", FROM_SEQ, COUNT, "SEQ", "1", "from this event on"),
 	PLAIN(CMD(EVENTS), "follow", FOLLOW, FLAG, NULL, NULL,
@@ -251,6 +258,8 @@ const struct pen_option pen_options[] = {
 	PLAIN(CMD(SCAN), "keys-only", KEYS_ONLY, FLAG, NULL, NULL, "no values"),
 	CHOICE(CMD(SCAN), "format", OUTPUT, "ndjson|raw", NULL, "ndjson",
 	       "objects with key and value, or values a line"),
+	PLAIN(CMD(SUBMIT), "spec", SPEC, TEXT, "FILE", NULL,
+	      "a whole batch as JSON: sources or items, and options as members; - is stdin"),
 	PLAIN(CMD(WORK), "forever", FOREVER, FLAG, NULL, NULL, "wait for more when nothing is left"),
 	RANGE(CMD(WORK), "batches", BATCHES, COUNT, "N", 1, 16, "4", "at a time"),
 	RANGE(CMD(WORK), "owner-batches", OWNER_BATCHES, COUNT, "N", 1, 16, "no limit",
@@ -260,7 +269,12 @@ const struct pen_option pen_options[] = {
 	PLAIN(CMD(PAUSE) | CMD(RESUME) | CMD(CANCEL), "all", ALL, FLAG, NULL, NULL, "all unfinished batches"),
 	PLAIN(CMD(PAUSE) | CMD(RESUME) | CMD(CANCEL), "reason", REASON, TEXT, "TEXT", NULL,
 	      "kept with the batch, for people"),
-	PLAIN(CMD(RETRY), "where", CONDITION, TEXT, "CONDITION", "failed, quarantined", "only items that fit"),
+	PLAIN(CMD(STATUS), "graph", GRAPH, FLAG, NULL, NULL,
+	      "also all that the batch waits for, and all that waits for it, near and far"),
+	PLAIN(CMD(CANCEL), "graph", GRAPH, FLAG, NULL, NULL,
+	      "also all that waits for the batches, near and far"),
+	PLAIN(CMD(RETRY), "where", CONDITION, TEXT, "CONDITION", "failed, quarantined",
+	      "only items that fit"),
 	PLAIN(CMD(RETRY) | CMD(CLEAN), "dry-run", DRY_RUN, FLAG, NULL, NULL, "only say how many"),
 	{ "output", PEN_O_TO_FILE, PEN_OPT_TEXT, CMD(EXPORT), 'o', "FILE", NULL, NULL, NULL, 0, 0,
 	  "where to; - is stdout" },
@@ -292,9 +306,7 @@ const struct pen_option pen_options[] = {
 
 	LATER(CMD(RUN), "rate"),
 	LATER(CMD(RUN), "limits"),
-	LATER(CMD(RUN), "spec"),
 	LATER(CMD(STATUS), "metrics"),
-	LATER(CMD(ITEMS), "group-by"),
 	LATER(CMD(VERIFY), "adopt"),
 };
 const size_t pen_options_count = sizeof pen_options / sizeof pen_options[0];

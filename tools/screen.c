@@ -177,8 +177,13 @@ static void draw_numbers(unsigned row, unsigned *at, const struct pen_screen *sc
 		snprintf(items, sizeof items, "%s", a);
 	cell(row, at, 11, true, PEN_LOOK_PLAIN, items);
 	cell(row, at, 5, true, PEN_LOOK_PLAIN, runs || screen->average ? pen_text_short(a, rate) : dash());
-	cell(row, at, 7, true, PEN_LOOK_PLAIN,
-	     runs && r->eta_ms != PEN_RING_UNKNOWN ? pen_text_clock(a, (r->eta_ms + 999) / 1000) : dash());
+	if (runs && r->eta_ms != PEN_RING_UNKNOWN)
+		pen_text_clock(a, (r->eta_ms + 999) / 1000);
+	else if (!runs && r->due_ms > now_ms)
+		pen_text_clock(a, (r->due_ms - now_ms + 999) / 1000);
+	else
+		snprintf(a, sizeof a, "%s", dash());
+	cell(row, at, 7, true, PEN_LOOK_PLAIN, a);
 	cell(row, at, 5, true, bad ? PEN_LOOK_WARN : PEN_LOOK_PLAIN, pen_text_short(a, bad));
 }
 
@@ -388,8 +393,8 @@ static void draw_help(void)
 		"enter         items that were not simply committed",
 		"/             only batches that contain a text",
 		"t             rates: now, or since the batch began",
-		"c             cancel a batch that no process runs",
-		"p             how the batch can be paused",
+		"c             cancel the batch, whoever runs it, after a question",
+		"p             pause the batch, whoever runs it, or let it go on",
 		"q             leave; batches go on",
 		"",
 		"STAGES   share of the last second at work; commits p50/p99",

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the keys do. What cannot be done from outside the process that runs a batch is said, with what can be done
- * instead.
+ * What the keys do. What is wanted of a batch is written into the store; whoever runs it does it at its next group.
  */
 #include "tools/screen.h"
 
@@ -74,16 +73,41 @@ static bool final(const struct pen_board_row *row)
 	return row->state == PEN_COMPLETED || row->state == PEN_FAILED || row->state == PEN_CANCELLED;
 }
 
-static void pause_key(struct pen_screen *screen, const struct pen_board_row *row)
+/* Writing needs a store that is open for it: for this one moment. */
+static void want(struct pen_screen *screen, struct pen_board *board, uint64_t batch, enum pen_wish wish)
 {
+	static const char *const done[] = {
+		[PEN_WISH_PAUSE] = "is paused; p lets it go on",
+		[PEN_WISH_RESUME] = "may go on",
+		[PEN_WISH_CANCEL] = "is cancelled; what it committed stays",
+	};
+	static const char *const asked[] = {
+		[PEN_WISH_PAUSE] = "is asked to pause; p lets it go on",
+		[PEN_WISH_RESUME] = "goes on",
+		[PEN_WISH_CANCEL] = "is asked to end; what it committed stays",
+	};
+	struct pen_failure why = { 0 };
+	char id[PEN_TEXT_NUMBER];
+	bool runs = false;
+	int rc = pen_board_wish(board, batch, wish, &runs, &why);
+
+	if (rc)
+		tell(screen, "%s", why.text[0] ? why.text : pen_error_text(rc));
+	else
+		tell(screen, "batch %s %s", pen_text_id(id, batch), (runs ? asked : done)[wish]);
+}
+
+/* Pauses it, or takes back that somebody did. */
+static void pause_key(struct pen_screen *screen, struct pen_board *board, const struct pen_board_row *row)
+{
+	struct pen_wish_info wish;
+
 	if (final(row))
 		tell(screen, "it is %s", pen_state_name(row->state));
-	else if (row->pid)
-		tell(screen,
-		     "only its own process pauses it: kill -INT %u drains it, and the same command goes on later",
-		     row->pid);
+	else if (!pen_batch_wished(board->store, row->batch, &wish) && wish.wish == PEN_WISH_PAUSE)
+		want(screen, board, row->batch, PEN_WISH_RESUME);
 	else
-		tell(screen, "it does not run: the command that began it goes on with it");
+		want(screen, board, row->batch, PEN_WISH_PAUSE);
 }
 
 static void cancel_key(struct pen_screen *screen, const struct pen_board_row *row)
@@ -92,28 +116,11 @@ static void cancel_key(struct pen_screen *screen, const struct pen_board_row *ro
 
 	if (final(row)) {
 		tell(screen, "it is %s", pen_state_name(row->state));
-	} else if (row->pid) {
-		tell(screen, "process %u runs it: stop that first (kill -INT %u), then cancel", row->pid,
-		     row->pid);
-	} else {
-		screen->prompt = PEN_PROMPT_CANCEL;
-		screen->asked = row->batch;
-		tell(screen, "cancel batch %s for good? its records stay [y/N]", pen_text_id(id, row->batch));
+		return;
 	}
-}
-
-/* Writing needs a store that is open for it: for this one moment. */
-static void cancel(struct pen_screen *screen, struct pen_board *board)
-{
-	struct pen_failure why = { 0 };
-	char id[PEN_TEXT_NUMBER];
-	int rc = pen_board_cancel(board, screen->asked, &why);
-
-	if (rc)
-		tell(screen, "%s", why.text[0] ? why.text : pen_error_text(rc));
-	else
-		tell(screen, "batch %s is cancelled; what it committed stays",
-		     pen_text_id(id, screen->asked));
+	screen->prompt = PEN_PROMPT_CANCEL;
+	screen->asked = row->batch;
+	tell(screen, "cancel batch %s for good? its records stay [y/N]", pen_text_id(id, row->batch));
 }
 
 /* One character more, or one less. */
@@ -149,7 +156,7 @@ static void prompt_key(struct pen_screen *screen, struct pen_board *board, int k
 		screen->prompt = PEN_PROMPT_NONE;
 		screen->message[0] = '\0';
 		if (key == 'y' || key == 'Y')
-			cancel(screen, board);
+			want(screen, board, screen->asked, PEN_WISH_CANCEL);
 		return;
 	}
 	if (key == PEN_KEY_ESCAPE)
@@ -237,7 +244,7 @@ static void batches_key(struct pen_screen *screen, struct pen_board *board, int 
 		break;
 	case 'p':
 		if (row)
-			pause_key(screen, row);
+			pause_key(screen, board, row);
 		break;
 	case 'c':
 		if (row)

@@ -232,28 +232,69 @@ def the_picture(lab):
     lab.keys("/", "n", "u", "m", "Enter")
     text = lab.wait_for("only batches with 'num'")
     assert "rejects" not in text, text
-    lab.keys("c")
-    lab.wait_for("process %d runs it: stop that first" % p.pid)
-    lab.keys("p")
-    lab.wait_for("only its own process pauses it")
     lab.keys("Escape")
     lab.keys("t")
     lab.wait_for("AVG/s")
     p.kill()
     p.wait()
     text = lab.wait_for(r"process %d died 0:0\d ago" % p.pid)
-    lab.keys("k")
-    lab.wait_for(r"▶[0-9a-f]+ interrupt")
+    lab.keys("q")
+    lab.ended(0)
+
+
+@check
+def pause_and_cancel_whoever_runs_it(lab):
+    p = lab.slow(100000)
+    lab.screen()
+    lab.wait_for(r"▶[0-9a-f]+ running")
+    lab.keys("p")
+    lab.wait_for("is asked to pause; p lets it go on")
+    lab.wait_for(r"▶[0-9a-f]+ paused")
+    committed = lambda: json.loads(lab.run("status", "@last", "--json").stdout)["committed"]
+    before = committed()
+    time.sleep(0.5)
+    assert committed() == before and p.poll() is None
+    lab.keys("p")
+    lab.wait_for(r"batch [0-9a-f]{16} goes on")
+    lab.wait_for(r"▶[0-9a-f]+ running")
     lab.keys("c")
     lab.wait_for(r"cancel batch [0-9a-f]{16} for good\?")
     lab.keys("n")
     lab.keys("c", "y")
-    lab.wait_for(r"is cancelled; what it committed stays")
+    lab.wait_for("is asked to end; what it committed stays")
     lab.wait_for(r"▶[0-9a-f]+ cancelled")
+    assert p.wait(20) == 1 and before < committed() < 100000
+    lab.keys("c")
+    lab.wait_for("it is cancelled")
     lab.keys("q")
     lab.ended(0)
-    assert [r["state"] for r in json.loads(lab.run("status", "--json").stdout)["batches"]] == ["cancelled", "completed"]
+    wish = json.loads(lab.run("status", "@last", "--json").stdout)["wish"]
+    assert wish["what"] == "cancel" and wish["by"], wish
     lab.verify()
+
+
+@check
+def what_waits_is_shown_without_an_engine(lab):
+    """Also behind a hundred newer ones."""
+    f = lab.path("old", "1\n")
+    old = lab.run("submit", f, "--format", "lines", "--not-before", "+1h", "--owner", "ann").stdout.decode().strip()
+    for i in range(101):
+        lab.run("run", f, "--format", "lines", "--fresh", "--into", "d")
+    lab.screen()
+    text = lab.wait_for(r"▶%s[0-9a-f]* queued .* 59:\d\d +0 ann +old" % old[:8])
+    assert "none runs on this store" in text, text
+    lab.keys("p")
+    lab.wait_for("is paused; p lets it go on")
+    lab.wait_for(r"▶%s[0-9a-f]* paused" % old[:8])
+    lab.run("work")  # it is not taken up
+    lab.keys("p")
+    lab.wait_for(r"%s may go on" % old)
+    lab.wait_for(r"▶%s[0-9a-f]* queued" % old[:8])
+    lab.keys("c", "y")
+    lab.wait_for("%s is cancelled; what it committed stays" % old)
+    lab.keys("q")
+    lab.ended(0)
+    assert json.loads(lab.run("status", old, "--json").stdout)["state"] == "cancelled"
 
 
 @check

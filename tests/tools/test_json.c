@@ -271,3 +271,44 @@ Test(json, escapes_become_what_they_stand_for)
 	cr_expect_str_eq(told.buf, "a\n\t\"/\\\u00e9\U0001f600|\ufffd|\ufffd|\ufffdA");
 	pen_out_fini(&told);
 }
+
+struct parts {
+	char text[256];
+	int stop_at, count;
+};
+
+static int note(void *arg, const void *name, size_t name_len, const void *value, size_t len)
+{
+	struct parts *p = arg;
+	size_t at = strlen(p->text);
+
+	snprintf(p->text + at, sizeof p->text - at, "[%.*s=%.*s]", (int)name_len,
+		 name ? (const char *)name : "", (int)len, (const char *)value);
+	return ++p->count == p->stop_at ? 7 : 0;
+}
+
+Test(json, each_part_of_a_value)
+{
+	static const struct {
+		const char *json, *parts;
+	} rows[] = {
+		{ "{}", "" },
+		{ " [ ] ", "" },
+		{ "12", "" },
+		{ "[1, \"]\",{\"a\":[2]} , -3e1,null]", "[=1][=\"]\"][={\"a\":[2]}][=-3e1][=null]" },
+		{ " { \"a\" : 1 ,\"b\\\"\":{} } ", "[\"a\"=1][\"b\\\"\"={}]" },
+		{ "[[],[[1]],\"\"]", "[=[]][=[[1]]][=\"\"]" },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct parts p = { .text = "" };
+
+		cr_assert(pen_jw_valid(rows[i].json, strlen(rows[i].json)), "row %zu", i);
+		cr_expect_eq(pen_jw_each(rows[i].json, strlen(rows[i].json), note, &p), 0);
+		cr_expect_str_eq(p.text, rows[i].parts, "row %zu: %s", i, p.text);
+	}
+	struct parts p = { .stop_at = 2 };
+
+	cr_expect_eq(pen_jw_each("[1,2,3]", 7, note, &p), 7);
+	cr_expect_str_eq(p.text, "[=1][=2]");
+}

@@ -124,13 +124,7 @@ Test(screen, keys_say_what_is_possible)
 {
 	board->rows[0].state = PEN_RUNNING;
 	board->rows[0].pid = 4242;
-	type("c");
-	cr_expect(strstr(screen.message, "process 4242 runs it"), "%s", screen.message);
-	cr_expect_eq(screen.prompt, PEN_PROMPT_NONE);
-	type("p");
-	cr_expect(strstr(screen.message, "kill -INT 4242"), "%s", screen.message);
-	board->rows[0].state = PEN_INTERRUPTED;
-	board->rows[0].pid = 0;
+	/* Whoever runs it: it is asked first. */
 	type("c");
 	cr_expect_eq(screen.prompt, PEN_PROMPT_CANCEL);
 	cr_expect(strstr(screen.message, "[y/N]"), "%s", screen.message);
@@ -138,6 +132,9 @@ Test(screen, keys_say_what_is_possible)
 	cr_expect_eq(screen.prompt, PEN_PROMPT_NONE);
 	board->rows[0].state = PEN_COMPLETED;
 	type("c");
+	cr_expect_str_eq(screen.message, "it is completed");
+	cr_expect_eq(screen.prompt, PEN_PROMPT_NONE);
+	type("p");
 	cr_expect_str_eq(screen.message, "it is completed");
 	cr_expect_not(pen_screen_key(&screen, board, 'q'));
 	cr_expect_not(pen_screen_key(&screen, board, PEN_KEY_GONE));
