@@ -27,12 +27,15 @@
 #include "tests/lib/stress.h"
 
 #define ENGINES 2u
-#define JOBS 6u
+#define JOBS 7u
+#define EXEC_ITEMS 40u
 #define FILES 4u
 #define PUTS 400u
 #define STREAM_LINES 100u
+/* Echoes the item; every third process by its number fails, to be tried again from a row. */
+#define EXEC_COMMAND "exec:sh -c 'test $(($$ % 3)) -gt 0 && cat'"
 
-enum kind { FROM_FILE, FROM_TREE, FROM_FIFO, BY_PUTS, SHARED };
+enum kind { FROM_FILE, FROM_TREE, FROM_FIFO, BY_PUTS, SHARED, EXEC };
 enum op { OP_RUN = 1, OP_OPEN, OP_PUT, OP_CLOSE, OP_OTHER };
 
 struct job {
@@ -90,6 +93,10 @@ static void make_sources(struct stress_random *random)
 		path_of(path, sizeof path, "file", i);
 		make_file(path, i, file_lines[i]);
 	}
+	for (unsigned i = 0; i < ENGINES; i++) {
+		path_of(path, sizeof path, "items", i);
+		make_file(path, 100 + i, EXEC_ITEMS);
+	}
 	path_of(path, sizeof path, "tree", 0);
 	STRESS_CHECK(!mkdir(path, 0700), "mkdir");
 	for (unsigned i = 0; i < 60; i++) {
@@ -122,6 +129,14 @@ static void spec_of(const struct job *job, const char *const *source, struct pen
 		return;
 	ret->sources = source;
 	ret->source_count = 1;
+	if (job->kind == EXEC) {
+		ret->processor = EXEC_COMMAND;
+		ret->jobs = 4;
+		ret->backoff = "5ms";
+		ret->has_max_retries = true;
+		ret->max_retries = 1000;
+		ret->chunk_items = 7;
+	}
 	ret->format = job->kind == FROM_TREE ? PEN_FORMAT_FILES : PEN_FORMAT_LINES;
 	ret->key = job->kind == FROM_TREE ? "@path" : "@offset";
 }
@@ -143,7 +158,8 @@ static void make_fifo(struct job *job)
 
 static void start_job(struct driver *d, unsigned i)
 {
-	static const enum kind kinds[JOBS] = { FROM_FILE, FROM_FILE, FROM_TREE, FROM_FIFO, BY_PUTS, SHARED };
+	static const enum kind kinds[JOBS] = { FROM_FILE, FROM_FILE, FROM_TREE, FROM_FIFO,
+					    BY_PUTS,   SHARED,	  EXEC };
 	struct job *job = &d->jobs[i];
 	const char *source = job->path;
 	unsigned file = (unsigned)stress_below(&d->random, FILES);
@@ -165,6 +181,9 @@ static void start_job(struct driver *d, unsigned i)
 		path_of(job->path, sizeof job->path, "file", FILES - 1);
 		job->want = file_lines[FILES - 1];
 		(void)snprintf(job->dataset, sizeof job->dataset, "shared");
+	} else if (job->kind == EXEC) {
+		path_of(job->path, sizeof job->path, "items", d->number);
+		job->want = EXEC_ITEMS;
 	}
 	spec_of(job, &source, &spec);
 	spec.durability = (enum pen_durability)stress_below(&d->random, 3);
