@@ -86,44 +86,47 @@ _Static_assert(sizeof(enum pen_format) == 4 && sizeof(int) == 4, "enums are word
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
-/* As the worker will find it. "-", "@LIST" and globs keep their meaning. */
-static void put_path(FILE *f, const char *head, const char *path)
+/* NAME=, the pieces, NUL. Whether all was written is asked at the end (ferror). */
+static void put_line_of(FILE *f, const char *name, const char *const pieces[4])
 {
-	char here[PATH_MAX];
+	(void)fwrite(name, 1, strlen(name), f);
+	(void)fwrite("=", 1, 1, f);
+	for (int i = 0; i < 4; i++)
+		(void)fwrite(pieces[i], 1, strlen(pieces[i]), f);
+	(void)fwrite("", 1, 1, f);
+}
+
+/* As the worker will find it. "-", "@LIST" and globs keep their meaning. */
+static void put_path(FILE *f, const char *name, const char *path)
+{
 	const char *mark = *path == '@' ? "@" : "";
+	char here[PATH_MAX] = "";
 
 	path += *mark != 0;
 	if (*path == '/' || !strcmp(path, "-") || !getcwd(here, sizeof here))
-		fprintf(f, "%s%s%s", head, mark, path);
+		put_line_of(f, name, (const char *const[]){ mark, path, "", "" });
 	else
-		fprintf(f, "%s%s%s/%s", head, mark, here, path);
-	fputc(0, f);
+		put_line_of(f, name, (const char *const[]){ mark, here, "/", path });
 }
 
 static void put_text(FILE *f, const struct field *field, const char *text)
 {
 	if (!text)
 		return;
-	if (field->kind == PATH || field->kind == PATHS) {
-		fputs(field->name, f);
-		put_path(f, "=", text);
-		return;
-	}
-	/* A plugin is a file too. */
-	if (!strncmp(text, "so:", 3) && !strcmp(field->name, "processor")) {
-		put_path(f, "processor=so:", text + 3);
-		return;
-	}
-	fprintf(f, "%s=%s", field->name, text);
-	fputc(0, f);
+	if (field->kind == PATH || field->kind == PATHS)
+		put_path(f, field->name, text);
+	else
+		put_line_of(f, field->name, (const char *const[]){ text, "", "", "" });
 }
 
 static void put_number(FILE *f, const struct field *field, int64_t n)
 {
+	char text[32];
+
 	if (!n)
 		return;
-	fprintf(f, "%s=%" PRId64, field->name, n);
-	fputc(0, f);
+	(void)snprintf(text, sizeof text, "%" PRId64, n);
+	put_line_of(f, field->name, (const char *const[]){ text, "", "", "" });
 }
 
 int pen_order_pack(const struct pen_run *run, char **ret, size_t *ret_len)

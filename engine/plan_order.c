@@ -189,20 +189,24 @@ static int tell_parents(struct pen_store *store, const struct pen_order *order, 
 		free(text);
 		return -ENOMEM;
 	}
-	fputs("PENSTOCK_PARENTS=[", f);
+	(void)fwrite("PENSTOCK_PARENTS=[", 1, 18, f);
 	for (uint32_t i = 0; i < order->parent_count; i++) {
 		struct pen_batch_info info = { .id = order->parents[i].id };
 		const struct pen_counters *n = &info.counted;
 		bool there = !pen_batch_get(store, info.id, &info);
+		char one[320];
+		int n_bytes;
 
-		fprintf(f,
-			"%s{\"batch\":\"" ID "\",\"state\":\"%s\",\"items\":%" PRIu64
-			",\"committed\":%" PRIu64 ",\"rejected\":%" PRIu64 ",\"failed\":%" PRIu64
-			",\"skipped\":%" PRIu64 "}",
-			i ? "," : "", order->parents[i].id, there ? pen_state_name(info.state) : "gone",
-			n->items, n->committed, n->rejected, n->failed, n->skipped);
+		n_bytes = snprintf(one, sizeof one,
+			       "%s{\"batch\":\"" ID "\",\"state\":\"%s\",\"items\":%" PRIu64
+			       ",\"committed\":%" PRIu64 ",\"rejected\":%" PRIu64 ",\"failed\":%" PRIu64
+			       ",\"skipped\":%" PRIu64 "}",
+			       i ? "," : "", order->parents[i].id,
+			       there ? pen_state_name(info.state) : "gone", n->items, n->committed,
+			       n->rejected, n->failed, n->skipped);
+		(void)fwrite(one, 1, (size_t)n_bytes, f); /* 7 numbers and a state's name fit */
 	}
-	fputs("]", f);
+	(void)fwrite("]", 1, 1, f); /* what could not be written is said by fclose */
 	if (fclose(f)) {
 		free(text);
 		return -ENOMEM;

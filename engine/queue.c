@@ -177,11 +177,14 @@ static int add(struct pen_queue *q, uint64_t id, const struct view *v)
 	struct pen_graph_parent cause;
 	enum pen_graph_ready answer = ready(q->store, v->order, &cause);
 	char reason[128];
+	int rc;
 
 	if (answer == PEN_GRAPH_NEVER && !q->only_looks) {
 		(void)snprintf(reason, sizeof reason, "batch " ID ", which it needed to end well, %s",
 			       cause.id, pen_graph_cause(&cause));
-		return pen_batch_wish(q->store, id, PEN_WISH_CANCEL, "penstock", reason, NULL, NULL);
+		rc = pen_batch_wish(q->store, id, PEN_WISH_CANCEL, "penstock", reason, NULL, NULL);
+		/* Another worker was faster, or it has been cleaned away. */
+		return rc == -PEN_BATCH_OVER || rc == -PEN_NOT_FOUND ? 0 : rc;
 	}
 	if (q->count == q->cap) {
 		uint32_t cap = q->cap ? q->cap * 2 : 64;

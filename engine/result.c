@@ -164,16 +164,19 @@ static int count_other(struct apply *a, uint64_t dataset, int64_t delta)
 /* Datasets that a reply names besides: looked at before anything of the item is put, so that it is all or nothing. */
 static int check_deeds(struct apply *a, const struct pen_result *r)
 {
+	const struct pen_pack_deed *deeds = a->pack->deeds + r->deeds_at;
+	const char *data = a->pack->data;
 	struct pen_dataset *ds;
 	int rc = 0;
 
+	for (uint32_t i = 0; i < r->deed_count && !rc; i++)
+		rc = deeds[i].key.len > PEN_KEY_MAX ? -PEN_KEY_LONG
+						    : pen_dataset_name_check(data + deeds[i].dataset.at);
 	for (uint32_t i = 0; i < r->deed_count && !rc; i++) {
-		const struct pen_pack_deed *d = &a->pack->deeds[r->deeds_at + i];
-		const char *name = a->pack->data + d->dataset.at;
-
-		rc = d->key.len > PEN_KEY_MAX ? -PEN_KEY_LONG : pen_dataset_name_check(name);
+		rc = pen_dataset_use(a->txn, data + deeds[i].dataset.at, PEN_KEY_GIVEN, &ds, NULL);
+		/* It may be new, and stays so when a later one is refused. */
 		if (!rc)
-			rc = pen_dataset_use(a->txn, name, PEN_KEY_GIVEN, &ds, NULL);
+			rc = pen_dataset_save(ds);
 	}
 	return rc;
 }
@@ -217,9 +220,9 @@ static bool is_items_fault(int rc)
 
 static int keep_result(struct apply *a, const struct pen_result *r)
 {
-	struct pen_cache_entry entry = {
-		.time_ms = r->ended_ms, .data = a->pack->data + r->value.at, .len = r->value.len
-	};
+	struct pen_cache_entry entry = { .time_ms = r->ended_ms,
+					 .data = a->pack->data + r->value.at,
+					 .len = r->value.len };
 	int rc = pen_cache_put(a->txn, &r->cache, &entry, PEN_RECALL_BUDGET);
 
 	return rc == -E2BIG ? 0 : rc; /* a large one is made anew */

@@ -16,6 +16,15 @@
 
 #define STEP 64u
 
+/* With the lock held: nobody ran it between the look that found it and the lock, and it has not been queued again. */
+static bool is_owed(struct pen_store *store, uint64_t id, struct pen_standing *st)
+{
+	uint64_t found = 0;
+
+	return pen_index_hooks(store, id - 1, &found, 1) == 1 && found == id &&
+	       !pen_ledger_read(store, id, NULL, st) && pen_ledger_over(st->fixed.state);
+}
+
 /* The command of a batch that has ended: 1; 0: not now. */
 static int due(struct pen_store *store, uint64_t id, struct pen_hook *ret)
 {
@@ -28,6 +37,10 @@ static int due(struct pen_store *store, uint64_t id, struct pen_hook *ret)
 		rc = 1;
 	if (!rc && pen_lock_batch(store, id, &ret->lock, &pid))
 		rc = 1;
+	if (!rc && !is_owed(store, id, st)) {
+		pen_lock_release(store, id, ret->lock);
+		rc = 1;
+	}
 	free(st);
 	if (rc)
 		return rc < 0 && rc != -PEN_NOT_FOUND ? rc : 0;

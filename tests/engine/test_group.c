@@ -469,7 +469,7 @@ Test(group, a_dataset_that_was_dropped_meanwhile_ends_the_batch)
 	bench_close(b);
 }
 
-/* Goal: sources of which something was dropped are read again. Method: END says that all was given, behind a threshold. */
+/* Goal: sources of which something was dropped are read again. Method: END says that all was given, after a stop. */
 Test(group, behind_a_threshold_a_batch_is_not_fed)
 {
 	struct bench *b = bench_open(PEN_DUP_REPLACE);

@@ -99,7 +99,7 @@ static int by_place(const void *x, const void *y)
 	return (a->at > b->at) - (a->at < b->at);
 }
 
-/* Each field begins where the one before lets it: what is forgotten leaves a gap (unless it fits where nothing could be). */
+/* Each field begins where the one before lets it: what is forgotten leaves a gap. */
 Test(order, every_field_of_a_request_is_known)
 {
 	struct field sorted[PEN_COUNT(fields)];

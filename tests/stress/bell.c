@@ -3,11 +3,11 @@
  * stress/bell - two threads hand one word to and fro and sleep on descriptors in between: no wake is lost
  *
  * 50,000 round trips per PEN_SECS, so 100,000 by default, with random delays between the push and the ring, before the
- * bell is armed, and between that and the sleep. Now and then a third party rings for nothing. Every sleep has a time-out
- * far above anything that happens here; one that ends by it lost its wake.
+ * bell is armed, and between that and the sleep. Now and then a third party rings for nothing. Every sleep has a
+ * time-out far above anything that happens here; one that ends by it lost its wake.
  *
- * Then ringer and sleeper meet, 200,000 times per PEN_SECS, at the same moment as far as that can be had: one of them has to
- * see the other. PEN_SEED, PEN_SECS.
+ * Then ringer and sleeper meet, 200,000 times per PEN_SECS, at the same moment as far as that can be had: one of them
+ * has to see the other. PEN_SEED, PEN_SECS.
  */
 #include "ring/bell.h"
 
