@@ -776,7 +776,7 @@ struct pen_cleaned {
 	uint64_t batches[PEN_STATE_SLOTS]; /* by enum pen_state */
 	uint64_t rows, rows_bytes;	   /* item rows, of removed batches or not */
 	uint64_t events;		   /* not counted by a dry run */
-	uint64_t kept; /* due, but in use: run by a process, or source files are still owed */
+	uint64_t kept; /* due, but in use: run by a process, waited for, or something is still owed */
 	bool whole;    /* false: the budget was used up */
 };
 /*
@@ -786,8 +786,9 @@ struct pen_cleaned {
 int pen_retain_clean(struct pen_store *store, const struct pen_clean *what, struct pen_cleaned *ret,
 		     struct pen_failure *why);
 /*
- * The same by the rules, for at most about budget_ns, and only when an hour has passed since the last whole pass: for
- * whoever has a moment. Returns 1 when it did something, 0 when nothing was due, or a code. Not while the calling
+ * The same by the rules, for at most about budget_ns, and only when an hour has passed since the last whole pass (or since
+ * the store was made): for whoever has a moment. Returns 1 when it did something, 0 when nothing was due or the store is
+ * read-only, or a code. Not while the calling
  * thread is in a write transaction.
  */
 int pen_retain_some(struct pen_store *store, uint64_t budget_ns);

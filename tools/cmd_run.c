@@ -295,6 +295,8 @@ int pen_cmd_run(const struct pen_cmd *cmd)
 	if (rc)
 		return rc;
 	rc = execute(cmd, &spec, end.store, &end);
+	if (!end.sig)
+		pen_home_tidy(end.store);
 	pen_store_close(end.store);
 	return rc;
 }

@@ -124,9 +124,12 @@ static int work(struct work *w)
 			break;
 		if (!w->running && !w->forever && (wait_ms > PATIENCE_MS || !left)) {
 			/* One that another worker has may come back to us: it is looked at once more. */
+			pen_home_tidy(w->store);
 			say_left(left, wait_ms);
 			break;
 		}
+		if (!w->running)
+			pen_home_tidy(w->store);
 		if (w->running)
 			reap(w, LOOK_NS);
 		else
