@@ -75,7 +75,7 @@ static int hash_file(struct pen_plugin_host *host, struct stat *ret, struct pen_
 	void *map = MAP_FAILED;
 
 	if (fd < 0 || fstat(fd, ret))
-		rc = errno;
+		rc = errno ? errno : EIO;
 	else if (!S_ISREG(ret->st_mode))
 		rc = S_ISDIR(ret->st_mode) ? EISDIR : EINVAL;
 	else if (!ret->st_size)

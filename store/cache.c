@@ -27,7 +27,7 @@ static void order_key(uint8_t ret[PEN_CACHE_ORDER_KEY], uint64_t number)
 struct pen_cache_key pen_cache_key(struct pen_sha256 *hasher, const void *identity, size_t identity_len,
 				   const void *content, size_t content_len)
 {
-	struct pen_cache_key key;
+	struct pen_cache_key key = { { 0 } };
 	uint64_t len = identity_len;
 
 	/* Its length first: so no two pairs of identity and content look alike. */
@@ -287,7 +287,7 @@ static int put_rows(struct pen_txn *txn, const uint8_t *key, const struct pen_ca
 int pen_cache_put(struct pen_txn *txn, const struct pen_cache_key *key, const struct pen_cache_entry *entry,
 		  uint64_t budget)
 {
-	struct pen_fmt_cache_total total;
+	struct pen_fmt_cache_total total = { .last_number = 0 };
 	uint8_t bytes[PEN_CACHE_ENTRY_KEY];
 	int rc;
 
