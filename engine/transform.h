@@ -8,8 +8,8 @@
  *	project:FIELDS          some members of it (project.h)
  *	so:FILE[:SYMBOL]        what a plugin makes of it (plugin.h)
  *
- * All of them have one shape: an item goes in, a verdict comes back. Conditions (condition.h) come first. What is made lies
- * in the chunk, behind its text: `factor` and `each` say how much that can be, and the feed cuts chunks so that it
+ * All of them have one shape: an item goes in, a verdict comes back. Conditions (condition.h) come first. What is made
+ * lies in the chunk, behind its text: `factor` and `each` say how much that can be, and the feed cuts chunks so that it
  * fits, whatever their size. So what becomes of an item does not depend on the chunk it came in.
  *
  *   Threads    parse, load, sign, fini: the plan's. apply: processor i with its own state.

@@ -142,12 +142,13 @@ int pen_cache_find(struct pen_store *store, const struct pen_cache_key *key, str
 	if (rc)
 		return rc;
 	rc = take(bytes, value.mv_data, value.mv_size, &row, &entry);
-	if (!rc && !(copy = malloc(entry.len ? entry.len : 1)))
-		rc = -PEN_MEMORY;
 	if (!rc) {
-		memcpy(copy, entry.data, entry.len);
 		*ret = entry;
-		ret->data = copy;
+		ret->data = copy = malloc(entry.len ? entry.len : 1);
+		if (copy)
+			memcpy(copy, entry.data, entry.len);
+		else
+			rc = -PEN_MEMORY;
 	}
 	pen_read_end(store, mdb);
 	return rc;

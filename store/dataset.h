@@ -68,8 +68,8 @@ int pen_dataset_set(struct pen_dataset *ds, const void *key, size_t key_len, con
 /* Removes one record. -PEN_NOT_FOUND: it was not there. */
 int pen_dataset_del(struct pen_dataset *ds, const void *key, size_t key_len);
 /*
- * So many more records (or fewer) of the dataset than its batches put: what was put beside an item, or is of a batch that
- * was removed. verify adds them up (retain.c).
+ * So many more records (or fewer) of the dataset than its batches put: what was put beside an item, or is of a batch
+ * that was removed. verify adds them up (retain.c).
  */
 int pen_dataset_others(struct pen_txn *txn, uint64_t dataset_id, int64_t delta);
 /* Adds digest sums of records that were given to put, by bucket. */

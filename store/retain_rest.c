@@ -100,7 +100,7 @@ int pen_retain_needed(struct pen_txn *txn, uint64_t id, bool *ret)
 
 int pen_retain_strike(struct pen_txn *txn, uint64_t id, unsigned most, unsigned *ret_count)
 {
-	uint64_t child;
+	uint64_t child = 0;
 	int rc = 0;
 
 	for (*ret_count = 0; *ret_count < most; ++*ret_count) {

@@ -2,9 +2,9 @@
 /*
  * retain_spool - streams that were kept in STORE/staging (engine/spool.c) go with their batch
  *
- * Its file goes after the commit that removes the batch, so a batch never lacks its items. A process that dies in between
- * leaves a file that nobody refers to; the sweep finds it, and what a submission left that died before its batch was
- * entered. It looks at files that are a day old: younger ones may belong to a submission that is under way.
+ * Its file goes after the commit that removes the batch, so a batch never lacks its items. A process that dies in
+ * between leaves a file that nobody refers to; the sweep finds it, and what a submission left that died before its
+ * batch was entered. It looks at files that are a day old: younger ones may belong to a submission that is under way.
  *
  *   Limits     a sweep handles SWEEP_MAX files; the next one goes on
  */

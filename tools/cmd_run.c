@@ -194,10 +194,11 @@ static int await_turn(struct pen_store *store, uint64_t batch)
 		if (pen_interrupt_signal())
 			return -PEN_INTERRUPTED_BY;
 		if (!said)
-			pen_say_note("batch %016llx waits (`penstock why` says for what); Ctrl-C leaves it to `penstock work`",
-				     (unsigned long long)batch);
+			pen_say_note(
+				"batch %016llx waits (`penstock why` says for what); Ctrl-C leaves it to `penstock work`",
+				(unsigned long long)batch);
 		said = true;
-		usleep((useconds_t)(wait_ms < 200 ? wait_ms + 1 : 200) * 1000);
+		pen_cmd_sleep_ms(wait_ms < 200 ? wait_ms + 1 : 200);
 	}
 }
 
@@ -209,7 +210,7 @@ static int await_other(struct pen_store *store, uint64_t batch)
 
 	pen_say_note("a worker has taken batch %016llx up: waiting for it", (unsigned long long)batch);
 	while (!(rc = pen_batch_get(store, batch, &info)) && info.runner_pid && !pen_interrupt_signal())
-		usleep(100000);
+		pen_cmd_sleep_ms(100);
 	if (rc)
 		return rc;
 	return info.state == PEN_COMPLETED   ? 0
@@ -231,7 +232,7 @@ static int enter(const struct pen_cmd *cmd, const struct pen_run *spec, struct p
 	int rc = pen_enter_make(cmd, store, spec, end->stream, &enter);
 
 	if (rc)
-		return -rc; /* said */
+		return -rc;  /* said */
 	end->stream = false; /* it is kept now */
 	end->res = pen_enter_do(engine, &enter, store, &end->batch, &there, &end->why);
 	if (!end->res)

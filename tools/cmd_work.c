@@ -133,7 +133,7 @@ static int work(struct work *w)
 		if (w->running)
 			reap(w, LOOK_NS);
 		else
-			usleep((useconds_t)(wait_ms < 200 ? wait_ms + 1 : 200) * 1000);
+			pen_cmd_sleep_ms(wait_ms < 200 ? wait_ms + 1 : 200);
 	}
 	while (w->running)
 		reap(w, UINT64_MAX);
