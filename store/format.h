@@ -200,8 +200,8 @@ struct pen_fmt_digest {
 	uint64_t lo, hi;
 };
 
-/* What was submitted and is to be run by whoever works. Behind it: strings as behind pen_fmt_batch, in the order of
- * enum pen_order_string. */
+/* What was submitted and is to be run by whoever works. Behind it: strings as behind pen_fmt_batch, in the order of enum
+ * pen_order_string. */
 struct pen_fmt_order {
 	struct pen_head head;
 	uint64_t id;

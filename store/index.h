@@ -70,8 +70,7 @@ int pen_index_ended_before(struct pen_store *store, uint64_t before_ms, uint64_t
 struct pen_index_wait {
 	uint64_t due_ms, item;
 };
-/* Up to cap rows of a batch that wait, due not after until_ms, behind `after` (NULL: from the first). How many, or a
- * code. */
+/* Up to cap rows of a batch that wait, due not after until_ms, behind `after` (NULL: from the first). How many, or a code. */
 int pen_index_waits(struct pen_store *store, uint64_t batch, uint64_t until_ms,
 		    const struct pen_index_wait *after, struct pen_index_wait *ret, uint32_t cap);
 

@@ -399,8 +399,7 @@ static int upgrade_in(struct pen_txn *txn)
 	return rc;
 }
 
-/* From format 1: the databases it did not have, and the index of what is there. One transaction: a kill leaves
- * either. */
+/* From format 1: the databases it did not have, and the index of what is there. One transaction: a kill leaves either. */
 static int upgrade(struct pen_store *store, struct pen_failure *why)
 {
 	struct pen_txn *txn;
