@@ -41,7 +41,7 @@ struct pen_condition {
 	struct pen_pointer pointer;
 	enum pen_condition_op op;
 	enum pen_condition_kind kind; /* of the value */
-	char *value;		  /* without quotes; owned */
+	char *value;		      /* without quotes; owned */
 	size_t len;
 	long double number;
 };

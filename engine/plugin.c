@@ -74,6 +74,7 @@ static int hash_file(struct pen_plugin_host *host, struct stat *ret, struct pen_
 	int fd = open(host->path, O_RDONLY | O_CLOEXEC), rc = 0;
 	void *map = MAP_FAILED;
 
+	*ret = (struct stat){ 0 };
 	if (fd < 0 || fstat(fd, ret))
 		rc = errno;
 	else if (!S_ISREG(ret->st_mode))

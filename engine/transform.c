@@ -88,7 +88,7 @@ int pen_transform_parse(struct pen_transform *t, const struct pen_run *run, stru
 		return pen_fail(why, -PEN_USAGE, 0, "only a plugin (so:FILE) takes a configuration");
 	if (rc)
 		return rc;
-	t->text = t->kind ? strdup(run->processor) : NULL;
+	t->text = t->kind && run->processor ? strdup(run->processor) : NULL;
 	t->config = strdup(run->processor_config ? run->processor_config : "");
 	return t->config && (t->text || !t->kind) ? 0 : -ENOMEM;
 }

@@ -275,13 +275,13 @@ struct pen_run {
 	uint32_t window;     /* items sent ahead to one worker; 0: 64 */
 	uint64_t timeout_ns; /* an item's time; 0: none */
 	bool has_max_retries;
-	uint32_t max_retries;	  /* else 3 */
-	const char *backoff;	  /* delays before retries; NULL: "2s,4s,8s" */
-	const char *jitter;	  /* "none" (NULL), "equal", "full", "decorrelated" */
-	const char *halt;	  /* "never" (NULL), "soon,fail=5%", ...: as in GNU parallel */
-	uint32_t max_crashes;	  /* of an item's workers, then it is quarantined; 0: 3 */
+	uint32_t max_retries; /* else 3 */
+	const char *backoff;  /* delays before retries; NULL: "2s,4s,8s" */
+	const char *jitter;   /* "none" (NULL), "equal", "full", "decorrelated" */
+	const char *halt;     /* "never" (NULL), "soon,fail=5%", ...: as in GNU parallel */
+	uint32_t max_crashes; /* of an item's workers, then it is quarantined; 0: 3 */
 	bool cache; /* take results of earlier work on the same bytes by the same command, and keep new ones */
-	const char *const *env;	  /* NAME=VALUE for the children, beside the process's own environment */
+	const char *const *env; /* NAME=VALUE for the children, beside the process's own environment */
 	size_t env_count;
 };
 
@@ -437,8 +437,8 @@ struct pen_submit {
 	const struct pen_after *after; /* batches that must have ended */
 	size_t after_count;	       /* up to 256 */
 	const char *on_complete;       /* a command that is run once, however the batch ends; NULL: none */
-	const char *
-		spool; /* what pen_spool() named: the one source, and it goes with the batch. run->sources are ignored */
+	const char
+		*spool; /* named by pen_spool(): the one source, instead of run's; it goes with the batch */
 };
 void pen_prep_submit(struct pen_sqe *sqe, const struct pen_submit *submit);
 /*
@@ -473,7 +473,8 @@ void pen_queue_close(struct pen_queue *queue); /* NULL is allowed */
 int pen_queue_next(struct pen_queue *queue, uint64_t *ret_batch, uint64_t *ret_wait_ms, uint32_t *ret_left);
 /* The batch left this worker; code is its completion's. */
 void pen_queue_done(struct pen_queue *queue, uint64_t batch, int code);
-/* Why a batch is where it is: one sentence a line, the newest decision first. Its length. -PEN_NOT_FOUND. Any thread. */
+/* Why a batch is where it is: one sentence a line, the newest decision first. Its length; -PEN_NOT_FOUND. Any
+ * thread. */
 long pen_batch_why(struct pen_store *store, uint64_t batch, char *ret, size_t cap);
 
 /* What a batch was told when it was submitted, and how its items fare that end one by one. Any thread. */
@@ -528,8 +529,8 @@ int pen_hook_next(struct pen_store *store, struct pen_hook *ret);
 int pen_hook_done(struct pen_store *store, struct pen_hook *hook, struct pen_failure *why);
 
 /*
- * May a submitted batch run now? 1: yes. 0: *ret_wait_ms is when to ask again. -PEN_CANCELLED_BY: it never will, because
- * of how a parent ended, and has been cancelled. Any thread.
+ * May a submitted batch run now? 1: yes. 0: *ret_wait_ms is when to ask again. -PEN_CANCELLED_BY: it never will,
+ * because of how a parent ended, and has been cancelled. Any thread.
  */
 int pen_batch_due(struct pen_store *store, uint64_t batch, uint64_t *ret_wait_ms);
 
@@ -824,7 +825,7 @@ struct pen_cleaned {
 	uint64_t batches[PEN_STATE_SLOTS]; /* by enum pen_state */
 	uint64_t rows, rows_bytes;	   /* item rows, of removed batches or not */
 	uint64_t events;		   /* not counted by a dry run */
-	uint64_t kept; /* due, but in use: run by a process, or source files are still owed */
+	uint64_t kept; /* due, but in use: run by a process, waited for, or something is still owed */
 	bool whole;    /* false: the budget was used up */
 };
 /*
@@ -834,8 +835,9 @@ struct pen_cleaned {
 int pen_retain_clean(struct pen_store *store, const struct pen_clean *what, struct pen_cleaned *ret,
 		     struct pen_failure *why);
 /*
- * The same by the rules, for at most about budget_ns, and only when an hour has passed since the last whole pass: for
- * whoever has a moment. Returns 1 when it did something, 0 when nothing was due, or a code. Not while the calling
+ * The same by the rules, for at most about budget_ns, and only when an hour has passed since the last whole pass (or
+ * since the store was made): for whoever has a moment. Returns 1 when it did something, 0 when nothing was due or the
+ * store is read-only, or a code. Not while the calling
  * thread is in a write transaction.
  */
 int pen_retain_some(struct pen_store *store, uint64_t budget_ns);

@@ -27,7 +27,7 @@ static void order_key(uint8_t ret[PEN_CACHE_ORDER_KEY], uint64_t number)
 struct pen_cache_key pen_cache_key(struct pen_sha256 *hasher, const void *identity, size_t identity_len,
 				   const void *content, size_t content_len)
 {
-	struct pen_cache_key key;
+	struct pen_cache_key key = { { 0 } };
 	uint64_t len = identity_len;
 
 	/* Its length first: so no two pairs of identity and content look alike. */
@@ -142,12 +142,13 @@ int pen_cache_find(struct pen_store *store, const struct pen_cache_key *key, str
 	if (rc)
 		return rc;
 	rc = take(bytes, value.mv_data, value.mv_size, &row, &entry);
-	if (!rc && !(copy = malloc(entry.len ? entry.len : 1)))
-		rc = -PEN_MEMORY;
 	if (!rc) {
-		memcpy(copy, entry.data, entry.len);
 		*ret = entry;
-		ret->data = copy;
+		ret->data = copy = malloc(entry.len ? entry.len : 1);
+		if (copy)
+			memcpy(copy, entry.data, entry.len);
+		else
+			rc = -PEN_MEMORY;
 	}
 	pen_read_end(store, mdb);
 	return rc;
@@ -287,7 +288,7 @@ static int put_rows(struct pen_txn *txn, const uint8_t *key, const struct pen_ca
 int pen_cache_put(struct pen_txn *txn, const struct pen_cache_key *key, const struct pen_cache_entry *entry,
 		  uint64_t budget)
 {
-	struct pen_fmt_cache_total total;
+	struct pen_fmt_cache_total total = { .last_number = 0 };
 	uint8_t bytes[PEN_CACHE_ENTRY_KEY];
 	int rc;
 

@@ -519,7 +519,7 @@ int pen_items_next(struct pen_cursor *cur, struct pen_item *ret)
 	struct pen_fmt_item item;
 	struct pen_fmt_try try;
 	const uint8_t *tail;
-	MDB_val key, value;
+	MDB_val key = { 0 }, value = { 0 };
 	int rc;
 
 	while (!cur->error && !cur->done) {

@@ -62,7 +62,7 @@ static uint32_t pack_parents(const struct pen_order *order, uint8_t *ret)
 	return n;
 }
 
-int pen_order_put(struct pen_txn *txn, const struct pen_order *order)
+static int write_order(struct pen_txn *txn, const struct pen_order *order)
 {
 	uint8_t parents[PEN_PARENTS_MAX * PARENT_BYTES], key[8], *value, *at;
 	struct piece piece[PEN_ORDER_STRINGS] = {
@@ -93,12 +93,40 @@ int pen_order_put(struct pen_txn *txn, const struct pen_order *order)
 	pen_put_be64(key, fixed.id);
 	rc = pen_txn_put(txn, PEN_DB_ORDERS, key, sizeof(key), value, size, 0);
 	free(value);
-	if (!rc && order->hook && *order->hook) {
-		struct pen_index_key hook = pen_index_hook(fixed.id);
-
-		rc = pen_index_add(txn, &hook, 0);
-	}
 	return rc ? rc : put_edges(txn, fixed.id, parents, fixed.parents);
+}
+
+int pen_order_put(struct pen_txn *txn, const struct pen_order *order)
+{
+	struct pen_index_key hook = pen_index_hook(order->fixed.id);
+	int rc = write_order(txn, order);
+
+	return rc || !order->hook || !*order->hook ? rc : pen_index_add(txn, &hook, 0);
+}
+
+int pen_order_strike(struct pen_txn *txn, uint64_t id, uint64_t parent)
+{
+	struct pen_order *order;
+	struct pen_parent *at;
+	uint8_t edge[16];
+	uint32_t n = 0;
+	int rc = pen_order_load(txn, id, &order);
+
+	if (rc)
+		return rc;
+	at = (struct pen_parent *)(uintptr_t)order->parents;
+	for (uint32_t i = 0; i < order->parent_count; i++)
+		if (at[i].id != parent)
+			at[n++] = at[i];
+	if (n < order->parent_count) {
+		order->parent_count = n;
+		rc = write_order(txn, order);
+	}
+	free(order);
+	pen_put_be64(edge, parent);
+	pen_put_be64(edge + 8, id);
+	rc = rc ? rc : pen_txn_del(txn, PEN_DB_EDGES, edge, sizeof(edge));
+	return rc == -PEN_NOT_FOUND ? 0 : rc;
 }
 
 int pen_order_decode(const void *value, size_t len, uint64_t id, struct pen_order **ret)

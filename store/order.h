@@ -32,6 +32,8 @@ struct pen_order {
 
 /* A parent that is named twice is one, with the stricter edge. -E2BIG; -EINVAL: it is its own parent. */
 int pen_order_put(struct pen_txn *txn, const struct pen_order *order);
+/* It waits for this parent no more; its hook is as it was. 0 too when there is no such parent. */
+int pen_order_strike(struct pen_txn *txn, uint64_t id, uint64_t parent);
 /* One malloc'ed block, which the caller frees. -PEN_NOT_FOUND: the batch was not submitted. */
 int pen_order_load(struct pen_txn *txn, uint64_t id, struct pen_order **ret);
 int pen_order_read(struct pen_store *store, uint64_t id, struct pen_order **ret);

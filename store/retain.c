@@ -9,14 +9,11 @@
 #include <unistd.h>
 
 #include "ring/base.h"
-#include "store/control.h"
 #include "store/index.h"
 #include "store/item.h"
-#include "store/job.h"
 #include "store/journal.h"
 #include "store/ledger.h"
 #include "store/lock.h"
-#include "store/order.h"
 #include "store/store_private.h"
 #include "store/turn.h"
 
@@ -54,6 +51,8 @@ struct pass {
 		int fd;
 	} locks[STEP_BATCHES];
 	unsigned lock_count;
+	char spools[STEP_BATCHES][PEN_RETAIN_SPOOL_NAME]; /* they go once it has committed */
+	unsigned spool_count;
 };
 
 enum verdict { KEEP, TRIM, REMOVE };
@@ -211,9 +210,11 @@ static bool step_full(const struct pass *p)
 static int drop_row(struct pass *p, const MDB_val *key, const MDB_val *value, struct pen_fmt_trimmed *t)
 {
 	struct pen_fmt_item item;
-	uint8_t copy[16];
+	struct pen_fmt_try try;
 	const uint8_t *tail;
-	int rc = pen_item_decode(key->mv_data, key->mv_size, value->mv_data, value->mv_size, &item, &tail);
+	uint64_t batch, seq;
+	int rc = pen_item_decode_try(key->mv_data, key->mv_size, value->mv_data, value->mv_size, &item, &try,
+				     &tail);
 
 	if (rc)
 		return rc;
@@ -228,23 +229,20 @@ static int drop_row(struct pass *p, const MDB_val *key, const MDB_val *value, st
 	case PEN_ITEM_SKIPPED:
 		t->skipped++;
 		break;
+	case PEN_ITEM_RETRYING:
+		break; /* the job counts them */
 	default:
 		t->other++;
 	}
-	memcpy(copy, key->mv_data, sizeof(copy));
-	t->below = pen_get_be64(copy + 8) + 1;
+	batch = pen_get_be64(key->mv_data);
+	seq = pen_get_be64((const uint8_t *)key->mv_data + 8);
+	t->below = seq + 1;
 	p->got->rows++;
 	p->got->rows_bytes += key->mv_size + value->mv_size;
 	p->row.rows++;
 	p->rows++;
 	p->changed = true;
-	if (pen_index_has_row(item.state)) {
-		struct pen_index_key index =
-			pen_index_row(pen_get_be64(copy), item.state, pen_get_be64(copy + 8));
-
-		rc = pen_index_remove(p->txn, &index);
-	}
-	return rc ? rc : pen_retain_del(p->txn, PEN_DB_ITEMS, copy, sizeof(copy));
+	return pen_retain_row(p->txn, batch, seq, item.state, try.due_ms);
 }
 
 /* Removes rows from the lowest item up: 1 when none is left, 0 when this transaction has done enough. */
@@ -308,68 +306,6 @@ static int add_removed(struct pass *p, const struct pen_facts *facts, const stru
 	return rc ? rc : pen_dataset_others(p->txn, facts->fixed.dataset_id, (int64_t)entries);
 }
 
-static int unindex(struct pass *p, struct pen_index_key key)
-{
-	return pen_index_remove(p->txn, &key);
-}
-
-/* The order with the edges to its parents, the job, the wish, and the index's entries. */
-static int remove_rest(struct pass *p, const struct pen_facts *facts, const struct pen_fmt_state *s)
-{
-	uint8_t edge[16], *be = edge + 8;
-	struct pen_order *order;
-	int rc = pen_order_load(p->txn, s->id, &order);
-
-	pen_put_be64(be, s->id);
-	if (!rc) {
-		for (uint32_t i = 0; i < order->parent_count && !rc; i++) {
-			pen_put_be64(edge, order->parents[i].id);
-			rc = pen_retain_del(p->txn, PEN_DB_EDGES, edge, sizeof(edge));
-		}
-		free(order);
-		if (!rc)
-			rc = pen_retain_del(p->txn, PEN_DB_ORDERS, be, 8);
-	} else if (rc == -PEN_NOT_FOUND) {
-		rc = 0;
-	}
-	if (!rc)
-		rc = pen_retain_del(p->txn, PEN_DB_JOBS, be, 8);
-	if (!rc)
-		rc = pen_control_clear(p->txn, s->id);
-	if (!rc)
-		rc = unindex(p, pen_index_owner(facts->owner, s->id));
-	if (!rc)
-		rc = unindex(p, pen_index_state(s->state, s->id));
-	if (!rc && pen_ledger_over(s->state))
-		rc = unindex(p, pen_index_ended(s->ended_ms, s->id));
-	return rc;
-}
-
-/* Batches that are there wait or waited for it, its hook is still to be run, or rows of it wait for another try. */
-static bool needed(const struct pass *p, uint64_t id)
-{
-	struct pen_index_key hook = pen_index_hook(id);
-	MDB_val key = { hook.len, hook.bytes }, value;
-	struct pen_fmt_job job;
-	MDB_cursor *cur;
-	uint8_t be[16];
-	bool child;
-
-	if (!mdb_get(p->txn->mdb, p->store->db[PEN_DB_INDEX], &key, &value))
-		return true;
-	if (!pen_job_load(p->txn, id, &job) && job.retrying)
-		return true;
-	if (mdb_cursor_open(p->txn->mdb, p->store->db[PEN_DB_EDGES], &cur))
-		return true;
-	pen_put_be64(be, id);
-	pen_put_be64(be + 8, 0);
-	key = (MDB_val){ sizeof(be), be };
-	child = !mdb_cursor_get(cur, &key, &value, MDB_SET_RANGE) && key.mv_size == 16 &&
-		pen_get_be64(key.mv_data) == id;
-	mdb_cursor_close(cur);
-	return child;
-}
-
 /* Facts, state and all that points at them: the batch is gone with this transaction. */
 static int remove_batch(struct pass *p, const struct pen_facts *facts, const struct pen_fmt_state *s,
 			uint64_t rows)
@@ -386,7 +322,7 @@ static int remove_batch(struct pass *p, const struct pen_facts *facts, const str
 	if (!rc && !pen_ledger_find(p->txn, facts->fixed.identity, &found) && found == id)
 		rc = pen_retain_del(p->txn, PEN_DB_IDENTITY, facts->fixed.identity, 16);
 	if (!rc)
-		rc = remove_rest(p, facts, s);
+		rc = pen_retain_rest(p->txn, facts, s);
 	if (!rc)
 		rc = pen_retain_del(p->txn, PEN_DB_STATES, be, sizeof(be));
 	if (!rc)
@@ -397,6 +333,8 @@ static int remove_batch(struct pass *p, const struct pen_facts *facts, const str
 		rc = pen_journal_add(p->txn, id, PEN_EVENT_CLEANED, 0, s->applied.bytes, rows);
 	if (rc)
 		return rc;
+	if (pen_retain_spool(facts, p->spools[p->spool_count]))
+		p->spool_count++;
 	p->got->batches[state_of(s)]++;
 	p->row.batches++;
 	p->batches++;
@@ -416,6 +354,20 @@ static bool owed(const struct pass *p, uint64_t id)
 	return !faccessat(p->store->dir_fd, name, F_OK, 0);
 }
 
+/* Its children, which have ended, forget it: 1 when all have, 0 when this transaction has done enough. */
+static int strike(struct pass *p, uint64_t id)
+{
+	unsigned n;
+	int rc;
+
+	if (p->rows >= STEP_ROWS)
+		return 0;
+	rc = pen_retain_strike(p->txn, id, STEP_ROWS - p->rows, &n);
+	p->rows += n;
+	p->changed |= n > 0;
+	return rc;
+}
+
 /* The batch with its lock held: 1 when it is dealt with, 0 when there is more to do. */
 static int settle(struct pass *p, uint64_t id)
 {
@@ -424,7 +376,7 @@ static int settle(struct pass *p, uint64_t id)
 	uint8_t key[PEN_RETAIN_KEY_LEN];
 	struct pen_facts *facts;
 	enum verdict verdict;
-	uint64_t rows;
+	uint64_t rows, taken;
 	int rc = pen_ledger_load(p->txn, id, &facts, &standing), done;
 
 	if (rc)
@@ -437,13 +389,16 @@ static int settle(struct pass *p, uint64_t id)
 	}
 	rows = p->rows;
 	done = trim(p, id, verdict, &t);
+	taken = p->rows - rows;
+	if (done > 0 && verdict == REMOVE)
+		done = strike(p, id);
 	if (done > 0 && verdict == REMOVE)
 		rc = remove_batch(p, facts, &standing.fixed, t.rejected + t.failed + t.skipped + t.other);
-	else if (done >= 0 && p->rows > rows) {
+	else if (done >= 0 && taken) {
 		pen_retain_key(key, PEN_TRIMMED_KEY, id);
 		rc = pen_retain_row_write(p->txn, key, sizeof(key), PEN_KIND_TRIMMED, &t, sizeof(t));
 		if (!rc && verdict == TRIM)
-			rc = pen_journal_add(p->txn, 0, PEN_EVENT_CLEANED, 0, 0, p->rows - rows);
+			rc = pen_journal_add(p->txn, 0, PEN_EVENT_CLEANED, 0, 0, taken);
 	}
 	free(facts);
 	return rc ? rc : done;
@@ -453,9 +408,13 @@ static int settle(struct pass *p, uint64_t id)
 static int visit_batch(struct pass *p, uint64_t id)
 {
 	uint32_t pid;
+	bool needed;
 	int fd, rc;
 
-	if (owed(p, id) || needed(p, id)) {
+	rc = pen_retain_needed(p->txn, id, &needed);
+	if (rc)
+		return rc;
+	if (needed || owed(p, id)) {
 		p->got->kept++;
 		return 1;
 	}
@@ -585,7 +544,7 @@ static int step(struct pass *p, struct pen_failure *why)
 	if (rc)
 		return rc;
 	p->began_ns = mono(p);
-	p->rows = p->batches = p->lock_count = 0;
+	p->rows = p->batches = p->lock_count = p->spool_count = 0;
 	p->changed = false;
 	rc = step_in(p);
 	if (rc) {
@@ -598,6 +557,8 @@ static int step(struct pass *p, struct pen_failure *why)
 	}
 	if (rc)
 		*p->got = before;
+	for (unsigned i = 0; i < p->spool_count && !rc; i++)
+		pen_retain_spool_drop(p->store, p->spools[i]);
 	while (p->lock_count) {
 		p->lock_count--;
 		pen_lock_release(p->store, p->locks[p->lock_count].id, p->locks[p->lock_count].fd);
@@ -629,6 +590,8 @@ static int pass_run(struct pass *p, struct pen_failure *why)
 			return 0;
 	}
 	p->got->whole = !rc;
+	if (!rc && !p->what->dry_run)
+		pen_retain_sweep(p->store, p->now_ms, p->until_ns);
 	return rc;
 }
 
@@ -694,18 +657,36 @@ int pen_retain_clean(struct pen_store *store, const struct pen_clean *what, stru
 	return rc;
 }
 
-int pen_retain_some(struct pen_store *store, uint64_t budget_ns)
+/* When the last whole pass ended. A store that was given no rules has nothing to remove in its first hour. */
+static int last_ms(struct pen_store *store, uint64_t *ret)
 {
-	struct pen_clean what = { .size = sizeof(what), .budget_ns = pen_max(budget_ns, (uint64_t)1) };
-	struct pen_retain_info info = { .size = sizeof(info) };
-	struct pen_cleaned got = { .size = sizeof(got) };
-	uint64_t now = pen_real_ms(pen_store_clock(store));
-	int rc = pen_retain_info(store, &info);
+	struct pen_fmt_retention row;
+	struct pen_fmt_meta meta;
+	MDB_txn *mdb;
+	int rc = pen_read_begin(store, &mdb);
 
 	if (rc)
 		return rc;
+	rc = pen_retain_read(store, mdb, &row);
+	if (!rc)
+		rc = pen_meta_read(store, mdb, &meta);
+	pen_read_end(store, mdb);
+	if (!rc)
+		*ret = row.head.kind ? row.cleaned_ms : meta.created_ms;
+	return rc;
+}
+
+int pen_retain_some(struct pen_store *store, uint64_t budget_ns)
+{
+	struct pen_clean what = { .size = sizeof(what), .budget_ns = pen_max(budget_ns, (uint64_t)1) };
+	struct pen_cleaned got = { .size = sizeof(got) };
+	uint64_t now = pen_real_ms(pen_store_clock(store)), last;
+	int rc = store->read_only ? 0 : last_ms(store, &last);
+
+	if (rc || store->read_only)
+		return rc;
 	/* A clock that was set back does not stop it for longer than an hour. */
-	if (info.cleaned_ms && now < info.cleaned_ms + AGAIN_MS && now + AGAIN_MS > info.cleaned_ms)
+	if (last && now < last + AGAIN_MS && now + AGAIN_MS > last)
 		return 0;
 	rc = pen_retain_clean(store, &what, &got, NULL);
 	return rc ? rc : 1;

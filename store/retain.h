@@ -12,6 +12,9 @@
  *              nothing marks a batch as half removed: the next pass finds it as old as it was.
  *   Events     go from the front only, so that sequences have no gaps; `first_event` says where they begin. One that
  *              is neither old nor above the budget goes too when its batch is gone, but for CLEANED.
+ *              Its children that have ended forget it first (retain_rest.c); its stream, if one was kept for it, goes
+ *              after the commit (retain_spool.c), and a sweep at the end of a pass finds those that were left.
+ *   Stays      a batch that is waited for by one that has not ended, whose hook is owed, or whose rows wait for a try.
  *   Locks      a batch's lock is held from the look at it to the commit. A batch that is run, or whose source files
  *              are still owed (STORE/staging/after.ID), stays.
  *   Bounds     1,000 rows, 64 batches or 10 ms a transaction; others are let in between (turn.h). Memory: a few KiB.
@@ -20,6 +23,7 @@
 #ifndef PEN_STORE_RETAIN_H
 #define PEN_STORE_RETAIN_H
 
+#include "store/ledger.h"
 #include "store/store_private.h"
 
 #define PEN_RETENTION_KEY "retention"
@@ -62,5 +66,26 @@ int pen_retain_trimmed_read(struct pen_store *store, MDB_txn *mdb, uint64_t batc
 			    struct pen_fmt_trimmed *ret);
 /* With defaults filled in. */
 void pen_retain_rules_of(const struct pen_fmt_retention *r, struct pen_retain_rules *ret);
+
+/* ---- retain_rest.c ---- */
+
+/* A batch that has not ended waits for this one, its hook is still to be run, or rows of it wait for another try. */
+int pen_retain_needed(struct pen_txn *txn, uint64_t id, bool *ret);
+/* Up to `most` children, which have ended, wait for this one no more: 1 when none is left, 0 when there are more. */
+int pen_retain_strike(struct pen_txn *txn, uint64_t id, unsigned most, unsigned *ret_count);
+/* The order with the edges to its parents, the job, the wish, and the index's entries. */
+int pen_retain_rest(struct pen_txn *txn, const struct pen_facts *facts, const struct pen_fmt_state *s);
+/* A row with what the index says of it. due_ms: when it waits for another try. */
+int pen_retain_row(struct pen_txn *txn, uint64_t batch, uint64_t seq, unsigned state, uint64_t due_ms);
+
+/* ---- retain_spool.c ---- */
+
+#define PEN_RETAIN_SPOOL_NAME 23u
+
+/* The file in STORE/staging that holds the stream of a batch; false: it has none. */
+bool pen_retain_spool(const struct pen_facts *facts, char ret[PEN_RETAIN_SPOOL_NAME]);
+void pen_retain_spool_drop(struct pen_store *store, const char *name);
+/* Removes kept streams that no batch refers to and halves of them, once they are a day old. */
+void pen_retain_sweep(struct pen_store *store, uint64_t now_ms, uint64_t until_ns);
 
 #endif

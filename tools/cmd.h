@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "tools/option.h"
 
@@ -70,6 +71,13 @@ static inline bool pen_cmd_set(const struct pen_cmd *cmd, enum pen_option_id id)
 static inline const struct pen_value *pen_cmd_value(const struct pen_cmd *cmd, enum pen_option_id id)
 {
 	return &cmd->args->value[id];
+}
+
+static inline void pen_cmd_sleep_ms(uint64_t ms)
+{
+	(void)nanosleep(&(struct timespec){ .tv_sec = (time_t)(ms / 1000),
+					    .tv_nsec = (long)(ms % 1000) * 1000000 },
+			NULL);
 }
 
 #endif

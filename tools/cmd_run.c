@@ -218,7 +218,7 @@ static int await(struct pen_store *store, struct pen_closing *end)
 		if (!said && !rc)
 			pen_say_note("batch %s waits: `penstock why %s`", pen_text_id(id, end->batch), id);
 		said = true;
-		usleep((useconds_t)(wait_ms < LOOK_MS ? wait_ms + 1 : LOOK_MS) * 1000);
+		pen_cmd_sleep_ms(wait_ms < LOOK_MS ? wait_ms + 1 : LOOK_MS);
 	}
 }
 
@@ -255,7 +255,7 @@ static int run_entered(const struct pen_cmd *cmd, struct pen_engine *engine, str
 		if (rc || (end->res != -PEN_BATCH_BUSY && end->res != -PEN_BATCH_OVER &&
 			   end->res != -PEN_NOT_DUE && end->res != -PEN_PAUSED_BY))
 			return rc;
-		usleep(LOOK_MS * 1000);
+		pen_cmd_sleep_ms(LOOK_MS);
 	}
 	if (!rc && pen_interrupt_signal() && !over(end->store, end->batch, &end->res)) {
 		pen_say_note("batch %s stays queued: `penstock work` runs it", pen_text_id(id, end->batch));
@@ -326,6 +326,8 @@ int pen_cmd_run(const struct pen_cmd *cmd)
 	if (rc)
 		return rc;
 	rc = execute(cmd, &spec, end.store, &end);
+	if (!end.sig)
+		pen_home_tidy(end.store);
 	pen_store_close(end.store);
 	return rc;
 }

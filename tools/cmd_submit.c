@@ -66,6 +66,7 @@ static int submit(const struct pen_cmd *cmd)
 			pen_say_note("the same is submitted already, or done");
 		if (!rc)
 			rc = print(cmd, batch, there);
+		pen_home_tidy(store);
 	} else if (enter.spool[0]) {
 		pen_spool_drop(store, enter.spool);
 	}

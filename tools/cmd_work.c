@@ -124,13 +124,16 @@ static int work(struct work *w)
 			break;
 		if (!w->running && !w->forever && (wait_ms > PATIENCE_MS || !left)) {
 			/* One that another worker has may come back to us: it is looked at once more. */
+			pen_home_tidy(w->store);
 			say_left(left, wait_ms);
 			break;
 		}
+		if (!w->running)
+			pen_home_tidy(w->store);
 		if (w->running)
 			reap(w, LOOK_NS);
 		else
-			usleep((useconds_t)(wait_ms < 200 ? wait_ms + 1 : 200) * 1000);
+			pen_cmd_sleep_ms(wait_ms < 200 ? wait_ms + 1 : 200);
 	}
 	while (w->running)
 		reap(w, UINT64_MAX);

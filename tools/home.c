@@ -15,6 +15,7 @@
 
 #define SETTINGS "penstock.toml"
 #define SETTINGS_MAX 65536
+#define TIDY_NS 20000000u
 
 static int wrong(unsigned line, const char *what)
 {
@@ -217,4 +218,9 @@ int pen_home_create(const struct pen_args *args, struct pen_home *ret_home, stru
 	if (fresh)
 		pen_say_note("new store %s", ret_home->path);
 	return 0;
+}
+
+void pen_home_tidy(struct pen_store *store)
+{
+	(void)pen_retain_some(store, TIDY_NS);
 }

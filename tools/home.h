@@ -30,5 +30,7 @@ int pen_home_settings(const char *text, char ret[PEN_HOME_PATH]);
 int pen_home_open(const struct pen_args *args, bool writing, struct pen_store **ret);
 /* For run: makes the store when there is none, and says so. */
 int pen_home_create(const struct pen_args *args, struct pen_home *ret_home, struct pen_store **ret);
+/* For commands with a moment left: retention by the rules, where it is due. What cannot be done now waits, unsaid. */
+void pen_home_tidy(struct pen_store *store);
 
 #endif

@@ -98,8 +98,9 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 	[PEN_CMD_CLEAN] = { "clean", PEN_CMD_CLEAN, "", 0, 0, "Data",
 			    "remove what is kept about batches that ended long ago; records stay",
 			    "By the store's rules: completed, failed and cancelled batches go 7 days after their end, with their rows and\n"
-			    "events. Batches that wait, run or can go on are never removed unless --state names them. A batch that is\n"
-			    "gone is not known any more: its command loads again.",
+			    "events. `run`, `submit` and `work` do the same by themselves when they have nothing else to do, at most once\n"
+			    "an hour and for 20 ms. Batches that wait, run or can go on are never removed unless --state names them, nor\n"
+			    "any that others wait for. A batch that is gone is not known any more: its command loads again.",
 			    "penstock clean --dry-run\npenstock clean --older-than 30d --state completed,failed\n"
 			    "penstock clean --rules completed=2d,failed=forever,rows-bytes=500MiB\n" },
 	[PEN_CMD_VERIFY] = { "verify", PEN_CMD_VERIFY, "", 0, 0, "Look",

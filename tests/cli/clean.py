@@ -165,5 +165,124 @@ def writers_get_in(lab):
     lab.verify()
 
 
+def staged(lab):
+    return sorted(x for x in os.listdir(os.path.join(lab.store, "staging")) if x.startswith(("items.", "part.")))
+
+
+def keep(lab, name, age_s):
+    p = os.path.join(lab.store, "staging", name)
+    with open(p, "w"):
+        pass
+    os.utime(p, (time.time() - age_s,) * 2)
+
+
+def submit(lab, *args, **kw):
+    return lab.run("submit", *args, **kw).stdout.decode().strip()
+
+
+@check
+def submitted_batches_go_whole(lab):
+    """Order, edges, job, wish and index go with the batch, and what stdin held; verify would tell of any left over."""
+    a = submit(lab, "-", "--format", "lines", "--into", "a", "--processor", "exec:cat", "--owner", "ann", stdin=b"one\ntwo\n")
+    b = submit(lab, lab.path("b", "1\n2\nbad\n"), "--format", "ndjson", "--into", "b", "--after", a + ":ok", "--on-complete", "true")
+    c = submit(lab, lab.path("c", "1\n"), "--format", "ndjson", "--into", "c", "--after", b + ":any", "--not-before", "+1d")
+    assert len(staged(lab)) == 1
+    assert clean(lab, "--older-than", "0s")["batches"] == 0 and len(staged(lab)) == 1
+    lab.run("work", rc=1)
+    # The first is done with: who waited for it has ended. The second is waited for.
+    o = clean(lab, "--older-than", "0s")
+    assert (o["batches"], o["kept_in_use"]) == (1, 1) and not staged(lab), o
+    lab.verify()
+    lab.run("status", a, rc=5)
+    lab.run("status", b)
+    lab.run("cancel", c)
+    assert clean(lab, "--older-than", "0s")["batches"] == 2
+    lab.verify()
+    env = run.lmdb.open(lab.store, readonly=True, max_dbs=64, lock=False)
+    with env.begin() as t:
+        for name in ("orders", "jobs", "controls", "edges", "index", "items", "batches", "states", "identity"):
+            db = env.open_db(b"penstock." + name.encode(), t, create=False)
+            assert t.stat(db)["entries"] == 0, name
+    env.close()
+    assert lab.dump("a") == [(run.be(0), b"one"), (run.be(1), b"two")], lab.dump("a")
+
+
+@check
+def a_child_can_be_tried_again_without_its_parent(lab):
+    a = submit(lab, lab.path("a", "1\n"), "--format", "ndjson", "--into", "a")
+    b = submit(lab, lab.path("b", "x\n"), "--format", "lines", "--into", "b", "--processor", "exec:test -e %s/now" % lab.dir,
+               "--max-retries", "0", "--after", a + ":ok", "--not-before", "+4s")
+    lab.run("work", rc=1)
+    # The parent is three seconds old, and the child is not.
+    assert clean(lab, "--older-than", "3s")["batches"] == 1
+    lab.run("status", a, rc=5)
+    assert lab.lines("status", b)[0]["failed"] == 1
+    lab.verify()
+    lab.path("now", "")
+    lab.run("retry", b)
+    lab.run("work")
+    assert lab.lines("status", b)[0]["committed"] == 1
+    lab.verify()
+
+
+@check
+def files_nobody_refers_to_are_swept(lab):
+    a = submit(lab, "-", "--format", "lines", stdin=b"one\n")
+    mine = staged(lab)[0]
+    os.utime(os.path.join(lab.store, "staging", mine), (0, 0))
+    day = 86400
+    for name, age in (("items.%016x" % 1, day + 60), ("items.%016x" % 2, day - 600), ("part.%016x" % 3, day + 60), ("part.%016x" % 4, day - 600)):
+        keep(lab, name, age)
+    assert len(staged(lab)) == 5
+    lab.run("clean", "--dry-run")
+    assert len(staged(lab)) == 5
+    clean(lab)
+    assert staged(lab) == sorted([mine, "items.%016x" % 2, "part.%016x" % 4]), staged(lab)
+    lab.run("work")
+    assert lab.lines("status", a)[0]["committed"] == 1
+    # Killed between the commit and its removal: the next clean finds it.
+    if run.shutil.which("strace"):
+        lab.run("clean", "--older-than", "0s", rc=(137, -9), before=("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=unlinkat",
+                                                                    "-e", "inject=unlinkat:signal=SIGKILL:when=1"))
+        lab.verify()
+        assert lab.lines("status")[0]["batches_total"] == 0 and mine in staged(lab), staged(lab)
+    clean(lab, "--older-than", "0s")
+    assert mine not in staged(lab)
+    lab.verify()
+
+
+@check
+def commands_clean_by_themselves(lab):
+    """`run`, `submit` and `work` at their end, not more often than it is due; commands that read never do."""
+    f = lab.path("f", "1\n2\nbad\n")
+
+    def there(batch):
+        return lab.run("status", batch, rc=(0, 5)).returncode == 0
+
+    for n, command in enumerate((("run", lab.path("r", "1\n"), "--into", "r", "--format", "ndjson"),
+                                 ("submit", lab.path("s", "1\n"), "--into", "s", "--format", "ndjson"), ("work",))):
+        store = lab.path("store%d" % n)
+        lab.store = store
+        old = lab.load(f, "--format", "ndjson", rc=1)["batch"]
+        # In a new store with the rules it was made with, nothing is due, and nothing is written for it.
+        lab.load(lab.path("n", "3\n"), "--format", "ndjson", "--into", "n")
+        assert lab.run("clean", "--dry-run", "--json").stdout and clean(lab, "--dry-run")["batches_ever"] == 0
+        lab.run("clean", "--rules", "completed=1ms")
+        time.sleep(0.01)
+        for reader in (("status",), ("items", old), ("events",), ("verify",), ("get", "default", "0")):
+            lab.run(*reader)
+        assert there(old), "a command that reads has removed a batch"
+        lab.run(*command)
+        assert not there(old), command
+        o = clean(lab, "--dry-run")
+        assert o["batches_ever"] >= 1, o
+        # Done, for an hour.
+        new = lab.load(lab.path("m", "4\nbad\n"), "--format", "ndjson", "--into", "m", rc=1)["batch"]
+        time.sleep(0.01)
+        lab.run(*command)
+        assert there(new), command
+        lab.verify()
+
+
 if __name__ == "__main__":
     sys.exit(run.main())

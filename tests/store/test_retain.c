@@ -12,73 +12,9 @@
 #include "store/lock.h"
 #include "store/store_private.h"
 #include "tests/store/plant.h"
-
-#define DAY UINT64_C(86400000)
-
-static struct shop shop;
-static uint64_t ahead_ms; /* by how much the store's clock is ahead of the machine's */
-
-static uint64_t moved_ms(const struct pen_clock *clock)
-{
-	return pen_clock_real.real_ms(clock) + ahead_ms;
-}
-
-static struct pen_clock moved;
-
-static void set_up(void)
-{
-	ahead_ms = 0;
-	moved = (struct pen_clock){ .mono_ns = pen_clock_real.mono_ns, .real_ms = moved_ms };
-	shop_make(&shop);
-	pen_store_set_clock(shop.store, &moved);
-}
-
-static void tear_down(void)
-{
-	shop_remove(&shop);
-}
+#include "tests/store/retain_lab.h"
 
 TestSuite(retain, .init = set_up, .fini = tear_down);
-
-static void verify(void)
-{
-	const struct heard *heard;
-
-	shop_close(&shop);
-	heard = shop_verify(&shop);
-	cr_assert_eq(heard->ret, 0, "%ld: %s%s", heard->ret, heard->all, heard->why.text);
-	shop_open(&shop);
-	pen_store_set_clock(shop.store, &moved);
-}
-
-static struct pen_cleaned clean_with(struct pen_clean what)
-{
-	struct pen_cleaned got = { .size = sizeof(got) };
-	struct pen_failure why = { 0 };
-	int rc;
-
-	what.size = sizeof(what);
-	rc = pen_retain_clean(shop.store, &what, &got, &why);
-	cr_assert_eq(rc, 0, "%d %s", rc, why.text);
-	return got;
-}
-#define CLEAN(...) clean_with((struct pen_clean){ __VA_ARGS__ })
-
-static unsigned total(const struct pen_cleaned *got)
-{
-	unsigned n = 0;
-
-	for (size_t s = 0; s < PEN_STATE_SLOTS; s++)
-		n += (unsigned)got->batches[s];
-	return n;
-}
-
-static bool there(uint64_t id)
-{
-	static struct pen_batch_info info;
-
-	return !pen_batch_get(shop.store, id, &info);
-}
 
 static uint64_t entries_of(const char *dataset)
 {
@@ -124,20 +60,6 @@ static struct pen_retain_info info(void)
 
 	cr_assert_eq(pen_retain_info(shop.store, &info), 0);
 	return info;
-}
-
-static struct plan plan_of(enum pen_state state, unsigned rejected)
-{
-	return (struct plan){
-		.dataset = "d", .key_kind = PEN_KEY_SEQ, .state = state, .records = 5, .rejected = rejected
-	};
-}
-
-static uint64_t plant(enum pen_state state, unsigned rejected)
-{
-	struct plan plan = plan_of(state, rejected);
-
-	return plant_batch(shop.store, &plan);
 }
 
 Test(retain, ended_batches_go_after_seven_days_and_the_records_stay)
@@ -394,6 +316,8 @@ Test(retain, some_is_done_once_an_hour_and_goes_on_where_it_stopped)
 	uint64_t big = plant(PEN_COMPLETED, 3000);
 	unsigned calls = 0;
 
+	cr_expect_eq(pen_retain_some(shop.store, PEN_NS_PER_S), 0, "the store is new");
+	ahead_ms = 3600000;
 	cr_expect_eq(pen_retain_some(shop.store, PEN_NS_PER_S), 1, "nothing was done yet: due");
 	cr_expect_eq(pen_retain_some(shop.store, PEN_NS_PER_S), 0);
 	ahead_ms = 8 * DAY;
@@ -485,6 +409,26 @@ Test(retain, a_dry_run_counts_and_changes_nothing)
 	cr_assert_eq(pen_store_info(shop.store, &after), 0);
 	cr_expect_eq(after.last_txn, txn);
 	cr_expect(there(done));
+}
+
+Test(retain, some_is_done_at_once_when_rules_were_given_and_never_in_a_read_only_store)
+{
+	struct pen_store_options opt = { .size = sizeof(opt), .read_only = true };
+	struct pen_retain_rules rules = { .size = sizeof(rules) };
+	uint64_t done = plant(PEN_COMPLETED, 1);
+
+	rules.keep_ms[PEN_COMPLETED] = 1;
+	cr_assert_eq(pen_retain_set(shop.store, &rules, NULL), 0);
+	ahead_ms = 1000;
+	shop_close(&shop);
+	cr_assert_eq(pen_store_open(shop.dir, &opt, &shop.store, NULL), 0);
+	pen_store_set_clock(shop.store, &moved);
+	cr_expect_eq(pen_retain_some(shop.store, PEN_NS_PER_S), 0);
+	cr_expect(there(done));
+	verify();
+	cr_expect_eq(pen_retain_some(shop.store, PEN_NS_PER_S), 1);
+	cr_expect_not(there(done));
+	verify();
 }
 
 /* ---- what verify must see ---------------------------------------------------------------------- */

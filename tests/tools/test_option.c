@@ -121,7 +121,10 @@ Test(option, what_is_wrong_is_named_with_a_way_out)
 		{ { "run", "x", "--format", "frames:u8" }, -PEN_USAGE, "frames:u8", "frames:u" },
 		{ { "run", "x", "--compression", "gz" }, -PEN_USAGE, "gz", "gzip" },
 		{ { "run", "x", "--bulk", "on" }, -PEN_UNSUPPORTED, "on", "auto" },
-		{ { "run", "x", "--rate", "3/min" }, -PEN_UNSUPPORTED, "--rate is not in this version", "--help" },
+		{ { "run", "x", "--rate", "3/min" },
+		  -PEN_UNSUPPORTED,
+		  "--rate is not in this version",
+		  "--help" },
 		{ { "serve" }, -PEN_UNSUPPORTED, "serve is not in this version", "--help" },
 		{ { "config", "show" }, -PEN_UNSUPPORTED, "config", "--help" },
 	};

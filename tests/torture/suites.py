@@ -12,7 +12,8 @@
 #   readers   PEN_FUZZ (100000) corrupted progress rings and PEN_SOAK (20000000) events past three readers
 #   power     the power fails (PEN_CUTS, 60): the file system (PEN_FS, ext4 or xfs) is shut down under the run, mounted again,
 #             verified
-#   retain    SIGKILL at each call that writes, and a full or failed disk there, of a `clean` that takes several transactions
+#   retain    SIGKILL at each call that writes, and a full or failed disk there, of a `clean` that takes several transactions,
+#             with batches that were submitted
 #   ring      the progress ring: PEN_EVENTS (100,000,000) events through tiny rings under readers that check each word, and its
 #             writer killed at each step for PEN_RING_SECS (60); its controls are in tests/stress/controls.sh
 #
@@ -205,8 +206,55 @@ def missing_record(suite):
 # ---- retention -----------------------------------------------------------------------------------
 
 
+def submitted(suite, store):
+    """
+    A stream, a batch that waited for it and had a hook, and one that was cancelled while its items waited for another try.
+    Returns the name of the kept stream, which is made to look two days old.
+    """
+    def submit(*args, **kw):
+        p = subprocess.run([PENSTOCK, "--store", store, "submit", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, **kw)
+        if p.returncode:
+            raise Bad("submit: exit %d\n%s" % (p.returncode, p.stderr.decode("utf-8", "replace")))
+        return p.stdout.decode().strip()
+
+    a = submit("-", "--format", "lines", "--into", "s1", "--processor", "exec:cat", "--owner", "ann", input=b"one\ntwo\nthree\n")
+    b = submit(suite.path("two", "1\n2\n"), "--format", "ndjson", "--into", "s2", "--after", a + ":ok", "--on-complete", "true")
+    c = submit(suite.path("three", "1\n2\n3\n"), "--format", "lines", "--into", "s3", "--processor", "exec:false", "--backoff", "1h")
+    suite.command(("work",), store, rc=(0, 1))
+    suite.command(("cancel", c), store, rc=0)
+    suite.command(("verify",), store, rc=0)
+    if retrying(store) != 3:
+        raise Bad("the cancelled batch has %d items that wait" % retrying(store))
+    streams = [x for x in os.listdir(os.path.join(store, "staging")) if x.startswith("items.")]
+    if len(streams) != 1:
+        raise Bad("the streams are %s" % streams)
+    os.utime(os.path.join(store, "staging", streams[0]), (time.time() - 2 * 86400,) * 2)
+    return streams[0]
+
+
+def retrying(store):
+    """Rows that wait for another try, as the index knows them."""
+    import lmdb
+    env = lmdb.open(store, max_dbs=64, readonly=True, lock=False)
+    with env.begin() as t:
+        n = sum(k[0] == 5 for k, _ in t.cursor(env.open_db(b"penstock.index", t, create=False)))
+    env.close()
+    return n
+
+
+def not_empty(store):
+    """Of what hangs on batches, what is still there."""
+    import lmdb
+    env = lmdb.open(store, max_dbs=64, readonly=True, lock=False)
+    with env.begin() as t:
+        left = [name for name in ("orders", "jobs", "controls", "edges", "index", "items", "identity")
+                if t.stat(env.open_db(b"penstock." + name.encode(), t, create=False))["entries"]]
+    env.close()
+    return left
+
+
 def retain(suite):
-    """A clean that removes two batches and a few thousand rows, hit at each call that writes."""
+    """A clean that removes two batches and a few thousand rows, and three that were submitted, hit at each call that writes."""
     import lmdb
     tracing(suite)
     suite.small()
@@ -215,13 +263,14 @@ def retain(suite):
     suite.command(suite.args, full, rc=1)
     suite.command(("run", bad, "--format", "ndjson", "--key", "@offset", "--into", "d2", "--progress", "none"), full, rc=1)
     want = suite.digest(dataset="d2", store=full)
+    stream = submitted(suite, full)
     clean = ("clean", "--older-than", "0s")
     half = []
 
-    def hit(n, how):
+    def hit(call, n, how):
         shutil.rmtree(suite.store, ignore_errors=True)
         shutil.copytree(full, suite.store)
-        p = subprocess.run([*strace("-o", "/dev/null", "-e", "trace=" + WRITES, "-e", "inject=%s:%s:when=%d" % (WRITES, how, n)),
+        p = subprocess.run([*strace("-o", "/dev/null", "-e", "trace=" + call, "-e", "inject=%s:%s:when=%d" % (call, how, n)),
                             PENSTOCK, "--store", suite.store, *clean], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                            timeout=HANG_S)
         if p.returncode not in (0, 3, 74, -signal.SIGKILL):
@@ -231,7 +280,13 @@ def retain(suite):
         with env.begin() as t:
             rows = t.stat(env.open_db(b"penstock.items", t, create=False))["entries"]
             trimmed = [k for k, _ in t.cursor(env.open_db(b"penstock.meta", t, create=False)) if k.startswith(b"trimmed")]
+            needed = any(stream.encode() in v for _, v in t.cursor(env.open_db(b"penstock.batches", t, create=False)))
         env.close()
+        kept = os.path.exists(os.path.join(suite.store, "staging", stream))
+        if needed and not kept:
+            raise Bad("a stream went before its batch")
+        if kept and not needed:
+            suite.note("streams that outlived their batch")
         if trimmed and not half:
             half.append(shutil.copytree(suite.store, suite.path("half")))
         suite.note("half-way" if trimmed else "before" if rows > 3500 else "behind")
@@ -240,6 +295,10 @@ def retain(suite):
         status = subprocess.run([PENSTOCK, "--store", suite.store, "status", "--json"], stdout=subprocess.PIPE)
         if json.loads(status.stdout)["batches_total"]:
             raise Bad("the next clean left a batch")
+        if os.path.exists(os.path.join(suite.store, "staging", stream)):
+            raise Bad("the next clean left a stream")
+        if not_empty(suite.store):
+            raise Bad("the next clean left %s" % not_empty(suite.store))
         if (suite.digest(dataset="d"), suite.digest(dataset="d2")) != (suite.want, want):
             raise Bad("records were touched")
 
@@ -248,12 +307,17 @@ def retain(suite):
     subprocess.run([*strace("-o", log, "-e", "trace=" + WRITES), PENSTOCK, "--store", suite.store, *clean], check=True,
                    stderr=subprocess.DEVNULL)
     with open(log) as f:
-        count = sum(1 for _ in f)
+        made = re.findall(r"^\d+ +(\w+)\(", f.read(), re.M)
+    count = len(made)
+    # strace counts each kind of call by itself.
     for how in ("signal=SIGKILL", "error=ENOSPC", "error=EIO"):
-        for n in range(1, count + 1):
-            suite.point("%s at call %d of %d" % (how, n, count), hit, n, how)
+        for call in sorted(set(made)):
+            for n in range(1, made.count(call) + 1):
+                suite.point("%s at %s %d of %d" % (how, call, n, made.count(call)), hit, call, n, how)
     if count < 10:
         suite.bad.append("the control: %d calls that write are too few to be all" % count)
+    if not suite.kinds.get("streams that outlived their batch"):
+        suite.bad.append("the control: no fault hit a clean between a batch's end and its stream's")
     # The control: a half-cleaned store whose note of what was taken is lost does not verify.
     if not half:
         suite.bad.append("the control: no fault hit a clean half-way")
