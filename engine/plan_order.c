@@ -198,12 +198,12 @@ static int tell_parents(struct pen_store *store, const struct pen_order *order, 
 		int n_bytes;
 
 		n_bytes = snprintf(one, sizeof one,
-			       "%s{\"batch\":\"" ID "\",\"state\":\"%s\",\"items\":%" PRIu64
-			       ",\"committed\":%" PRIu64 ",\"rejected\":%" PRIu64 ",\"failed\":%" PRIu64
-			       ",\"skipped\":%" PRIu64 "}",
-			       i ? "," : "", order->parents[i].id,
-			       there ? pen_state_name(info.state) : "gone", n->items, n->committed,
-			       n->rejected, n->failed, n->skipped);
+				   "%s{\"batch\":\"" ID "\",\"state\":\"%s\",\"items\":%" PRIu64
+				   ",\"committed\":%" PRIu64 ",\"rejected\":%" PRIu64 ",\"failed\":%" PRIu64
+				   ",\"skipped\":%" PRIu64 "}",
+				   i ? "," : "", order->parents[i].id,
+				   there ? pen_state_name(info.state) : "gone", n->items, n->committed,
+				   n->rejected, n->failed, n->skipped);
 		(void)fwrite(one, 1, (size_t)n_bytes, f); /* 7 numbers and a state's name fit */
 	}
 	(void)fwrite("]", 1, 1, f); /* what could not be written is said by fclose */

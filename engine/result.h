@@ -39,7 +39,7 @@ struct pen_result {
 	uint32_t deeds_at, deed_count; /* in the pack's */
 	uint32_t attempts, crashes;
 	bool nothing; /* committed, and its worker wants nothing put under its key */
-	bool keep; /* its value, in the cache, under: */
+	bool keep;    /* its value, in the cache, under: */
 	struct pen_cache_key cache;
 	int16_t exit_status;
 	uint8_t term_signal;
