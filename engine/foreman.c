@@ -908,7 +908,7 @@ static bool turn(struct pen_foreman *f, struct site *s)
 			any = true;
 	}
 	any |= pass_ended(f, s);
-	/* A crew takes new items where results were at the next poll: only a turn that did nothing shows that none come. */
+	/* A crew has room where results were at its next poll: only a turn that did nothing shows that none come. */
 	if (s->pack && s->pack->count &&
 	    ((!s->in_flight && !any) || pen_mono_ns(f->engine->clock) - s->pack->began_ns >= PACK_NS))
 		send_pack(f, s);

@@ -64,7 +64,7 @@ const char *pen_graph_cause(const struct pen_graph_parent *parent)
 	}
 }
 
-int pen_graph_after(const char *text, size_t *ret_len, bool *ret_ok, struct pen_failure *why)
+int pen_after_parse(const char *text, size_t *ret_len, bool *ret_ok, struct pen_failure *why)
 {
 	size_t len = strcspn(text, ":");
 	const char *how = text + len;

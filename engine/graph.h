@@ -51,8 +51,6 @@ enum pen_graph_ready {
 enum pen_graph_ready pen_graph_ready(const struct pen_graph_parent *parents, size_t count, size_t *ret_which);
 /* What is to be said of that parent behind its id: "was cancelled", "has not ended". Never NULL; static storage. */
 const char *pen_graph_cause(const struct pen_graph_parent *parent);
-/* "BATCH[:ok|any]": the length of BATCH, and whether ok was asked for. 0 or -PEN_USAGE. */
-int pen_graph_after(const char *text, size_t *ret_len, bool *ret_ok, struct pen_failure *why);
 
 /* ---- reach --------------------------------------------------------------------------------- */
 

@@ -441,6 +441,8 @@ struct pen_submit {
 		*spool; /* named by pen_spool(): the one source, instead of run's; it goes with the batch */
 };
 void pen_prep_submit(struct pen_sqe *sqe, const struct pen_submit *submit);
+/* "BATCH[:ok|any]": the length of BATCH, and whether ok was asked for. 0 or -PEN_USAGE. */
+int pen_after_parse(const char *text, size_t *ret_len, bool *ret_ok, struct pen_failure *why);
 /*
  * Copies a stream into the store's directory, durably, so that it can be a batch's source. Blocks until it ends.
  * ret_name: at least 64 bytes. Any thread.

@@ -205,7 +205,7 @@ static void check_feeding(struct pen_audit *audit, const struct pen_audit_batch 
 
 	if (!dataset || !batch->has_facts || !batch->state || batch->key_kind != PEN_KEY_SEQ)
 		return;
-	/* One that was only entered claims the dataset when it starts; one that has only rows left has all its numbers. */
+	/* One that was only entered claims the dataset when it starts; one with only rows left has all its numbers. */
 	if (!pen_ledger_over(batch->state) && batch->started_ms && !batch->fed &&
 	    dataset->row.feeder != batch->id)
 		pen_audit_say(audit->voice, PEN_INV_FEEDER,

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/graph.h"
 #include "tools/option.h"
 #include "tools/say.h"
 
@@ -28,7 +27,7 @@ static int make_after(const struct pen_cmd *cmd, struct pen_store *store, struct
 		struct pen_failure why = { 0 };
 		char name[64];
 		size_t len;
-		int status, rc = pen_graph_after(text, &len, &ret->after[i].ok, &why);
+		int status, rc = pen_after_parse(text, &len, &ret->after[i].ok, &why);
 
 		if (rc)
 			return pen_say_failure(rc, &why);

@@ -53,8 +53,8 @@ bool pen_jw_member(const void *data, size_t len, const char *name, const void **
 void pen_jw_unescape(const void *data, size_t len, void (*put)(void *arg, const void *piece, size_t len),
 		     void *arg);
 /*
- * Calls fn for each member (its name with the quotes) or element (name NULL) of a valid object or array; ends at the first
- * answer that is not 0 and returns it.
+ * Calls fn for each member (its name with the quotes) or element (name NULL) of a valid object or array; ends at
+ * the first answer that is not 0 and returns it.
  */
 typedef int pen_jw_part_fn(void *arg, const void *name, size_t name_len, const void *value, size_t len);
 int pen_jw_each(const void *data, size_t len, pen_jw_part_fn *fn, void *arg);

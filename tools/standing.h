@@ -3,7 +3,8 @@
  * standing - how a batch stands besides its counters: tries, order, what people want of it, whom it waits for and who
  * waits for it
  *
- * Written where it is found, nothing is collected; of children the first PEN_STANDING_KIN, and a word when there are more.
+ * Written where it is found, nothing is collected; of children the first PEN_STANDING_KIN, and a word when there
+ * are more.
  */
 #ifndef PEN_TOOLS_STANDING_H
 #define PEN_TOOLS_STANDING_H

@@ -65,17 +65,17 @@ Test(graph, after)
 	size_t len;
 	bool ok = true;
 
-	cr_expect_eq(pen_graph_after("@last", &len, &ok, NULL), 0);
+	cr_expect_eq(pen_after_parse("@last", &len, &ok, NULL), 0);
 	cr_expect(len == 5 && !ok, "the default is any");
-	cr_expect_eq(pen_graph_after("01ab:ok", &len, &ok, NULL), 0);
+	cr_expect_eq(pen_after_parse("01ab:ok", &len, &ok, NULL), 0);
 	cr_expect(len == 4 && ok);
-	cr_expect_eq(pen_graph_after("01ab:any", &len, &ok, NULL), 0);
+	cr_expect_eq(pen_after_parse("01ab:any", &len, &ok, NULL), 0);
 	cr_expect(len == 4 && !ok);
-	cr_expect_eq(pen_graph_after(":ok", &len, &ok, &why), -PEN_USAGE);
+	cr_expect_eq(pen_after_parse(":ok", &len, &ok, &why), -PEN_USAGE);
 	cr_expect(strstr(why.text, "names no batch"));
 	memset(&why, 0, sizeof why);
-	cr_expect_eq(pen_graph_after("01ab:", &len, &ok, &why), -PEN_USAGE);
-	cr_expect_eq(pen_graph_after("01ab:OK", &len, &ok, NULL), -PEN_USAGE);
+	cr_expect_eq(pen_after_parse("01ab:", &len, &ok, &why), -PEN_USAGE);
+	cr_expect_eq(pen_after_parse("01ab:OK", &len, &ok, NULL), -PEN_USAGE);
 	cr_expect(strstr(why.text, "neither :ok nor :any"), "%s", why.text);
 }
 
