@@ -1,10 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The foreman between a crew and a committer that are both played by the test: it says how each item ends, and when
- * what was packed reaches the store. The crew's functions are defined here, so the real one is not linked into this
- * program (it has checks of its own, tests/hostile/crew_run.c).
+ * what was packed reaches the store. The foreman is compiled once more here, under other names, so that it calls the
+ * played crew while the other tests of this program have the real ones.
  */
-#include "engine/foreman.h"
+#define pen_crew_cancel played_crew_cancel
+#define pen_crew_close played_crew_close
+#define pen_crew_failure played_crew_failure
+#define pen_crew_fd played_crew_fd
+#define pen_crew_give played_crew_give
+#define pen_crew_open played_crew_open
+#define pen_crew_poll played_crew_poll
+#define pen_crew_room played_crew_room
+#define pen_foreman_open played_foreman_open
+#define pen_foreman_close played_foreman_close
+#define pen_foreman_main played_foreman_main
+#define pen_foreman_push played_foreman_push
+#define pen_foreman_end played_foreman_end
+#define pen_foreman_back played_foreman_back
+#define pen_foreman_wake played_foreman_wake
+
+#include "engine/foreman.c"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -209,7 +225,7 @@ static void make_batch(void)
 	cr_assert_eq(pen_window_open(&batch->window, 16), 0);
 }
 
-static void begin(void)
+static void begin_run(void)
 {
 	struct pen_io_options io = { .choice = PEN_IO_THREADS, .entries = 8, .slots = 1, .threads = 1 };
 	struct pen_failure why = { 0 };
@@ -257,7 +273,7 @@ static void end(void)
 	scratch_remove();
 }
 
-TestSuite(foreman, .init = begin, .fini = end, .timeout = 120);
+TestSuite(foreman, .init = begin_run, .fini = end, .timeout = 120);
 
 /* ---- both sides ------------------------------------------------------------------------------- */
 
@@ -383,7 +399,7 @@ static struct pen_pack *next_pack(uint32_t count)
 }
 
 /* Its transaction, and the pack goes back. */
-static void commit(struct pen_pack *pack)
+static void commit_pack(struct pen_pack *pack)
 {
 	struct pen_tally tally = { .n = &counters, .job = &job };
 	struct pen_txn *txn = scratch_begin(store);
@@ -444,9 +460,9 @@ Test(foreman, a_chunk_is_passed_on_behind_the_results_of_all_its_items)
 	push_items(2);
 	push_end(1, 0);
 	say_fate(1, PEN_TASK_DONE);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	say_fate(0, PEN_TASK_DONE);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	c = next();
 	cr_expect_eq(c, &chunk[0]);
 	cr_expect(!c->undecided);
@@ -468,7 +484,7 @@ Test(foreman, what_failed_is_tried_from_its_row_with_its_bytes)
 	push_items(1);
 	push_end(1, 0);
 	say_retry(0, 0);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	cr_expect_eq(next(), &chunk[0]); /* the place goes on, the item waits in its row */
 	cr_expect_eq(given(), 1);
 	set_date(1010);
@@ -478,7 +494,7 @@ Test(foreman, what_failed_is_tried_from_its_row_with_its_bytes)
 	cr_expect_eq(t.item_len, 1);
 	cr_expect_eq(*(const char *)t.item, 'a');
 	say_fate(1, PEN_TASK_DONE);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	expect_end(0);
 	cr_expect_eq(job.retrying, 0);
 	cr_expect_eq(counters.committed, 1);
@@ -492,7 +508,7 @@ Test(foreman, the_last_try_is_followed_by_none)
 	push_end(1, 0);
 	for (uint32_t i = 0; i < 4; i++) {
 		say_retry(i, 0);
-		commit(next_pack(1));
+		commit_pack(next_pack(1));
 		if (!i)
 			cr_expect_eq(next(), &chunk[0]);
 		set_date(1000 + 100 * (i + 1));
@@ -513,20 +529,20 @@ Test(foreman, a_retry_whose_row_commits_late_is_not_lost)
 	push_items(2);
 	push_end(1, 0);
 	say_retry(1, 190);
-	commit(next_pack(1)); /* b is due at 1190 */
+	commit_pack(next_pack(1)); /* b is due at 1190 */
 	set_date(1100);
 	say_retry(0, 0);
 	late = next_pack(1); /* a is due at 1110 */
 	cr_expect_eq(next(), &chunk[0]);
 	set_date(1250);
 	turns();
-	commit(late);
+	commit_pack(late);
 	(void)task(2);
 	(void)task(3);
 	say_fate(2, PEN_TASK_DONE);
 	say_fate(3, PEN_TASK_DONE);
 	for (struct pen_chunk *c; (c = next())->kind == PEN_CHUNK_RESULTS;)
-		commit((struct pen_pack *)(uintptr_t)c);
+		commit_pack((struct pen_pack *)(uintptr_t)c);
 	cr_expect_eq(counters.committed, 2);
 	cr_expect_eq(job.retrying, 0);
 }
@@ -538,14 +554,14 @@ Test(foreman, a_crash_is_no_try_and_is_bounded)
 	push_items(1);
 	push_end(1, 0);
 	say_fate(0, PEN_TASK_CRASHED);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	cr_expect_eq(next(), &chunk[0]);
 	set_date(1100);
 	pen_foreman_wake(engine->foreman);
 	cr_expect_eq(task(1).crashes, 1);
 	cr_expect_eq(task(1).attempt, 1);
 	say_fate(1, PEN_TASK_CRASHED);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	expect_end(0);
 	cr_expect_eq(state_of(0, &row), PEN_ITEM_QUARANTINED);
 	cr_expect_eq(row.row.attempts, 0);
@@ -563,7 +579,7 @@ Test(foreman, what_the_store_refuses_keeps_its_bytes)
 	push_end(1, 0);
 	(void)task(1);
 	say_fate(0, PEN_TASK_DONE);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	say(1, (struct pen_task_result){ .fate = PEN_TASK_DONE,
 					 .value = "v",
 					 .value_len = 1,
@@ -573,7 +589,7 @@ Test(foreman, what_the_store_refuses_keeps_its_bytes)
 								      .value = "v",
 								      .value_len = 1 },
 					 .deed_count = 1 });
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	cr_expect_eq(next(), &chunk[0]);
 	expect_end(0);
 	cr_expect_eq(counters.failed, 1);
@@ -611,7 +627,7 @@ Test(foreman, a_resumed_run_leaves_out_what_ended)
 	say_fate(1, PEN_TASK_DONE);
 	for (struct pen_chunk *c; (c = next())->kind != PEN_CHUNK_END;)
 		if (c->kind == PEN_CHUNK_RESULTS)
-			commit((struct pen_pack *)(uintptr_t)c);
+			commit_pack((struct pen_pack *)(uintptr_t)c);
 	cr_expect_eq(given(), 2);
 	cr_expect_eq(counters.items, 2);
 }
@@ -629,7 +645,7 @@ Test(foreman, while_it_is_paused_nothing_is_given)
 	push_note(PEN_CHUNK_RESUME);
 	cr_expect_eq(next(), &batch->note);
 	say_fate(0, PEN_TASK_DONE);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	cr_expect_eq(next(), &chunk[0]);
 	expect_end(0);
 }
@@ -654,10 +670,10 @@ Test(foreman, drained_it_waits_for_what_runs_and_what_ended_counts)
 	(void)task(1);
 	atomic_store_explicit(&engine->drain, true, memory_order_relaxed);
 	say_fate(1, PEN_TASK_DONE);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	turns();
 	say_retry(0, 0);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	cr_expect_eq(next(), &chunk[0]);
 	cr_expect(!chunk[0].undecided, "both have a row: the place may go on");
 	push_end(1, -PEN_INTERRUPTED_BY);
@@ -711,7 +727,7 @@ Test(foreman, the_next_batch_in_the_same_place_starts_anew)
 	make_batch();
 	push_items(1); /* nothing is paused */
 	say_fate(0, PEN_TASK_DONE);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	cr_expect_eq(next(), &chunk[0]);
 	push_end(1, 0);
 	expect_end(0);
@@ -727,7 +743,7 @@ Test(foreman, a_batch_that_may_leave_goes_when_the_next_try_is_far)
 	push_items(1);
 	push_end(1, 0);
 	say_retry(0, 60000);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	cr_expect_eq(next(), &chunk[0]);
 	expect_end(-PEN_WAITS);
 }
@@ -738,14 +754,14 @@ Test(foreman, a_crew_without_work_keeps_nobody_awake)
 	push_items(1);
 	push_end(1, 0);
 	say_retry(0, 60000);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	(void)next();
 	noise();
 	expect_quiet();
 	set_date(61001);
 	pen_foreman_wake(engine->foreman);
 	say_fate(1, PEN_TASK_DONE); /* and it is heard when it has some */
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	expect_end(0);
 }
 
@@ -754,13 +770,13 @@ Test(foreman, a_row_that_is_due_keeps_nobody_awake_while_it_stops)
 	push_items(2);
 	(void)task(1);
 	say_retry(0, 0);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	atomic_store_explicit(&engine->drain, true, memory_order_relaxed);
 	turns();
 	set_date(2000);
 	expect_quiet();
 	say_fate(1, PEN_TASK_DONE);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	(void)next();
 	push_end(1, -PEN_INTERRUPTED_BY);
 	expect_end(-PEN_INTERRUPTED_BY);
@@ -794,13 +810,13 @@ Test(foreman, a_file_is_tried_again_by_its_path)
 	push_end(1, 0);
 	cr_expect_str_eq(task(0).path, source.path);
 	say_retry(0, 0);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	(void)next();
 	set_date(1100);
 	pen_foreman_wake(engine->foreman);
 	cr_expect_str_eq(task(1).path, source.path);
 	say_fate(1, PEN_TASK_DONE);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	expect_end(0);
 	free(source.path);
 }
@@ -811,7 +827,7 @@ Test(foreman, what_was_in_an_archive_is_tried_from_its_bytes_also_when_nobody_kn
 	push_end(1, 0);
 	cr_expect_null(task(0).path);
 	say_retry(0, 0);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	(void)next();
 	source.archive = false;
 	source.format = PEN_FORMAT_FILES;
@@ -821,7 +837,7 @@ Test(foreman, what_was_in_an_archive_is_tried_from_its_bytes_also_when_nobody_kn
 	cr_expect_eq(task(1).item_len, 6);
 	cr_expect(!memcmp(task(1).item, "member", 6));
 	say_fate(1, PEN_TASK_DONE);
-	commit(next_pack(1));
+	commit_pack(next_pack(1));
 	expect_end(0);
 	free(source.path);
 }
