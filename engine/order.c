@@ -99,10 +99,11 @@ static void put_line_of(FILE *f, const char *name, const char *const pieces[4])
 /* As the worker will find it. "-", "@LIST" and globs keep their meaning. */
 static void put_path(FILE *f, const char *name, const char *path)
 {
-	const char *mark = *path == '@' ? "@" : "";
+	/* A list, or a plugin, is named by a path as well. */
+	const char *mark = *path == '@' ? "@" : !strncmp(path, "so:", 3) ? "so:" : "";
 	char here[PATH_MAX] = "";
 
-	path += *mark != 0;
+	path += strlen(mark);
 	if (*path == '/' || !strcmp(path, "-") || !getcwd(here, sizeof here))
 		put_line_of(f, name, (const char *const[]){ mark, path, "", "" });
 	else
@@ -113,7 +114,8 @@ static void put_text(FILE *f, const struct field *field, const char *text)
 {
 	if (!text)
 		return;
-	if (field->kind == PATH || field->kind == PATHS)
+	if (field->kind == PATH || field->kind == PATHS ||
+	    (!strcmp(field->name, "processor") && !strncmp(text, "so:", 3)))
 		put_path(f, field->name, text);
 	else
 		put_line_of(f, field->name, (const char *const[]){ text, "", "", "" });
