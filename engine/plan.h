@@ -62,8 +62,8 @@ struct pen_plan {
 	size_t wanted_count;
 
 	struct pen_transform transform; /* what is done to each item */
-	uint32_t processors; /* of the engine, for those who need something a processor; 0: 1 */
-	size_t chunk_room;   /* of the engine's chunks; 0: the least there is */
+	uint32_t processors;		/* of the engine, for those who need something a processor; 0: 1 */
+	size_t chunk_room;		/* of the engine's chunks; 0: the least there is */
 
 	/* How items are worked on; command NULL: in the process. */
 	struct {

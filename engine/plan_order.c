@@ -238,10 +238,11 @@ int pen_plan_open_take(struct pen_store *store, uint64_t id, struct pen_plan **r
 		rc = pen_plan_open(run, false, &plan, why);
 	if (!rc && order->parent_count)
 		rc = tell_parents(store, order, plan);
-	if (!rc)
+	if (!rc) {
 		rc = pen_job_read(store, id, &job);
-	if (rc == -PEN_NOT_FOUND)
-		rc = 0; /* its items do not end one by one */
+		if (rc == -PEN_NOT_FOUND)
+			rc = 0; /* its items do not end one by one */
+	}
 	if (!rc) {
 		plan->take = id;
 		plan->parents = order->parent_count;

@@ -115,15 +115,13 @@ int pen_control_load(struct pen_txn *txn, uint64_t id, struct pen_control *ret)
 
 int pen_control_read(struct pen_store *store, uint64_t id, struct pen_control *ret)
 {
-	uint8_t be[8];
-	MDB_val key = { sizeof(be), be }, value;
+	MDB_val value;
 	MDB_txn *mdb;
 	int rc = pen_read_begin(store, &mdb);
 
 	if (rc)
 		return rc;
-	pen_put_be64(be, id);
-	rc = pen_mdb_code(mdb_get(mdb, store->db[PEN_DB_CONTROLS], &key, &value));
+	rc = pen_batch_row(store, mdb, PEN_DB_CONTROLS, id, &value);
 	if (!rc)
 		rc = pen_control_decode(value.mv_data, value.mv_size, id, ret);
 	pen_read_end(store, mdb);

@@ -341,15 +341,6 @@ int pen_ledger_find(struct pen_txn *txn, const uint8_t identity[16], uint64_t *r
 	return 0;
 }
 
-static int row_get(struct pen_store *store, MDB_txn *mdb, enum pen_db db, uint64_t id, MDB_val *ret)
-{
-	uint8_t be[8];
-	MDB_val key = { sizeof(be), be };
-
-	pen_put_be64(be, id);
-	return pen_mdb_code(mdb_get(mdb, store->db[db], &key, ret));
-}
-
 static int load(struct pen_store *store, MDB_txn *mdb, uint64_t id, struct pen_facts **ret_facts,
 		struct pen_standing *ret)
 {
@@ -357,13 +348,13 @@ static int load(struct pen_store *store, MDB_txn *mdb, uint64_t id, struct pen_f
 	MDB_val value;
 	int rc;
 
-	rc = row_get(store, mdb, PEN_DB_BATCHES, id, &value);
+	rc = pen_batch_row(store, mdb, PEN_DB_BATCHES, id, &value);
 	if (rc)
 		return rc;
 	if (ret_facts)
 		rc = pen_ledger_decode_facts(value.mv_data, value.mv_size, id, &facts);
 	if (!rc && ret) {
-		rc = row_get(store, mdb, PEN_DB_STATES, id, &value);
+		rc = pen_batch_row(store, mdb, PEN_DB_STATES, id, &value);
 		/* Facts without a state: the two are written together. */
 		rc = rc == -PEN_NOT_FOUND ? -PEN_STORE_DAMAGED : rc;
 		if (!rc)

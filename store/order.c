@@ -203,15 +203,13 @@ int pen_order_load(struct pen_txn *txn, uint64_t id, struct pen_order **ret)
 
 int pen_order_read(struct pen_store *store, uint64_t id, struct pen_order **ret)
 {
-	uint8_t be[8];
-	MDB_val key = { sizeof(be), be }, value;
+	MDB_val value;
 	MDB_txn *mdb;
 	int rc = pen_read_begin(store, &mdb);
 
 	if (rc)
 		return rc;
-	pen_put_be64(be, id);
-	rc = pen_mdb_code(mdb_get(mdb, store->db[PEN_DB_ORDERS], &key, &value));
+	rc = pen_batch_row(store, mdb, PEN_DB_ORDERS, id, &value);
 	if (!rc)
 		rc = pen_order_decode(value.mv_data, value.mv_size, id, ret);
 	pen_read_end(store, mdb);

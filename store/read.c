@@ -48,6 +48,15 @@ int pen_unseal(const void *value, size_t len, size_t min_len, enum pen_fmt_kind 
 	return len < min_len ? -PEN_STORE_DAMAGED : 0;
 }
 
+int pen_batch_row(struct pen_store *store, MDB_txn *mdb, enum pen_db db, uint64_t id, MDB_val *ret)
+{
+	uint8_t be[8];
+	MDB_val key = { sizeof(be), be };
+
+	pen_put_be64(be, id);
+	return pen_mdb_code(mdb_get(mdb, store->db[db], &key, ret));
+}
+
 /* ---- read transactions ----------------------------------------------------------------------- */
 
 static void read_enter(struct pen_store *store, MDB_txn **ret_pooled)

@@ -181,6 +181,9 @@ int pen_meta_read(struct pen_store *store, MDB_txn *txn, struct pen_fmt_meta *re
  */
 int pen_store_inspect(int dir_fd, struct pen_failure *why);
 
+/* A batch's row in a system database that has one a batch, as of the transaction. -PEN_NOT_FOUND. */
+int pen_batch_row(struct pen_store *store, MDB_txn *mdb, enum pen_db db, uint64_t id, MDB_val *ret);
+
 /* ---- cursors --------------------------------------------------------------------------------- */
 
 enum pen_cursor_mode { PEN_CURSOR_SCAN = 1, PEN_CURSOR_DATASETS, PEN_CURSOR_ITEMS, PEN_CURSOR_EVENTS };

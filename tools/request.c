@@ -228,7 +228,7 @@ static const struct pen_option *option_named(const char *name)
 		const struct pen_option *o = &pen_options[i];
 
 		if (o->commands != PEN_OPT_GLOBAL && o->commands >> PEN_CMD_SUBMIT & 1 &&
-		    o->id != PEN_O_SPEC && !strcmp(o->name, name))
+		    o->id != PEN_O_SPEC && o->name && !strcmp(o->name, name))
 			return o;
 	}
 	return NULL;
