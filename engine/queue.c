@@ -346,7 +346,7 @@ void pen_queue_done(struct pen_queue *q, uint64_t batch, int code)
 		if (q->busy[i].others)
 			q->busy[i].until_ms = q->busy[i].times = 0;
 	if (code && code != -PEN_WAITS)
-		put_aside(q, batch, others, !others && code != -PEN_PAUSED_BY && code != -PEN_NOT_DUE);
+		put_aside(q, batch, others, !others && code != -PEN_PAUSED_BY);
 }
 
 int pen_batch_due(struct pen_store *store, uint64_t batch, uint64_t *ret_wait_ms)

@@ -454,7 +454,7 @@ void pen_spool_drop(struct pen_store *store, const char *name);
 #define PEN_TAKE_MAY_LEAVE 1u /* complete with -PEN_WAITS when all that is left waits for a later time */
 /*
  * Runs a batch that was submitted, or that a command began whose items end one by one. As pen_prep_run(), and
- * -PEN_NOT_DUE when it waits for a time or another batch, -PEN_PAUSED_BY.
+ * -PEN_PAUSED_BY. Whether its time has come and its parents have ended is pen_batch_due()'s to say: ask before.
  */
 void pen_prep_take(struct pen_sqe *sqe, uint64_t batch, unsigned flags);
 

@@ -32,7 +32,6 @@
 	X(SOURCE_KEPT, 321, 0, "source files were not deleted or moved", "they are no longer what was read, or cannot go where they should: look at them, then remove them yourself") \
 	X(WAITS, 322, 0, "items wait for their next try", "`penstock work` goes on when they are due") \
 	X(PROCESSOR_BROKEN, 323, 3, "the processor cannot work", "run its command by hand on one item; nothing is lost: the same batch runs again") \
-	X(NOT_DUE, 324, 75, "the batch is not to run yet", "`penstock why` says what it waits for") \
 	X(PAUSED_BY, 325, 75, "the batch is paused", "`penstock resume` lets it go on") \
 	X(CHILD_LAUNCHER, 331, 3, "the launcher of child processes does not start", "install `penstock` where it is on the PATH, or set $PENSTOCK_LAUNCHER to it") \
 	X(CHILD_MISSING, 332, 3, "the command cannot be run", "check its name, the PATH and its permissions") \

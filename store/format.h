@@ -210,8 +210,7 @@ struct pen_fmt_order {
 	uint64_t not_before_ms;
 	int32_t priority;
 	uint32_t parents;
-	uint64_t items_inline; /* of the spool (engine/spool.h); 0: it has none */
-	uint64_t unused;
+	uint64_t unused[2];
 };
 
 enum pen_order_string {
@@ -235,7 +234,7 @@ struct pen_fmt_job {
 	uint64_t tries, retries, crashes;
 	uint64_t dropped; /* of the skipped: by the processor */
 	uint64_t cache_hits, cache_misses;
-	uint64_t hooked_ms; /* when its hook was done with; 0: not yet, or it has none */
+	uint64_t unused;
 	uint64_t cost_ns;   /* of its tries: what its owner is charged */
 	uint64_t fed;	    /* 1: all items were given out, and the sources are not needed any more */
 };

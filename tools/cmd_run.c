@@ -253,7 +253,7 @@ static int run_entered(const struct pen_cmd *cmd, struct pen_engine *engine, str
 		pen_submit(engine);
 		rc = watch(cmd, engine, end);
 		if (rc || (end->res != -PEN_BATCH_BUSY && end->res != -PEN_BATCH_OVER &&
-			   end->res != -PEN_NOT_DUE && end->res != -PEN_PAUSED_BY))
+			   end->res != -PEN_PAUSED_BY))
 			return rc;
 		pen_cmd_sleep_ms(LOOK_MS);
 	}

@@ -44,7 +44,6 @@ static void check_same(const struct pen_order *got, const struct pen_order *put)
 	cr_expect_eq(got->fixed.id, put->fixed.id);
 	cr_expect_eq(got->fixed.not_before_ms, put->fixed.not_before_ms);
 	cr_expect_eq(got->fixed.priority, put->fixed.priority);
-	cr_expect_eq(got->fixed.items_inline, put->fixed.items_inline);
 	cr_expect_eq(got->fixed.parents, put->parent_count);
 	cr_assert_eq(got->spec_len, put->spec_len);
 	cr_expect(!put->spec_len || !memcmp(got->spec, put->spec, put->spec_len));
@@ -75,7 +74,7 @@ Test(order, it_comes_back_as_it_went)
 		parents[i] = (struct pen_parent){ 1000 + i, i % 2 ? PEN_EDGE_ANY : PEN_EDGE_OK };
 	for (size_t i = 0; i < PEN_COUNT(cases); i++) {
 		struct pen_order order = {
-			.fixed = { .id = i + 1, .not_before_ms = 77, .priority = -5, .items_inline = 3 },
+			.fixed = { .id = i + 1, .not_before_ms = 77, .priority = -5 },
 			.spec = spec,
 			.spec_len = cases[i].spec_len,
 			.parents = parents,
