@@ -49,7 +49,8 @@ void pen_worker_write(struct pen_crew *crew, uint32_t number)
 	struct pen_worker_child *c = pen_worker_of(crew, number);
 	bool full = false;
 
-	while (c->in >= 0 && (c->at < c->len || c->half_made)) {
+	/* Deaf once is deaf: another try would count its time to leave from the start again. */
+	while (c->in >= 0 && !c->deaf_ns && (c->at < c->len || c->half_made)) {
 		ssize_t put;
 
 		if (c->half_made)
