@@ -3,7 +3,7 @@
 #
 #   bench/run.sh [--smoke] [--only NAME]...
 #
-# Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, cast, crew, publish,
+# Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, cast, crew, small, publish,
 # json, split, csv, decode, io, readers, or a series of ingest.py (seq_vs_naive, seq_vs_bare, uring_vs_threads, random_vs_naive, resume,
 # foreign_seq, foreign_random, memory_1x, memory_8x, memory_record, memory_random), of formats.py (csv_vs_ndjson, csv_raw,
 # json_vs_ndjson, lines, gzip, zstd, tree_tar, cores, memory_formats) or of rivals.py (rival_duckdb, rival_duckdb_ndjson,
@@ -76,6 +76,12 @@ if wanted crew; then
 	[ -z "$smoke" ] || items=20
 	bench/crew.sh "$items" | stamp "bench/crew.sh $items"
 fi
+if wanted small; then
+	rounds=500
+	[ -z "$smoke" ] || rounds=3
+	"$B/bench/bench_small" "$dir/store" "$rounds" | stamp "bench_small STORE $rounds"
+	rm -rf "${dir:?}"/*
+fi
 if wanted json; then
 	mib=64
 	[ -z "$smoke" ] || mib=1
@@ -106,7 +112,7 @@ if wanted readers; then
 fi
 series=()
 for name in ${only[@]+"${only[@]}"}; do
-	case $name in lane | cast | publish | crew | json | split | csv | decode | io | readers) ;; *) series+=(--only "$name") ;; esac
+	case $name in lane | cast | publish | crew | small | json | split | csv | decode | io | readers) ;; *) series+=(--only "$name") ;; esac
 done
 if [ ${#only[@]} -eq 0 ] || [ ${#series[@]} -gt 0 ]; then
 	export PYTHONDONTWRITEBYTECODE=1

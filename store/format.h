@@ -235,8 +235,8 @@ struct pen_fmt_job {
 	uint64_t dropped; /* of the skipped: by the processor */
 	uint64_t cache_hits, cache_misses;
 	uint64_t unused;
-	uint64_t cost_ns;   /* of its tries: what its owner is charged */
-	uint64_t fed;	    /* 1: all items were given out, and the sources are not needed any more */
+	uint64_t cost_ns; /* of its tries: what its owner is charged */
+	uint64_t fed;	  /* 1: all items were given out, and the sources are not needed any more */
 };
 
 enum pen_want { PEN_WANT_PAUSE = 1, PEN_WANT_CANCEL };

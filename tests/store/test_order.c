@@ -73,14 +73,12 @@ Test(order, it_comes_back_as_it_went)
 	for (uint32_t i = 0; i < PEN_PARENTS_MAX; i++)
 		parents[i] = (struct pen_parent){ 1000 + i, i % 2 ? PEN_EDGE_ANY : PEN_EDGE_OK };
 	for (size_t i = 0; i < PEN_COUNT(cases); i++) {
-		struct pen_order order = {
-			.fixed = { .id = i + 1, .not_before_ms = 77, .priority = -5 },
-			.spec = spec,
-			.spec_len = cases[i].spec_len,
-			.parents = parents,
-			.parent_count = cases[i].parents,
-			.hook = cases[i].hook
-		};
+		struct pen_order order = { .fixed = { .id = i + 1, .not_before_ms = 77, .priority = -5 },
+					   .spec = spec,
+					   .spec_len = cases[i].spec_len,
+					   .parents = parents,
+					   .parent_count = cases[i].parents,
+					   .hook = cases[i].hook };
 		struct pen_order *got;
 		struct pen_txn *txn;
 
