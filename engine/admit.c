@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "engine/context.h"
 #include "ring/error.h"
 #include "store/dataset.h"
 #include "store/job.h"
@@ -111,10 +112,12 @@ static uint64_t passed_by(const struct pen_plan *plan, const struct pen_standing
 	return before;
 }
 
-static void take_over(struct admission *a, const struct pen_fmt_batch *facts, const struct pen_standing *st)
+static void take_over(struct admission *a, const struct pen_facts *all, const struct pen_standing *st)
 {
+	const struct pen_fmt_batch *facts = &all->fixed;
 	struct pen_batch *batch = a->batch;
 
+	pen_context_of(all, &batch->context);
 	batch->id = facts->id;
 	batch->seq_base = facts->seq_base;
 	batch->created_ms = facts->created_ms;
@@ -299,7 +302,7 @@ static int create(struct admission *a)
 		rc = pen_dataset_save(a->ds);
 	if (!rc) {
 		a->batch->dataset_id = facts.fixed.dataset_id;
-		take_over(a, &facts.fixed, st);
+		take_over(a, &facts, st);
 		a->batch->already = plan->order != NULL;
 		a->write = true;
 	}
@@ -332,7 +335,7 @@ static int resume(struct admission *a, const struct pen_facts *facts, struct pen
 		return rc;
 	a->batch->resumed = true;
 	a->batch->dataset_id = facts->fixed.dataset_id;
-	take_over(a, &facts->fixed, st);
+	take_over(a, facts, st);
 	return 0;
 }
 
@@ -373,7 +376,7 @@ static void say_anew(struct pen_engine *engine, const struct pen_facts *facts, b
 static int met_again(struct admission *a, const struct pen_facts *facts, struct pen_standing *st)
 {
 	a->batch->already = a->batch->there = a->write = true;
-	take_over(a, &facts->fixed, st);
+	take_over(a, facts, st);
 	return pen_journal_add(a->txn, facts->fixed.id, PEN_EVENT_DEDUPLICATED, 0, st->fixed.counted.bytes,
 			       st->fixed.counted.items);
 }
@@ -401,7 +404,7 @@ static int meet(struct admission *a, const struct pen_facts *facts, struct pen_s
 	case PEN_FATE_DONE:
 		a->batch->already = true;
 		a->batch->dataset_id = facts->fixed.dataset_id;
-		take_over(a, &facts->fixed, st);
+		take_over(a, facts, st);
 		return 0;
 	case PEN_FATE_REPLACE:
 		rc = cancel_old(a, facts, st);
@@ -456,7 +459,7 @@ static int start_queued(struct admission *a, struct pen_facts *facts, struct pen
 	if (rc)
 		return rc;
 	a->batch->dataset_id = facts->fixed.dataset_id;
-	take_over(a, &facts->fixed, st);
+	take_over(a, facts, st);
 	return 0;
 }
 
@@ -601,7 +604,7 @@ static int look_met(struct admission *a, const struct pen_facts *facts, struct p
 	look->batch = look->fate == PEN_FATE_NEW ? 0 : id;
 	if (look->fate == PEN_FATE_DONE) {
 		a->batch->already = true;
-		take_over(a, &facts->fixed, st);
+		take_over(a, facts, st);
 		return 0;
 	}
 	if (look->fate == PEN_FATE_ANEW)
@@ -618,7 +621,7 @@ static int look_met(struct admission *a, const struct pen_facts *facts, struct p
 		return pen_fail(a->why, -PEN_NO_DATASET, 0, "dataset %s was dropped", a->plan->into);
 	running(a, st, true);
 	a->batch->resumed = true;
-	take_over(a, &facts->fixed, st);
+	take_over(a, facts, st);
 	return 0;
 }
 

@@ -72,6 +72,7 @@ struct pen_batch {
 	struct pen_place from; /* where to begin */
 	uint64_t from_items;   /* items decided by earlier runs */
 	char from_path[PEN_PATH_BYTES_MAX + 1];
+	struct pen_context context; /* as the store has it: the plan of a resumed batch made up another */
 
 	/* Written by the committer. */
 	struct pen_standing standing; /* as the last commit left it */

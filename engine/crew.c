@@ -239,6 +239,10 @@ static int settle(struct pen_crew *crew, const struct pen_crew_options *opt, str
 	for (size_t i = 0; i < n; i++)
 		crew->env[i] = copy_text(&at, opt->env[i]);
 	o->env = (const char *const *)crew->env;
+	if (o->correlation_id) {
+		(void)snprintf(crew->correlation, sizeof crew->correlation, "%s", o->correlation_id);
+		o->correlation_id = crew->correlation;
+	}
 	o->command = NULL;
 	return 0;
 }

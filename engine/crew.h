@@ -59,6 +59,7 @@ struct pen_crew_options {
 	uint64_t output_max;	/* bytes of a value [64 MiB] */
 	uint32_t stderr_keep;	/* bytes of stderr's end that are kept [64 KiB] */
 	uint64_t memory_max;	/* address space of each process of a child (RLIMIT_AS) [unlimited] */
+	const char *correlation_id; /* worker: told with each item [none] */
 	const char *const *env; /* "NAME=VALUE" beside this process's own environment, ends with NULL */
 	const char *tmpdir;   /* where the files of `{}` go [/dev/shm if it can be written, $TMPDIR, /tmp] */
 	const char *launcher; /* the program that answers to `launcher` [see engine/launcher.h] */

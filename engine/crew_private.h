@@ -52,6 +52,7 @@ struct pen_worker_child;
 
 struct pen_crew {
 	struct pen_crew_options opt;
+	char correlation[37];
 	struct pen_command command;
 	struct pen_launcher *launcher;
 	int epoll;

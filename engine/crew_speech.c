@@ -92,7 +92,7 @@ void pen_worker_send(struct pen_crew *crew, uint32_t number, uint32_t i)
 		c->heard_ns = h->began_ns;
 	c->task[c->count] = i;
 	c->id[c->count++] = c->next_id;
-	pen_talk_begin(&c->making, c->next_id++, &h->task);
+	pen_talk_begin(&c->making, c->next_id++, crew->opt.correlation_id, &h->task);
 	make(c);
 }
 

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "engine/context.h"
 #include "engine/csv.h"
 #include "engine/group.h"
 #include "ring/assert.h"
@@ -513,7 +514,8 @@ static bool collect(struct pen_foreman *f, struct site *s)
 static bool need_crew(struct pen_foreman *f, struct site *s)
 {
 	const struct pen_plan *plan = s->batch->plan;
-	char id[48], owner[320], correlation[80];
+	const struct pen_context *context = &s->batch->context;
+	char id[48], owner[320], correlation[80], trace[12 + PEN_TRACEPARENT_MAX] = "TRACEPARENT=";
 	const char **env;
 	struct pen_crew_options opt = {
 		.kind = plan->job.worker ? PEN_CREW_WORKER : PEN_CREW_EXEC,
@@ -523,6 +525,7 @@ static bool need_crew(struct pen_foreman *f, struct site *s)
 		.timeout_ns = plan->job.timeout_ns,
 		.output_max = plan->max_record,
 		.clock = f->engine->clock,
+		.correlation_id = context->correlation_id,
 	};
 	struct epoll_event event = { .events = EPOLLIN };
 	size_t n = 0;
@@ -530,17 +533,19 @@ static bool need_crew(struct pen_foreman *f, struct site *s)
 
 	if (s->crew)
 		return true;
-	env = calloc(plan->job.env_count + 4, sizeof *env);
+	env = calloc(plan->job.env_count + 5, sizeof *env);
 	if (!env) {
 		stop(f, s, -PEN_MEMORY, false);
 		return false;
 	}
 	snprintf(id, sizeof id, "PENSTOCK_BATCH=%016llx", (unsigned long long)s->id);
 	snprintf(owner, sizeof owner, "PENSTOCK_OWNER=%s", plan->owner);
-	snprintf(correlation, sizeof correlation, "PENSTOCK_CORRELATION_ID=%s", plan->correlation_id);
+	snprintf(correlation, sizeof correlation, "PENSTOCK_CORRELATION_ID=%s", context->correlation_id);
+	pen_context_child(context, s->id, trace + strlen(trace));
 	env[n++] = id;
 	env[n++] = owner;
 	env[n++] = correlation;
+	env[n++] = trace;
 	for (size_t i = 0; i < plan->job.env_count; i++)
 		env[n++] = plan->job.env[i];
 	opt.env = env;

@@ -11,42 +11,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "engine/chunk.h"
+#include "engine/context.h"
 #include "ring/base.h"
 #include "ring/error.h"
 #include "store/dataset.h"
 
 /* ---- copying and checking ------------------------------------------------------------------ */
-
-static bool is_uuid(const char *text)
-{
-	for (int i = 0; i < 36; i++) {
-		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-
-		if (dash ? text[i] != '-' : !strchr("0123456789abcdefABCDEF", text[i]) || !text[i])
-			return false;
-	}
-	return !text[36];
-}
-
-static char *new_uuid(void)
-{
-	uint8_t b[16];
-	char *text = malloc(37);
-
-	if (!text || getrandom(b, sizeof b, 0) != sizeof b) {
-		free(text);
-		return NULL;
-	}
-	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
-	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-	snprintf(text, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
-		 b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
-	return text;
-}
 
 static char *owner_name(const char *given)
 {
@@ -101,7 +74,8 @@ static int check_key(struct pen_plan *plan, struct pen_failure *why)
 	return 0;
 }
 
-static int join_labels(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
+static int join_labels(struct pen_plan *plan, const struct pen_run *run, const char *trace,
+		       struct pen_failure *why)
 {
 	size_t len = 0, at = 0;
 
@@ -110,6 +84,8 @@ static int join_labels(struct pen_plan *plan, const struct pen_run *run, struct 
 				PEN_LABELS_MAX);
 	for (size_t i = 0; i < run->label_count; i++)
 		len += strlen(run->labels[i]) + 1;
+	if (*trace)
+		len += strlen(PEN_CONTEXT_LABEL) + strlen(trace) + 1;
 	plan->labels = calloc(1, len + 1);
 	if (!plan->labels)
 		return -ENOMEM;
@@ -122,6 +98,8 @@ static int join_labels(struct pen_plan *plan, const struct pen_run *run, struct 
 		memcpy(plan->labels + at, run->labels[i], n);
 		at += n + 1;
 	}
+	if (*trace)
+		(void)snprintf(plan->labels + at, len + 1 - at, "%s%s", PEN_CONTEXT_LABEL, trace);
 	plan->labels_len = len ? len - 1 : 0;
 	return 0;
 }
@@ -151,9 +129,6 @@ static int check_run(struct pen_plan *plan, const struct pen_run *run, struct pe
 
 	if (rc)
 		return pen_fail(why, rc, 0, "the dataset name '%s' cannot be used", plan->into);
-	if (run->correlation_id && !is_uuid(run->correlation_id))
-		return pen_fail(why, -PEN_USAGE, 0, "the correlation id '%s' is not a UUID",
-				run->correlation_id);
 	if (run->max_record > PEN_RECORD_MAX)
 		return pen_fail(why, -PEN_USAGE, 0, "max_record is above %u bytes", PEN_RECORD_MAX);
 	if (run->chunk_items > PEN_CHUNK_ITEMS)
@@ -213,6 +188,24 @@ static int copy_transform(struct pen_plan *plan, const struct pen_run *run, stru
 	return pen_transform_parse(&plan->transform, &in_process, why);
 }
 
+/* What is not said comes from the thread's context. */
+static int copy_context(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
+{
+	const struct pen_context *here = pen_context();
+	bool own = run->correlation_id || run->traceparent;
+	const char *id = own || !here ? run->correlation_id : here->correlation_id;
+	const char *trace = own || !here || !*here->traceparent ? run->traceparent : here->traceparent;
+	struct pen_context context;
+	int rc = pen_context_init(&context, id, trace, NULL, why);
+
+	if (rc)
+		return rc;
+	memcpy(plan->traceparent, context.traceparent, sizeof plan->traceparent);
+	plan->owner = owner_name(run->owner || !here || !*here->user ? run->owner : here->user);
+	plan->correlation_id = strdup(context.correlation_id);
+	return plan->owner && plan->correlation_id ? 0 : -ENOMEM;
+}
+
 int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret, struct pen_failure *why)
 {
 	struct pen_run copy = { 0 };
@@ -244,12 +237,10 @@ int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret,
 	plan->terminator = '\n';
 	plan->into = strdup(run->into ? run->into : "default");
 	plan->key = strdup(run->key ? run->key : puts ? "@given" : "@seq");
-	plan->owner = owner_name(run->owner);
-	plan->correlation_id = run->correlation_id ? strdup(run->correlation_id) : new_uuid();
 	plan->idempotency_key = strdup(run->idempotency_key ? run->idempotency_key : "");
-	rc = -ENOMEM;
-	if (plan->into && plan->key && plan->owner && plan->correlation_id && plan->idempotency_key)
-		rc = join_labels(plan, run, why);
+	rc = plan->into && plan->key && plan->idempotency_key ? copy_context(plan, run, why) : -ENOMEM;
+	if (!rc)
+		rc = join_labels(plan, run, plan->traceparent, why);
 	if (!rc)
 		rc = copy_live(plan, run, why);
 	if (!rc)

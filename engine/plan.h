@@ -29,6 +29,7 @@ struct pen_plan {
 	struct pen_source *sources;
 	uint32_t source_count;
 	char *into, *key, *owner, *correlation_id, *idempotency_key;
+	char traceparent[PEN_TRACEPARENT_MAX]; /* as it was given; "" */
 	char *labels; /* joined by NUL bytes */
 	size_t labels_len;
 	enum pen_format format;

@@ -28,6 +28,7 @@ int pen_plan_pack(struct pen_plan *plan, const struct pen_run *run, struct pen_f
 	/* Made up once, and the same ever after. */
 	full.owner = plan->owner;
 	full.correlation_id = plan->correlation_id;
+	full.traceparent = *plan->traceparent ? plan->traceparent : NULL;
 	free(plan->packed);
 	plan->packed = NULL;
 	rc = pen_order_pack(&full, &plan->packed, &plan->packed_len);

@@ -247,6 +247,7 @@ static int transform(struct work *w, struct pen_entry *e, bool *ret_says)
 									 : 0,
 		.may_key = kind == PEN_KEY_POINTER || kind == PEN_KEY_PATH,
 		.stop = &w->batch->stop,
+		.context = &w->batch->context,
 		.out = chunk->data + w->made,
 	};
 

@@ -41,12 +41,14 @@ static void add_string(struct pen_talk_request *r, const char *text_name, const 
 	add(r, text ? PEN_TALK_STRING : PEN_TALK_BASE64, data, len);
 }
 
-void pen_talk_begin(struct pen_talk_request *request, uint64_t id, const struct pen_task *task)
+void pen_talk_begin(struct pen_talk_request *request, uint64_t id, const char *correlation,
+		    const struct pen_task *task)
 {
 	*request = (struct pen_talk_request){ 0 };
 	(void)snprintf(request->head, sizeof(request->head),
-		       "{\"id\":%" PRIu64 ",\"seq\":%" PRIu64 ",\"attempt\":%u,", id, task->seq,
-		       task->attempt);
+		       "{\"id\":%" PRIu64 ",\"seq\":%" PRIu64 ",\"attempt\":%u,%s%.36s%s", id, task->seq,
+		       task->attempt, correlation ? "\"correlation_id\":\"" : "",
+		       correlation ? correlation : "", correlation ? "\"," : "");
 	add_text(request, request->head);
 	if (task->key_len) {
 		add_string(request, "\"key\":\"", "\"key_base64\":\"", task->key, task->key_len);

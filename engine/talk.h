@@ -2,7 +2,7 @@
 /*
  * talk - what a crew and a worker say to each other: one JSON object a line (docs/WORKERS.md)
  *
- *   request   {"id":1,"seq":0,"attempt":1,"key":"k","item":{...}}        item_text, item_base64, path, path_base64
+ *   request   {"id":1,"seq":0,"attempt":1,"correlation_id":"...","key":"k","item":{...}}      item_text, item_base64, path, path_base64
  *   reply     {"id":1,"ok":true}   {"id":1,"value":...}   {"id":1,"error":"reject",...}      {"ready":true}
  *
  * A request is written piece by piece, so that an item of any size needs no buffer of its size. A reply is taken
@@ -43,11 +43,12 @@ struct pen_talk_request {
 	uint32_t count;
 	size_t at; /* in the part */
 	struct pen_talk_part parts[PEN_TALK_PARTS];
-	char head[96];
+	char head[160];
 };
 
-/* Points into task; not copied again, not moved. */
-void pen_talk_begin(struct pen_talk_request *request, uint64_t id, const struct pen_task *task);
+/* Points into task; not copied again, not moved. correlation: up to 36 bytes that JSON need not escape; NULL: none. */
+void pen_talk_begin(struct pen_talk_request *request, uint64_t id, const char *correlation,
+		    const struct pen_task *task);
 /* Writes the next bytes, at most cap (8 at least), and says how many; 0: all was written. */
 size_t pen_talk_write(struct pen_talk_request *request, char *to, size_t cap);
 

@@ -233,6 +233,9 @@ static void plugin(struct pen_transform *t, uint32_t processor, const struct pen
 		.path = item->path,
 		.offset = item->offset,
 		.line = item->line,
+		.correlation_id = item->context ? item->context->correlation_id : "",
+		.user = item->context ? item->context->user : "",
+		.started_ms = item->context ? item->context->started_ms : 0,
 	};
 	size_t cap = item->value_len + about->emit_extra;
 	bool keys = item->may_key && (about->flags & PEN_PLUGIN_KEYS);

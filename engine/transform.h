@@ -100,6 +100,7 @@ struct pen_transform_item {
 	uint64_t seq, offset, line;
 	bool may_key; /* keys come from the data, so another one may be given */
 	const _Atomic bool *stop;
+	const struct pen_context *context; /* for a plugin; NULL: there is none */
 	char *out; /* room for factor * value_len + each bytes; what is made lies at its front */
 };
 enum pen_transform_verdict { PEN_TRANSFORM_KEPT = 0, PEN_TRANSFORM_MADE, PEN_TRANSFORM_FLAW };

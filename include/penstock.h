@@ -231,7 +231,7 @@ struct pen_run {
 	uint32_t pause_ms;	    /* sleep between transactions */
 	bool fresh;		    /* a new batch though the same one is complete or half-way */
 	const char *owner;	    /* NULL: the name of the process's uid */
-	const char *correlation_id; /* UUID text; NULL: a new version 4 */
+	const char *correlation_id; /* UUID text; NULL: the traceparent's, the context's or a new one */
 	const char *const *labels;  /* "key=value" strings */
 	size_t label_count;
 	const char *idempotency_key; /* identity for puts and streams; NULL: none */
@@ -283,6 +283,7 @@ struct pen_run {
 	bool cache; /* take results of earlier work on the same bytes by the same command, and keep new ones */
 	const char *const *env; /* NAME=VALUE for the children, beside the process's own environment */
 	size_t env_count;
+	const char *traceparent; /* W3C: what this is a part of; NULL: the context's, or none */
 };
 
 #define PEN_LIVE_MAX 8u
@@ -362,6 +363,35 @@ int pen_batch_wished(struct pen_store *store, uint64_t id, struct pen_wish_info 
  * process's engine must cancel it), -PEN_NOT_FOUND, -PEN_BATCH_OVER when it has ended.
  */
 int pen_batch_cancel(struct pen_store *store, uint64_t id, struct pen_failure *why);
+
+/* ---- context ------------------------------------------------------------------------------- */
+
+#define PEN_TRACEPARENT_MAX 56u
+
+/* On whose behalf work is done. */
+struct pen_context {
+	size_t size; /* sizeof(struct pen_context) */
+	char correlation_id[37];
+	char traceparent[PEN_TRACEPARENT_MAX]; /* as it was given; "": none was */
+	char user[256];
+	uint64_t started_ms;
+};
+/*
+ * A context that begins now. correlation_id: UUID text; NULL: the trace id of the traceparent set as a UUID, else a new
+ * version 4. traceparent, user: NULL: none. 0, or -PEN_USAGE for a text that is no such thing. Any thread.
+ */
+int pen_context_init(struct pen_context *ret, const char *correlation_id, const char *traceparent,
+		     const char *user, struct pen_failure *why);
+/* The one in force in this thread, or NULL. */
+const struct pen_context *pen_context(void);
+/*
+ * Calls fn with the context in force in this thread, then puts the one before back; returns what fn returns. Batches
+ * that are prepared meanwhile, and name no id of their own, get its correlation id and trace. NULL: none is in force.
+ */
+typedef int pen_context_fn(void *arg);
+int pen_context_run(const struct pen_context *context, pen_context_fn *fn, void *arg);
+/* The one of a batch: started_ms is when it was made. -PEN_NOT_FOUND. Any thread. */
+int pen_batch_context(struct pen_store *store, uint64_t batch, struct pen_context *ret);
 
 /* ---- engine -------------------------------------------------------------------------------- */
 

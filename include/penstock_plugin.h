@@ -73,6 +73,9 @@ struct pen_plugin_item {
 	const char *path; /* of its source; of its file in a directory: below that */
 	uint64_t offset;  /* of its first byte in the source; 0 for files */
 	uint64_t line;	  /* from 1; 0: lines mean nothing */
+	/* On whose behalf: the batch's correlation id (UUID text), its owner, and when it was made (ms since 1970). */
+	const char *correlation_id, *user;
+	uint64_t started_ms;
 };
 
 struct pen_plugin_sink {

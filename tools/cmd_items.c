@@ -49,6 +49,7 @@ static void put_item(const struct wanted *w, struct pen_jw *jw, const char *name
 {
 	pen_jw_object(jw, name);
 	pen_jw_id(jw, "batch", item->batch);
+	pen_jw_text(jw, "correlation_id", w->info.correlation_id);
 	pen_jw_u64(jw, "seq", item->seq);
 	pen_jw_text(jw, "state", pen_item_state_name(item->state));
 	pen_jw_data(jw, "source", item->source, strlen(item->source));
@@ -338,8 +339,31 @@ int pen_cmd_items(const struct pen_cmd *cmd)
 
 /* ---- events --------------------------------------------------------------------------------- */
 
-static void put_event(struct pen_jw *jw, const struct pen_event *e)
+struct listing {
+	const struct pen_cmd *cmd;
+	struct pen_store *store;
+	uint64_t batch, next, left;
+	bool ended; /* the batch will not say anything more */
+	struct pen_out out;
+	struct pen_jw jw;
+	struct pen_ring ring; /* woken by it */
+	bool rings;
+	struct pen_context context; /* of batch `about` */
+	uint64_t about;
+};
+
+/* For whom the batch is; retention may have taken it. One event after another is mostly about the same one. */
+static const char *correlation_of(struct listing *l, uint64_t batch)
 {
+	if (l->about != batch && pen_batch_context(l->store, batch, &l->context))
+		l->context = (struct pen_context){ 0 };
+	l->about = batch;
+	return *l->context.correlation_id ? l->context.correlation_id : NULL;
+}
+
+static void put_event(struct listing *l, const struct pen_event *e)
+{
+	struct pen_jw *jw = &l->jw;
 	char due[PEN_TEXT_NUMBER];
 
 	pen_jw_object(jw, NULL);
@@ -347,6 +371,7 @@ static void put_event(struct pen_jw *jw, const struct pen_event *e)
 	pen_jw_u64(jw, "time_ms", e->time_ms);
 	pen_jw_text(jw, "type", pen_event_name(e->type));
 	pen_jw_id(jw, "batch", e->batch);
+	pen_jw_text(jw, "correlation_id", correlation_of(l, e->batch));
 	pen_jw_text(jw, "code", e->code ? pen_error_name(e->code) : NULL);
 	switch (e->type) {
 	case PEN_EVENT_RETRY:
@@ -404,17 +429,6 @@ static void show_event(struct pen_out *out, const struct pen_event *e)
 
 #define FOLLOW_MS 200u /* the store is looked at again after that, if no ring says something sooner */
 
-struct listing {
-	const struct pen_cmd *cmd;
-	struct pen_store *store;
-	uint64_t batch, next, left;
-	bool ended; /* the batch will not say anything more */
-	struct pen_out out;
-	struct pen_jw jw;
-	struct pen_ring ring; /* woken by it */
-	bool rings;
-};
-
 static bool is_last(unsigned type)
 {
 	return type == PEN_EVENT_COMPLETED || type == PEN_EVENT_FAILED || type == PEN_EVENT_CANCELLED;
@@ -431,7 +445,7 @@ static int list_events(struct listing *l)
 		return rc;
 	while (l->left && !pen_out_failed(&l->out) && (rc = pen_events_next(cur, &event)) > 0) {
 		if (pen_cmd_set(l->cmd, PEN_O_JSON))
-			put_event(&l->jw, &event);
+			put_event(l, &event);
 		else
 			show_event(&l->out, &event);
 		l->next = event.seq + 1;

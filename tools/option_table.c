@@ -229,6 +229,8 @@ const struct pen_option pen_options[] = {
 	PLAIN(CMD(RUN), "owner", OWNER, TEXT, "NAME", "this user", "whose batch it is"),
 	PLAIN(CMD(RUN), "label", LABEL, LIST, "K=V", NULL, "kept with the batch; may be given many times"),
 	PLAIN(CMD(RUN), "correlation-id", CORRELATION_ID, TEXT, "UUID", "a new one", "kept with the batch"),
+	PLAIN(CMD(RUN), "traceparent", TRACEPARENT, TEXT, "ID", "$TRACEPARENT",
+	      "W3C trace that the batch is part of; without --correlation-id, its id comes from it"),
 	RANGE(CMD(RUN), "priority", PRIORITY, NUMBER, "N", 0, 0, "0",
 	      "-9 to 9: higher ones of an owner go first; a step is worth five minutes of waiting"),
 	PLAIN(CMD(RUN), "not-before", NOT_BEFORE, TIME, "TIME", NULL,

@@ -2,6 +2,7 @@
 #include "tools/spec.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -54,16 +55,22 @@ static int check_key(const char *key, enum pen_format format)
 	return 0;
 }
 
-static bool uuid_ok(const char *text)
+/* Whether both can be told apart from other text; NULL is fine. */
+static bool context_ok(const char *correlation_id, const char *traceparent)
 {
-	static const char shape[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+	struct pen_context context;
 
-	if (strlen(text) != sizeof shape - 1)
-		return false;
-	for (size_t i = 0; shape[i]; i++)
-		if (shape[i] == '-' ? text[i] != '-' : !strchr("0123456789abcdefABCDEF", text[i]))
-			return false;
-	return true;
+	return pen_context_init(&context, correlation_id, traceparent, NULL, NULL) == 0;
+}
+
+/* What called us says in the environment whose work this is; what is no trace is no news. */
+static const char *trace_of(const struct pen_cmd *cmd)
+{
+	const char *around = getenv("TRACEPARENT");
+
+	if (pen_cmd_set(cmd, PEN_O_TRACEPARENT))
+		return pen_cmd_value(cmd, PEN_O_TRACEPARENT)->text;
+	return around && context_ok(NULL, around) ? around : NULL;
 }
 
 static bool dataset_ok(const char *name)
@@ -163,8 +170,11 @@ static int check(const struct pen_cmd *cmd, const struct pen_run *spec, bool *re
 	}
 	if (!rc && spec->key)
 		rc = check_key(spec->key, spec->format);
-	if (!rc && spec->correlation_id && !uuid_ok(spec->correlation_id))
+	if (!rc && !context_ok(spec->correlation_id, NULL))
 		rc = usage("--correlation-id takes a UUID", "like 123e4567-e89b-42d3-a456-426614174000");
+	if (!rc && !context_ok(NULL, spec->traceparent))
+		rc = usage("--traceparent takes a W3C trace",
+			   "like 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
 	if (!rc && spec->owner && !*spec->owner)
 		rc = usage("--owner needs a name", "");
 	if (!rc && spec->idempotency_key && !*spec->idempotency_key)
@@ -277,6 +287,7 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 		.fresh = pen_cmd_set(cmd, PEN_O_FRESH),
 		.owner = text_of(cmd, PEN_O_OWNER),
 		.correlation_id = text_of(cmd, PEN_O_CORRELATION_ID),
+		.traceparent = trace_of(cmd),
 		.labels = cmd->args->lists[0].at,
 		.label_count = cmd->args->lists[0].count,
 		.include = cmd->args->lists[PEN_O_INCLUDE - PEN_O_LABEL].at,

@@ -298,6 +298,12 @@ def what_a_plugin_is_told(lab):
     lab.path("t/u/v", "text")
     lab.load(lab.path("t"), "--format", "files", "--key", "@path", "--into", "t", "--processor", "so:" + so)
     assert values(lab, "t") == [b"0 1 u/v 0 0 u/v|text"], values(lab, "t")
+    # On whose behalf.
+    so = plugin(lab, """
+	out->value_len = snprintf(out->value, out->value_cap, "%s %s %d", in->correlation_id, in->user, in->started_ms > 1577836800000ull);
+	return PEN_PLUGIN_EMIT;""", name="whose", extra="300")
+    o = lab.load(lab.path("x.txt", "x\n"), "--format", "lines", "--into", "whose", "--owner", "ann", "--processor", "so:" + so)
+    assert values(lab, "whose") == [("%s ann 1" % o["correlation_id"]).encode()], values(lab, "whose")
     # C++, JSON asked for, and what is none never seen.
     so = plugin(lab, "", "cpp", language="cc", whole='''
 #include <penstock_plugin.h>

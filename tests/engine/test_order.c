@@ -55,6 +55,7 @@ static const struct field {
 	ONE(pause_ms, WORD),
 	ONE(owner, TEXT),
 	ONE(correlation_id, TEXT),
+	ONE(traceparent, TEXT),
 	MANY(labels, label_count),
 	ONE(idempotency_key, TEXT),
 	ONE(delimiter, WORD),

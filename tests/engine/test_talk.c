@@ -7,6 +7,8 @@
 #include "engine/talk.h"
 
 /* The whole request, written in pieces of `cap`. */
+static const char *correlation;
+
 static char *request_of(const struct pen_task *task, size_t cap)
 {
 	static char out[1 << 16];
@@ -14,7 +16,7 @@ static char *request_of(const struct pen_task *task, size_t cap)
 	size_t len = 0;
 	size_t n;
 
-	pen_talk_begin(&request, 12, task);
+	pen_talk_begin(&request, 12, correlation, task);
 	while ((n = pen_talk_write(&request, out + len, cap)))
 		len += n;
 	out[len] = '\0';
@@ -46,6 +48,17 @@ Test(talk, requests_are_the_same_in_pieces_of_any_size)
 		for (size_t cap = 8; cap < 200; cap++)
 			cr_assert_str_eq(request_of(&requests[i].task, cap), requests[i].line,
 					 "%zu in pieces of %zu", i, cap);
+}
+
+Test(talk, a_request_says_for_whom_it_is)
+{
+	correlation = "123e4567-e89b-42d3-a456-426614174000";
+	for (size_t cap = 8; cap < 200; cap++)
+		cr_assert_str_eq(
+			request_of(&(struct pen_task){ .seq = UINT64_MAX, .attempt = UINT32_MAX }, cap),
+			"{\"id\":12,\"seq\":18446744073709551615,\"attempt\":4294967295,"
+			"\"correlation_id\":\"123e4567-e89b-42d3-a456-426614174000\",\"item_text\":\"\"}\n");
+	correlation = NULL;
 }
 
 static struct pen_json *json;
