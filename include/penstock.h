@@ -887,6 +887,23 @@ struct pen_store_info {
 };
 int pen_store_info(struct pen_store *store, struct pen_store_info *ret);
 
+#define PEN_HOLD_BUCKETS 12u
+/* What the store has counted since it was made (or first opened by a version that counts): it only grows. */
+struct pen_totals {
+	uint64_t since_ms;		  /* 0: nothing was counted yet */
+	uint64_t batches;		  /* entered */
+	uint64_t states[PEN_STATE_SLOTS]; /* by enum pen_state: how often a batch came to be in it */
+	uint64_t committed, rejected, failed, skipped,
+		duplicates;		  /* items; one that is tried again counts again */
+	uint64_t bytes;			  /* of input */
+	uint64_t groups, hold_ms;	  /* transactions with items, and how long they held the write lock */
+	uint64_t holds[PEN_HOLD_BUCKETS]; /* the groups by that time */
+};
+/* Any thread. */
+int pen_store_totals(struct pen_store *store, struct pen_totals *ret);
+/* The largest number of milliseconds that the i-th of pen_totals.holds counts; UINT32_MAX for the last. */
+uint32_t pen_hold_bucket(unsigned i);
+
 /*
  * Checks every invariant of the store in directory dir (which this process must not have open), in a child
  * process, where a fault on a damaged page is a finding. finding() is called once per violation with one

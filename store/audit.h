@@ -138,6 +138,7 @@ struct pen_audit {
 	struct pen_audit_dataset **datasets; /* by name */
 	size_t dataset_count, dataset_cap;
 	struct pen_fmt_retention retention; /* zeros without */
+	struct pen_fmt_totals totals;	    /* likewise */
 	struct pen_audit_notes removed, trimmed;
 	uint64_t notes_seen; /* rows of penstock.meta that are retention's */
 	struct pen_audit_notes

@@ -11,6 +11,7 @@
 #include "ring/base.h"
 #include "store/audit.h"
 #include "store/retain.h"
+#include "store/totals.h"
 
 #define ID "%016" PRIx64
 
@@ -92,6 +93,9 @@ bool pen_audit_retain_row(struct pen_audit *audit, const MDB_val *key, const MDB
 			note->id = pen_get_be64((const uint8_t *)key->mv_data + 7);
 			note->trimmed = trimmed;
 		}
+	} else if (is_key(key, PEN_TOTALS_KEY, strlen(PEN_TOTALS_KEY))) {
+		(void)unseal(audit, value, PEN_KIND_TOTALS, &audit->totals, sizeof(audit->totals),
+			     PEN_TOTALS_KEY);
 	} else {
 		return false;
 	}
@@ -99,8 +103,42 @@ bool pen_audit_retain_row(struct pen_audit *audit, const MDB_val *key, const MDB
 	return true;
 }
 
+/* Sums never fall behind the batches that are still there, and the transactions are told apart whole. */
+static void check_totals(struct pen_audit *audit)
+{
+	const struct pen_fmt_totals *t = &audit->totals;
+	uint64_t committed = 0, rejected = 0, failed = 0, skipped = 0, batches = 0, held = 0;
+
+	if (!t->since_batch)
+		return;
+	for (size_t i = 0; i < audit->batch_count; i++) {
+		const struct pen_audit_batch *b = &audit->batches[i];
+
+		if (b->id < t->since_batch)
+			continue;
+		batches++;
+		committed += b->committed;
+		rejected += b->rejected;
+		failed += b->failed;
+		skipped += b->skipped;
+	}
+	for (size_t i = 0; i < PEN_COUNT(t->holds); i++)
+		held += t->holds[i];
+	if (t->batches < batches || t->committed < committed || t->rejected < rejected ||
+	    t->failed < failed || t->skipped < skipped)
+		pen_audit_say(audit->voice, PEN_INV_COUNTERS,
+			      "the totals say less than the batches that are there: %" PRIu64
+			      " batches and %" PRIu64 " items committed, where there are %" PRIu64
+			      " and %" PRIu64,
+			      t->batches, t->committed, batches, committed);
+	if (held != t->groups)
+		pen_audit_say(audit->voice, PEN_INV_COUNTERS,
+			      "the totals tell %" PRIu64 " transactions apart, of %" PRIu64, held, t->groups);
+}
+
 void pen_audit_retain(struct pen_audit *audit)
 {
+	check_totals(audit);
 	for (size_t i = 0; i < audit->removed.count; i++)
 		if (!pen_audit_find_dataset(audit, audit->removed.at[i].id))
 			pen_audit_say(audit->voice, PEN_INV_ORPHANS,

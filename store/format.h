@@ -13,6 +13,7 @@
  *                      "retention"                               -> struct pen_fmt_retention
  *                      "removed", u64 dataset id                 -> struct pen_fmt_removed
  *                      "trimmed", u64 batch                      -> struct pen_fmt_trimmed
+ *                      "totals"                                  -> struct pen_fmt_totals
  *   penstock.batches   u64 batch                                 -> struct pen_fmt_batch + strings
  *                      (written once)
  *   penstock.states    u64 batch                                 -> struct pen_fmt_state + path
@@ -74,6 +75,7 @@ enum pen_fmt_kind {
 	PEN_KIND_RETENTION,
 	PEN_KIND_REMOVED,
 	PEN_KIND_TRIMMED,
+	PEN_KIND_TOTALS,
 };
 
 struct pen_fmt_meta {
@@ -296,6 +298,18 @@ struct pen_fmt_trimmed {
 	uint64_t rejected, failed, skipped, other;
 };
 
+/* Sums that only grow, over every batch from since_batch on and what older ones did since. */
+struct pen_fmt_totals {
+	struct pen_head head;
+	uint64_t since_ms, since_batch;
+	uint64_t batches;		  /* entered */
+	uint64_t states[PEN_STATE_SLOTS]; /* how often one came to be in that state */
+	uint64_t committed, rejected, failed, skipped, duplicates, bytes; /* of items, applied */
+	uint64_t groups, hold_ms;	  /* transactions, and how long they held the write lock */
+	uint64_t holds[PEN_HOLD_BUCKETS]; /* the same by how long; pen_hold_bucket() says where each ends */
+};
+
+_Static_assert(sizeof(struct pen_fmt_totals) == 320, "totals");
 _Static_assert(sizeof(struct pen_fmt_retention) == 216, "retention");
 _Static_assert(sizeof(struct pen_fmt_removed) == 16, "removed");
 _Static_assert(sizeof(struct pen_fmt_trimmed) == 48, "trimmed");

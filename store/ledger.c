@@ -16,6 +16,7 @@
 #include "store/control.h"
 #include "store/index.h"
 #include "store/store_private.h"
+#include "store/totals.h"
 
 #define FACTS_MAX (1u << 29)	  /* bytes of one batch's facts: 65,536 sources of 4 KiB, twice */
 #define EPOCH_MS 1577836800000ull /* 2020-01-01 */
@@ -201,11 +202,14 @@ static int move_index(struct pen_txn *txn, const struct pen_fmt_state *s)
 
 	pen_put_be64(key, s->id);
 	rc = pen_txn_get(txn, PEN_DB_STATES, key, sizeof(key), &value, &len);
-	if (rc)
-		return rc == -PEN_NOT_FOUND ? 0 : rc; /* pen_ledger_create enters a new one */
+	if (rc) /* pen_ledger_create enters a new one */
+		return rc == -PEN_NOT_FOUND ? pen_totals_move(txn, NULL, s) : rc;
 	if (len < sizeof(old))
 		return -PEN_STORE_DAMAGED;
 	memcpy(&old, value, sizeof(old));
+	rc = pen_totals_move(txn, &old, s);
+	if (rc)
+		return rc;
 	if (old.state == s->state && (!pen_ledger_over(s->state) || old.ended_ms == s->ended_ms))
 		return 0;
 	rc = index_standing(txn, &old, false);

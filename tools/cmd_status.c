@@ -12,6 +12,7 @@
 #include "tools/home.h"
 #include "tools/json.h"
 #include "tools/live.h"
+#include "tools/metrics.h"
 #include "tools/say.h"
 #include "tools/standing.h"
 #include "tools/text.h"
@@ -292,6 +293,16 @@ static void show_store(struct pen_out *out, struct pen_store *store, const struc
 	}
 }
 
+static int metrics(struct pen_store *store, bool openmetrics)
+{
+	struct pen_out out;
+	int rc;
+
+	pen_out_init(&out, STDOUT_FILENO);
+	rc = pen_metrics_put(&out, store, openmetrics);
+	return pen_out_end(&out, rc ? pen_say_failure(rc, NULL) : 0);
+}
+
 static int whole_store(const struct pen_cmd *cmd, struct pen_store *store)
 {
 	struct pen_store_info info;
@@ -321,10 +332,18 @@ int pen_cmd_status(const struct pen_cmd *cmd)
 		pen_say_error(-PEN_USAGE, "--graph is about a batch: name one");
 		return 2;
 	}
+	if ((pen_cmd_set(cmd, PEN_O_METRICS) || pen_cmd_set(cmd, PEN_O_OPENMETRICS)) &&
+	    (cmd->args->word_count || pen_cmd_set(cmd, PEN_O_JSON))) {
+		pen_say_error(-PEN_USAGE, "--metrics is about the whole store, and has its own form");
+		return 2;
+	}
 	rc = pen_home_open(cmd->args, false, &store);
 	if (rc)
 		return rc;
-	rc = cmd->args->word_count ? one_batch(cmd, store) : whole_store(cmd, store);
+	if (pen_cmd_set(cmd, PEN_O_METRICS) || pen_cmd_set(cmd, PEN_O_OPENMETRICS))
+		rc = metrics(store, pen_cmd_set(cmd, PEN_O_OPENMETRICS));
+	else
+		rc = cmd->args->word_count ? one_batch(cmd, store) : whole_store(cmd, store);
 	pen_store_close(store);
 	return rc;
 }
