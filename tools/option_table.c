@@ -313,7 +313,6 @@ const struct pen_option pen_options[] = {
 
 	LATER(CMD(RUN), "rate"),
 	LATER(CMD(RUN), "limits"),
-	LATER(CMD(STATUS), "metrics"),
 	LATER(CMD(VERIFY), "adopt"),
 };
 const size_t pen_options_count = sizeof pen_options / sizeof pen_options[0];
