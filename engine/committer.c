@@ -30,6 +30,7 @@
 #include "engine/tell.h"
 #include "ring/assert.h"
 #include "ring/error.h"
+#include "ring/trace.h"
 #include "store/control.h"
 #include "store/journal.h"
 #include "store/lock.h"
@@ -246,16 +247,17 @@ static int try_group(struct committer *c, struct pen_outcome *ret, struct pen_fa
 	struct pen_batch *batch = c->from;
 	bool end = holds_end(c);
 	enum pen_durability level = end ? PEN_DURABLE_COMMIT : batch->plan->durability;
-	uint64_t began = pen_mono_ns(engine->clock), now_ms = pen_real_ms(engine->clock);
+	uint64_t asked = pen_mono_ns(engine->clock), now_ms = pen_real_ms(engine->clock), began;
 	struct pen_txn *txn;
 	int rc;
 
-	pen_meter_enter(&engine->commit_meter, began, true); /* for the write lock */
+	pen_meter_enter(&engine->commit_meter, asked, true); /* for the write lock */
 	rc = pen_txn_begin(engine->store, level, &txn, NULL, why);
 	began = pen_mono_ns(engine->clock);
 	pen_meter_leave(&engine->commit_meter, began);
 	if (rc)
 		return rc;
+	PEN_TRACE2(group_begin, batch->id, began - asked);
 	pen_journal_minute(txn, &c->minutes);
 	rc = pen_group_apply(c->group, txn, batch, c->ready, c->ready_count, now_ms,
 			     (began - batch->began_ns) / PEN_NS_PER_MS, ret, why);
@@ -278,8 +280,10 @@ static int try_group(struct committer *c, struct pen_outcome *ret, struct pen_fa
 	rc = pen_txn_commit(txn, why);
 	c->inner_ns = pen_mono_ns(engine->clock) - began;
 	pen_meter_add(&engine->commit_meter.busy_ns, c->inner_ns);
-	if (!rc)
+	if (!rc) {
 		ret->standing->fixed.hold_last_ms = (uint32_t)(c->inner_ns / PEN_NS_PER_MS);
+		PEN_TRACE3(group_commit, batch->id, ret->standing->fixed.applied.items, c->inner_ns);
+	}
 	return rc;
 }
 

@@ -27,6 +27,7 @@
 #include "engine/archive.h"
 #include "engine/feed_private.h"
 #include "ring/assert.h"
+#include "ring/trace.h"
 
 #define SAID_MAX 4u
 
@@ -265,6 +266,7 @@ void pen_feed_send(struct pen_engine *engine, struct pen_chunk *chunk)
 		return;
 	}
 	pen_meter_pass(&engine->reader_meter, chunk->items, chunk->bytes);
+	PEN_TRACE3(chunk_cut, chunk->batch->id, chunk->first_item, chunk->bytes);
 	for (uint32_t i = 0; i < engine->processor_count; i++) {
 		struct pen_processor *p = &engine->processors[i];
 		/* Relaxed: a stale count only sends the chunk to the second least busy one. */

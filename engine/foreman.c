@@ -14,6 +14,7 @@
 #include "ring/assert.h"
 #include "ring/bell.h"
 #include "ring/error.h"
+#include "ring/trace.h"
 #include "store/index.h"
 #include "store/item.h"
 
@@ -425,6 +426,7 @@ static bool finish_task(struct pen_foreman *f, struct site *s, const struct pen_
 		.exit_status = (int16_t)got->exit_status,
 		.term_signal = (uint8_t)got->term_signal,
 	};
+	PEN_TRACE3(item_ended, s->id, r->seq, got->fate);
 	s->in_flight--;
 	if (judge(f, s, t, got, r)) {
 		bool done = r->state == PEN_ITEM_COMMITTED;
@@ -640,6 +642,7 @@ static bool give(struct site *s, struct task *t, struct pen_task *task)
 	task->path = t->path;
 	rc = pen_crew_give(s->crew, task);
 	if (!rc) {
+		PEN_TRACE3(item_given, s->id, task->seq, task->attempt);
 		s->in_flight++;
 		return true;
 	}

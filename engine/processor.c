@@ -13,6 +13,7 @@
 #include "engine/foreman.h"
 #include "ring/assert.h"
 #include "ring/error.h"
+#include "ring/trace.h"
 
 struct work {
 	struct pen_json *json;
@@ -444,6 +445,7 @@ void *pen_processor_main(void *arg)
 
 			process(self, chunk);
 			pen_meter_pass(&self->meter, chunk->items, chunk->bytes);
+			PEN_TRACE3(chunk_processed, chunk->batch->id, chunk->first_item, chunk->items);
 			/* Relaxed: the reader only compares loads of work by it. */
 			atomic_store_explicit(&self->done, ++done, memory_order_relaxed);
 			pass_on(self, chunk);

@@ -123,6 +123,17 @@ def a_run_under_way(lab):
 
 
 @check
+def probes_for_tracers(lab):
+    if not os.path.exists("/usr/include/sys/sdt.h"):
+        raise Skip("built without <sys/sdt.h>")
+    notes = subprocess.run(["readelf", "-n", run.PENSTOCK], stdout=subprocess.PIPE, check=True, text=True).stdout
+    found = {}
+    for m in re.finditer(r"Provider: penstock\s+Name: (\w+)\s.*?Arguments: (.*)", notes):
+        found[m[1]] = len(m[2].split())
+    assert found == {"chunk_cut": 3, "chunk_processed": 3, "group_begin": 2, "group_commit": 3, "item_given": 3, "item_ended": 3}, found
+
+
+@check
 def wrong_words(lab):
     lab.load(lab.path("a", "x\n"), "--format", "lines")
     for args in (("--metrics", "@last"), ("--metrics", "--json"), ("--openmetrics", "@last")):

@@ -9,7 +9,7 @@ set -euo pipefail
 
 build=(g++ pkg-config liburing-dev libck-dev liblmdb-dev libjemalloc-dev libsimdjson-dev libxxhash-dev
 	libisal-dev libzstd-dev libarchive-dev zlib1g-dev libssl-dev libcriterion-dev lmdb-utils python3 python3-lmdb libseccomp-dev
-	libncurses-dev jq strace tmux zstd relacy-dev)
+	libncurses-dev systemtap-sdt-dev jq strace tmux zstd relacy-dev)
 lint=(clang clang-tidy clang-format cppcheck)
 torture=(xfsprogs e2fsprogs util-linux strace)
 bench=(sqlite3 miller parallel redis-server)
