@@ -223,6 +223,32 @@ def the_environment(lab):
 
 
 @check
+def results_are_kept_for_the_same_bytes(lab):
+    ran = lab.path("ran", "")
+    command = 'exec:sh -c \'read x; echo "$x" >> "%s"; [ "$x" != bad ] && echo "did $x"\'' % ran
+    f = lab.path("f", "a\nb\na\nbad\n")
+    args = ("--format", "lines", "--processor", command, "--max-retries", "0", "--jobs", "1", "--cache")
+    o = lab.load(f, *args, rc=1)
+    s = json.loads(lab.run("status", "@last", "--json").stdout)
+    first = sorted(open(ran).read().split())
+    assert (o["committed"], o["failed"]) == (3, 1) and s["cache_hits"] + s["cache_misses"] == 4, s
+    assert len(first) == s["cache_misses"] and set(first) == {"a", "b", "bad"}, (first, s)
+    # Elsewhere, in another order: what ended well is not done again, what failed is.
+    lab.path("ran", "")
+    g = lab.path("g", "bad\nc\nb\na\n")
+    o = lab.load(g, *args, "--into", "other", rc=1)
+    s = json.loads(lab.run("status", "@last", "--json").stdout)
+    assert sorted(open(ran).read().split()) == ["bad", "c"], open(ran).read()
+    assert (s["cache_hits"], s["cache_misses"], o["committed"], o["failed"]) == (2, 2, 3, 1), (s, o)
+    assert [v for _, v in lab.dump("other")] == [b"did c\n", b"did b\n", b"did a\n"], lab.dump("other")
+    # Another command is another result; without --cache none is taken.
+    lab.path("ran", "")
+    lab.load(g, "--format", "lines", "--processor", command + " ", "--max-retries", "0", "--into", "third", rc=1)
+    assert sorted(open(ran).read().split()) == ["a", "b", "bad", "c"]
+    lab.verify()
+
+
+@check
 def halts(lab):
     f = lab.items(*["ok %d" % i for i in range(30)], "fail 1", *["ok %d" % i for i in range(300)])
     o = lab.job(f, "--halt", "soon,fail=1", "--max-retries", "0", "--jobs", "2", rc=4)
