@@ -435,6 +435,32 @@ static void say_queue(struct text *t, struct pen_store *store, uint64_t id, uint
 	pen_queue_close(q);
 }
 
+/* What its key made of it, and of others. */
+static void say_dedup(struct text *t, struct pen_store *store, uint64_t id, uint64_t now)
+{
+	static const char *const modes[] = { "", "simple", "throttle", "debounce" };
+	struct pen_dedup_info d;
+
+	if (pen_batch_dedup(store, id, &d))
+		return;
+	if (d.batch != id) {
+		say(t, "its key '%s' is batch " ID "'s now\n", d.key, d.batch);
+		return;
+	}
+	say(t, "it has the key '%s' (%s)", d.key, modes[d.mode]);
+	if (d.until_ms > now) {
+		say(t, "; its time ends ");
+		say_time(t, d.until_ms, now);
+	} else if (d.until_ms) {
+		say(t, "; its time is over");
+	}
+	say(t, "\n");
+	if (d.previous)
+		say(t, "it took the place of batch " ID "\n", d.previous);
+	if (d.count)
+		say(t, "%" PRIu64 " other submissions with this key were one with it\n", d.count);
+}
+
 static void say_state(struct text *t, struct pen_store *store, uint64_t id, const struct view *v,
 		      uint64_t now)
 {
@@ -450,6 +476,7 @@ static void say_state(struct text *t, struct pen_store *store, uint64_t id, cons
 		say(t, "it is %s\n", pen_state_name(s->state));
 	if (s->code)
 		say(t, "%s: %s\n", pen_error_name(s->code), pen_error_text(s->code));
+	say_dedup(t, store, id, now);
 	if (v->has_control)
 		say_control(t, &v->control);
 	if (v->job.retrying) {

@@ -453,12 +453,27 @@ void pen_prep_run(struct pen_sqe *sqe, const struct pen_run *spec);
 /*
  * Only enters a batch: whoever works takes it up, in this process or another (pen_prep_take, `penstock work`).
  * Completes when it is durable: cqe->batch is its id, cqe->value 1 when it was there already (the same request, and
- * unfinished or complete with its sources as they were). Streams cannot be submitted; pen_spool() keeps one.
+ * unfinished or complete with its sources as they were; or its dedup key is taken), 2 when it took the place of one
+ * with its key. Streams cannot be submitted; pen_spool() keeps one.
  */
 struct pen_after {
 	uint64_t batch;
 	bool ok; /* only if that one ends well; else however it ends */
 };
+/*
+ * What a submission with the key of an earlier one of its owner does. "There" is the batch that has the key: it is
+ * given back then, the event DEDUPLICATED says so, and nothing is entered.
+ */
+enum pen_dedup_mode {
+	PEN_DEDUP_AUTO,	  /* throttle with a time, simple without */
+	PEN_DEDUP_SIMPLE, /* there while that batch is unfinished or complete */
+	PEN_DEDUP_THROTTLE, /* there until the time has passed since that one was entered, unless it was cancelled */
+	PEN_DEDUP_DEBOUNCE, /* takes the place of the one that has not begun, which is cancelled (-PEN_REPLACED),
+			     * and runs when the time has passed since the last of them */
+};
+#define PEN_DEDUP_KEY_MAX 200u
+#define PEN_DEDUP_TTL_MAX_MS 31536000000ull
+
 struct pen_submit {
 	size_t size; /* sizeof(struct pen_submit) */
 	const struct pen_run *run;
@@ -469,6 +484,10 @@ struct pen_submit {
 	const char *on_complete;       /* a command that is run once, however the batch ends; NULL: none */
 	const char
 		*spool; /* named by pen_spool(): the one source, instead of run's; it goes with the batch */
+	const char *
+		dedup; /* a key, of at most PEN_DEDUP_KEY_MAX bytes, that stands for the request; NULL: none */
+	enum pen_dedup_mode dedup_mode;
+	uint64_t dedup_ttl_ms; /* of throttle and debounce: 1 .. PEN_DEDUP_TTL_MAX_MS */
 };
 void pen_prep_submit(struct pen_sqe *sqe, const struct pen_submit *submit);
 /* "BATCH[:ok|any]": the length of BATCH, and whether ok was asked for. 0 or -PEN_USAGE. */
@@ -525,6 +544,17 @@ struct pen_job_info {
 	uint64_t cache_hits, cache_misses;
 };
 int pen_batch_job(struct pen_store *store, uint64_t id, struct pen_job_info *ret);
+/* The dedup key that a batch was submitted with. -PEN_NOT_FOUND: none, or its time is over. Any thread. */
+struct pen_dedup_info {
+	char key[PEN_DEDUP_KEY_MAX + 1];
+	enum pen_dedup_mode mode;
+	uint64_t batch;	   /* that has the key now */
+	uint64_t until_ms; /* 0: while that one is unfinished or complete */
+	uint64_t ttl_ms;
+	uint64_t previous; /* whose place that one took; 0: none */
+	uint64_t count;	   /* submissions that were given that one, or that it replaced */
+};
+int pen_batch_dedup(struct pen_store *store, uint64_t id, struct pen_dedup_info *ret);
 /* What it waits or waited for, and up to cap of those with ids above `after` that wait for it: how many. Any thread. */
 int pen_batch_parents(struct pen_store *store, uint64_t id, struct pen_after *ret, uint32_t cap);
 int pen_batch_children(struct pen_store *store, uint64_t id, uint64_t after, uint64_t *ret, uint32_t cap);

@@ -227,8 +227,7 @@ static int enter(const struct pen_cmd *cmd, const struct pen_run *spec, struct p
 {
 	struct pen_enter *enter = malloc(sizeof *enter);
 	int status = enter ? pen_enter_make(cmd, end->store, spec, end->stream, enter) : 3;
-	bool there;
-	int rc;
+	int rc, there;
 
 	if (!status) {
 		rc = pen_enter_do(engine, enter, end->store, &end->batch, &there, &end->why);

@@ -1,0 +1,200 @@
+#!/usr/bin/python3
+# queues - judges who of what was submitted runs, when, and beside whom: keys of submissions, caps, weights, room
+#
+#   tests/cli/queues.py PENSTOCK [WORD]      only checks whose name contains WORD
+#
+# Nothing here says how fast something has to be: times are only asked not to be too short. Every check ends with verify.
+import json
+import os
+import signal
+import sys
+import time
+
+from lab import Lab, check, judge_all
+
+
+class Queue(Lab):
+    def items(self, name="in", count=3):
+        return self.path(name, "".join("%d\n" % i for i in range(count)))
+
+    def submit(self, *args, source=None, **kw):
+        p = self.run("submit", source or self.items(), "--format", "lines", "--json", *args, **kw)
+        return json.loads(p.stdout)
+
+    def status(self, batch):
+        return json.loads(self.run("status", batch, "--json").stdout)
+
+    def state(self, batch):
+        return self.status(batch)["state"]
+
+    def why(self, batch):
+        return self.run("why", batch).stdout.decode()
+
+    def events(self, batch, *types):
+        return [e for e in self.lines("events", batch) if not types or e["type"] in types]
+
+    def until(self, what, f):
+        """Waits for a condition that must come about."""
+        end = time.monotonic() + 60
+        while not f():
+            assert time.monotonic() < end, what
+            time.sleep(0.02)
+
+    def count(self):
+        return json.loads(self.run("status", "--json").stdout)["batches_total"]
+
+
+# ---- keys of submissions -------------------------------------------------------------------------
+
+
+@check
+def simple_gives_back_what_is_unfinished_or_complete(lab):
+    a = lab.submit("--dedup", "k")
+    assert a["deduplicated"] is False and a["replaced"] is None, a
+    p = lab.run("submit", lab.items("other", 9), "--format", "lines", "--dedup", "k")
+    assert p.stdout.decode().strip() == a["batch"], "whatever it holds"
+    assert "there already" in p.err, p.err
+    assert lab.submit("--dedup", "k", "--owner", "ann")["deduplicated"] is False, "each owner has keys of his own"
+    lab.run("work")
+    assert lab.submit("--dedup", "k") == {"batch": a["batch"], "deduplicated": True, "replaced": None}
+    assert lab.status(a["batch"])["items"] == 3
+    assert len(lab.events(a["batch"], "deduplicated")) == 2
+    said = lab.why(a["batch"])
+    assert "has the key 'k' (simple)" in said and "2 other submissions" in said, said
+    # Without the key the same sources are the batch that they always were.
+    assert lab.submit()["deduplicated"] is False
+    b = lab.submit("--dedup", "gone")["batch"]
+    lab.run("cancel", b)
+    assert lab.submit("--dedup", "gone")["deduplicated"] is False, "a cancelled one has no key"
+    lab.verify()
+
+
+@check
+def throttle_lets_one_in_for_a_time(lab):
+    a = lab.submit("--dedup", "k", "--dedup-ttl", "1h")
+    lab.run("work")
+    assert lab.submit("--dedup", "k", "--dedup-ttl", "1h")["batch"] == a["batch"]
+    assert len(lab.events(a["batch"], "deduplicated")) == 1
+    said = lab.why(a["batch"])
+    assert "(throttle); its time ends in 3" in said, said
+    began = time.monotonic()
+    b = lab.submit("--dedup", "short", "--dedup-mode", "throttle", "--dedup-ttl", "0.5s")
+    lab.until("the time never is over", lambda: lab.submit("--dedup", "short", "--dedup-ttl", "0.5s")["batch"] != b["batch"])
+    assert time.monotonic() - began >= 0.5
+    c = lab.submit("--dedup", "k", "--dedup-ttl", "1h", "--dedup-mode", "throttle", "--owner", "ann")
+    assert c["deduplicated"] is False
+    lab.verify()
+
+
+@check
+def debounce_runs_once_behind_the_last_one(lab):
+    ids = [lab.submit("--dedup", "k", "--dedup-mode", "debounce", "--dedup-ttl", "1.5s", "--on-complete", "echo $PENSTOCK_BATCH >> " + lab.path("hooks"),
+                      source=lab.items("in%d" % i, i + 1)) for i in range(4)]
+    last = time.monotonic()
+    assert [i["deduplicated"] for i in ids] == [False, True, True, True], ids
+    assert [i["replaced"] for i in ids] == [None] + [i["batch"] for i in ids[:3]], ids
+    assert [lab.state(i["batch"]) for i in ids] == ["cancelled"] * 3 + ["queued"]
+    assert lab.status(ids[0]["batch"])["code"] == "PEN340"
+    assert "key 'k' is batch " + ids[3]["batch"] in lab.why(ids[0]["batch"])
+    said = lab.why(ids[3]["batch"])
+    assert "took the place of batch " + ids[2]["batch"] in said and "3 other submissions" in said, said
+    assert [e["code"] for e in lab.events(ids[1]["batch"], "deduplicated", "cancelled")] == ["PEN340", "PEN340"]
+    lab.run("work")
+    assert time.monotonic() - last >= 1.5, "so long after the last one"
+    assert [lab.status(i["batch"])["items"] for i in ids] == [0, 0, 0, 4]
+    with open(lab.path("hooks")) as f:
+        assert f.read().split() == [ids[3]["batch"]], "what never ran has no end to tell"
+    lab.verify()
+
+
+@check
+def debounce_leaves_what_has_begun(lab):
+    go = lab.path("go")
+    script = "exec:sh " + lab.path("wait.sh", "while ! [ -e %s ]; do sleep 0.05; done; cat" % go)
+    a = lab.submit("--dedup", "k", "--dedup-mode", "debounce", "--dedup-ttl", "0.3s", "--processor", script)["batch"]
+    worker = lab.start("work")
+    lab.until("it never begins", lambda: lab.state(a) == "running")
+    b = lab.submit("--dedup", "k", "--dedup-mode", "debounce", "--dedup-ttl", "5s", source=lab.items("b"))
+    assert b["deduplicated"] is False and b["replaced"] is None, b
+    c = lab.submit("--dedup", "k", "--dedup-mode", "debounce", "--dedup-ttl", "0.3s", source=lab.items("c"))
+    assert c["replaced"] == b["batch"]
+    lab.path("go", "")
+    assert worker.wait(60) == 0
+    assert [lab.state(i) for i in (a, b["batch"], c["batch"])] == ["completed", "cancelled", "completed"]
+    lab.verify()
+
+
+@check
+def a_key_outlives_processes_and_goes_with_its_time(lab):
+    a = lab.submit("--dedup", "k", "--dedup-ttl", "0.2s")["batch"]
+    kept = lab.submit("--dedup", "kept")["batch"]
+    lab.run("work")
+    time.sleep(0.3)
+    assert "its time is over" in lab.why(a)
+    lab.run("clean")
+    assert "key" not in lab.why(a), "retention took it, the batch stays"
+    assert lab.state(a) == "completed"
+    lab.verify()
+    lab.run("clean", "--older-than", "0")
+    assert lab.submit("--dedup", "kept")["batch"] != kept, "its batch is gone, and so is the key"
+    lab.verify()
+
+
+@check
+def many_at_once_enter_one(lab):
+    lab.submit()
+    for mode, ttl in (("simple", None), ("throttle", "1h")):
+        more = ("--dedup", "m-" + mode, "--dedup-mode", mode) + (("--dedup-ttl", ttl) if ttl else ())
+        before = lab.count()
+        children = [lab.start("submit", lab.items(), "--format", "lines", *more) for _ in range(8)]
+        assert [c.wait(60) for c in children] == [0] * 8
+        assert lab.count() == before + 1, mode
+    before = lab.count()
+    more = ("--dedup", "d", "--dedup-mode", "debounce", "--dedup-ttl", "1h")
+    children = [lab.start("submit", lab.items(), "--format", "lines", *more) for _ in range(8)]
+    assert [c.wait(60) for c in children] == [0] * 8
+    assert lab.count() == before + 8
+    states = [b["state"] for b in json.loads(lab.run("status", "--json").stdout)["batches"]][:8]
+    assert sorted(states) == ["cancelled"] * 7 + ["queued"], states
+    lab.verify()
+
+
+@check
+def what_makes_no_sense_is_refused(lab):
+    f = lab.items()
+    for args, part in ((("--dedup", "k", "--dedup-mode", "simple", "--dedup-ttl", "1s"), "has no time"),
+                       (("--dedup", "k", "--dedup-mode", "debounce"), "need a time"),
+                       (("--dedup-mode", "throttle"), "without a key"), (("--dedup-ttl", "1s"), "without a key"),
+                       (("--dedup", ""), "1 to 200 bytes"), (("--dedup", "x" * 201), "1 to 200 bytes"),
+                       (("--dedup", "k", "--fresh"), "neither"), (("--dedup", "k", "--idempotency-key", "i"), "neither")):
+        p = lab.run("submit", f, *args, rc=2)
+        assert part in p.err, (args, p.err)
+    assert lab.count() == 0
+    spec = json.dumps({"items": ["a", "b"], "dedup": "k", "dedup_mode": "throttle", "dedup_ttl": "1h"}).encode()
+    a = lab.run("submit", "--spec", "-", stdin=spec).stdout
+    assert lab.run("submit", "--spec", "-", stdin=spec).stdout == a and lab.count() == 1
+    assert len(os.listdir(os.path.join(lab.store, "staging"))) == 1, "what was given back keeps no stream"
+    lab.verify()
+
+
+@check
+def a_kept_stream_of_a_dead_worker_is_not_in_the_way_for_good(lab):
+    """A submitted stream goes on by itself: another batch by @seq waits for it and does not cancel it."""
+    go = lab.path("go")
+    script = "exec:sh " + lab.path("wait.sh", "while ! [ -e %s ]; do sleep 0.05; done; cat" % go)
+    a = json.loads(lab.run("submit", "-", "--format", "lines", "--processor", script, "--json", stdin=b"1\n2\n").stdout)["batch"]
+    worker = lab.start("work")
+    lab.until("it never begins", lambda: lab.state(a) == "running")
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    p = lab.run("run", lab.items(), "--format", "lines", rc=75)
+    assert a in p.err, p.err
+    lab.path("go", "")
+    lab.run("work")
+    assert lab.state(a) == "completed"
+    lab.run("run", lab.items(), "--format", "lines")
+    lab.verify()
+
+
+if __name__ == "__main__":
+    sys.exit(judge_all(Queue))
