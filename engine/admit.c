@@ -15,6 +15,7 @@
 #include "store/control.h"
 #include "store/lock.h"
 #include "store/order.h"
+#include "store/running.h"
 
 struct admission {
 	struct pen_engine *engine;
@@ -467,6 +468,8 @@ static int take_up(struct admission *a)
 		rc = pen_fail(a->why, -PEN_PAUSED_BY, 0, "batch %016llx is paused%s%s",
 			      (unsigned long long)facts->fixed.id, *control.reason ? ": " : "",
 			      control.reason);
+	if (!rc)
+		rc = pen_running_check(a->txn, &a->plan->caps, facts->fixed.id, facts->owner, a->why);
 	a->batch->id = a->plan->take;
 	if (!rc && !st->fixed.started_ms) {
 		rc = start_queued(a, facts, st);

@@ -472,9 +472,15 @@ void pen_prep_submit(struct pen_sqe *sqe, const struct pen_submit *submit)
 
 void pen_prep_take(struct pen_sqe *sqe, uint64_t batch, unsigned flags)
 {
+	pen_prep_take_capped(sqe, batch, flags, &(struct pen_caps){ 0 });
+}
+
+void pen_prep_take_capped(struct pen_sqe *sqe, uint64_t batch, unsigned flags, const struct pen_caps *caps)
+{
 	if (sqe->engine->rehearse)
 		sqe->early = pen_fail(&sqe->why, -PEN_USAGE, 0, "this engine rehearses: it can only plan");
 	sqe->take_flags = flags;
+	sqe->take_caps = *caps;
 	prepare(sqe, PEN_OP_TAKE, batch);
 }
 

@@ -55,6 +55,7 @@ struct pen_sqe {
 	uint64_t user_data;
 	uint64_t batch;
 	unsigned take_flags;
+	struct pen_caps take_caps;
 	struct pen_plan *plan;	       /* RUN, SUBMIT, PLAN, OPEN: owned, the reader takes it */
 	struct pen_forecast *forecast; /* PLAN: the program's */
 	int early;		       /* negative: refused while it was prepared */

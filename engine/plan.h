@@ -90,10 +90,11 @@ struct pen_plan {
 	char *dedup;   /* the key that stands for the request (dedup.h); NULL: none */
 	enum pen_dedup_mode dedup_mode;
 	uint64_t dedup_ttl_ms;
-	uint64_t take;	  /* this batch, and no other */
-	uint32_t parents; /* that it waited for */
-	bool spooled;	  /* its source is a stream that was kept (spool.c) */
-	bool fed;	  /* all of its items were given: only those that wait are left */
+	uint64_t take;	      /* this batch, and no other */
+	struct pen_caps caps; /* under which it is taken */
+	uint32_t parents;     /* that it waited for */
+	bool spooled;	      /* its source is a stream that was kept (spool.c) */
+	bool fed;	      /* all of its items were given: only those that wait are left */
 
 	bool has_identity;
 	uint8_t identity[16], content[16];

@@ -36,6 +36,9 @@ struct pen_queue {
 	struct pen_share_owner owners[PEN_QUEUE_OWNERS];
 	char *names[PEN_QUEUE_OWNERS];
 	uint32_t owner_count, owner_cap;
+	struct pen_caps store_caps;
+	struct pen_weight *weights;
+	size_t weight_count;
 	struct pen_share_batch *batches;
 	uint32_t count, cap;
 	struct here here[HERE_MAX]; /* that run in this worker */
@@ -121,6 +124,14 @@ static enum pen_graph_ready ready(struct pen_store *store, const struct pen_orde
 
 /* ---- candidates ------------------------------------------------------------------------------ */
 
+static uint32_t weight_of(const struct pen_queue *q, const char *name)
+{
+	for (size_t i = 0; i < q->weight_count; i++)
+		if (!strcmp(q->weights[i].owner, name))
+			return q->weights[i].weight;
+	return 1;
+}
+
 static int owner_of(struct pen_queue *q, const char *name, uint32_t *ret)
 {
 	for (uint32_t i = 0; i < q->owner_count; i++) {
@@ -137,7 +148,9 @@ static int owner_of(struct pen_queue *q, const char *name, uint32_t *ret)
 	q->names[q->owner_count] = strdup(name);
 	if (!q->names[q->owner_count])
 		return -ENOMEM;
-	q->owners[q->owner_count] = (struct pen_share_owner){ .weight = 1, .cap = q->owner_cap };
+	q->owners[q->owner_count] = (struct pen_share_owner){ .weight = weight_of(q, name),
+							      .cap = q->owner_cap,
+							      .store_cap = q->store_caps.owner };
 	*ret = q->owner_count++;
 	return 0;
 }
@@ -213,6 +226,30 @@ static int add(struct pen_queue *q, uint64_t id, const struct view *v)
 	return 0;
 }
 
+/* One that another process runs: it counts under the caps of the store. */
+static int count_elsewhere(struct pen_queue *q, uint64_t id, uint8_t state)
+{
+	struct view v;
+	uint32_t owner;
+	int rc;
+
+	if ((state != PEN_RUNNING && state != PEN_PAUSED) || (!q->store_caps.all && !q->store_caps.owner) ||
+	    !pen_lock_holder(q->store, id))
+		return 0;
+	rc = look(q->store, id, &v);
+	if (rc)
+		return rc == -PEN_NOT_FOUND ? 0 : rc;
+	if (v.standing->fixed.state == state && v.standing->fixed.started_ms) {
+		rc = owner_of(q, v.facts->owner, &owner);
+		if (!rc) {
+			q->share.elsewhere++;
+			q->owners[owner].elsewhere++;
+		}
+	}
+	forget(&v);
+	return rc;
+}
+
 /* Batches in one state that this or another worker could take up. */
 static int gather(struct pen_queue *q, uint8_t state, uint64_t now_ms)
 {
@@ -227,7 +264,10 @@ static int gather(struct pen_queue *q, uint8_t state, uint64_t now_ms)
 			struct view v;
 
 			after = ids[i];
-			if (is_here(q, ids[i]) || is_busy(q, ids[i], now_ms))
+			if (is_here(q, ids[i]))
+				continue;
+			rc = count_elsewhere(q, ids[i], state);
+			if (rc || is_busy(q, ids[i], now_ms))
 				continue;
 			rc = look(q->store, ids[i], &v);
 			if (rc) {
@@ -250,7 +290,9 @@ static int gather_all(struct pen_queue *q, uint64_t now_ms)
 	static const uint8_t states[] = { PEN_QUEUED, PEN_WAITING, PEN_RUNNING, PEN_INTERRUPTED, PEN_PAUSED };
 	int rc = 0;
 
-	q->count = q->aside = 0;
+	q->count = q->aside = q->share.elsewhere = 0;
+	for (uint32_t i = 0; i < q->owner_count; i++)
+		q->owners[i].elsewhere = 0;
 	q->aside_ms = UINT64_MAX;
 	for (size_t i = 0; i < PEN_COUNT(states) && !rc; i++)
 		rc = gather(q, states[i], now_ms);
@@ -259,16 +301,37 @@ static int gather_all(struct pen_queue *q, uint64_t now_ms)
 
 /* ---- the queue ------------------------------------------------------------------------------- */
 
-int pen_queue_open(struct pen_store *store, const struct pen_queue_options *opt, struct pen_queue **ret)
+static int copy_weights(struct pen_queue *q, const struct pen_weight *weights, size_t count)
+{
+	q->weights = calloc(count ? count : 1, sizeof *q->weights);
+	for (size_t i = 0; i < count && q->weights; i++) {
+		q->weights[i] = (struct pen_weight){ strdup(weights[i].owner), weights[i].weight };
+		if (!q->weights[i].owner)
+			return -ENOMEM;
+		q->weight_count++;
+	}
+	return q->weights ? 0 : -ENOMEM;
+}
+
+int pen_queue_open(struct pen_store *store, const struct pen_queue_options *given, struct pen_queue **ret)
 {
 	struct pen_queue *q = calloc(1, sizeof *q);
+	struct pen_queue_options opt = { 0 };
 
 	if (!q)
 		return -ENOMEM;
 	q->store = store;
-	if (opt && opt->size >= sizeof *opt) {
-		q->share.cap = opt->cap;
-		q->owner_cap = opt->owner_cap;
+	if (given) {
+		/* A program built against an earlier header has a shorter struct: what it lacks is the default. */
+		memcpy(&opt, given, pen_min(given->size, sizeof opt));
+		q->share.cap = opt.cap;
+		q->owner_cap = opt.owner_cap;
+		q->store_caps = opt.store_caps;
+		q->share.store_cap = opt.store_caps.all;
+		if (copy_weights(q, opt.weights, opt.weight_count)) {
+			pen_queue_close(q);
+			return -ENOMEM;
+		}
 	}
 	if (!q->share.cap || q->share.cap > HERE_MAX)
 		q->share.cap = 16;
@@ -282,6 +345,9 @@ void pen_queue_close(struct pen_queue *q)
 		return;
 	for (uint32_t i = 0; i < q->owner_count; i++)
 		free(q->names[i]);
+	for (size_t i = 0; i < q->weight_count; i++)
+		free((void *)(uintptr_t)q->weights[i].owner);
+	free(q->weights);
 	free(q->batches);
 	free(q);
 }
@@ -297,8 +363,14 @@ int pen_queue_next(struct pen_queue *q, uint64_t *ret_batch, uint64_t *ret_wait_
 	pick = pen_share_pick(&q->share, q->owners, q->owner_count, q->batches, q->count, now, &when);
 	if (pick == PEN_SHARE_NONE) {
 		*ret_left = q->aside;
-		for (uint32_t i = 0; i < q->count; i++)
-			*ret_left += q->batches[i].wait != PEN_SHARE_PAUSED;
+		for (uint32_t i = 0; i < q->count; i++) {
+			enum pen_share_wait wait = q->batches[i].wait;
+
+			*ret_left += wait != PEN_SHARE_PAUSED;
+			/* Others end without telling. */
+			if (wait == PEN_SHARE_STORE_CAP || wait == PEN_SHARE_STORE_OWNER)
+				when = pen_min(when, now + BUSY_MS);
+		}
 		when = pen_min(when, q->aside_ms);
 		*ret_wait_ms = when == PEN_SHARE_NEVER ? UINT64_MAX : when > now ? when - now : 0;
 		return 0;
@@ -311,7 +383,7 @@ int pen_queue_next(struct pen_queue *q, uint64_t *ret_batch, uint64_t *ret_wait_
 }
 
 /* Others may have it, or its dataset: it is looked at again soon, and at once when something ended here. */
-static void put_aside(struct pen_queue *q, uint64_t batch, bool others, bool failed)
+static void put_aside(struct pen_queue *q, uint64_t batch, bool others, bool at_cap, bool failed)
 {
 	struct busy *busy = find_busy(q, batch);
 
@@ -321,7 +393,7 @@ static void put_aside(struct pen_queue *q, uint64_t batch, bool others, bool fai
 		*busy = (struct busy){ .id = batch };
 	}
 	busy->others = others;
-	busy->times = others ? busy->times + 1 : BUSY_TIMES;
+	busy->times = at_cap ? 0 : others ? busy->times + 1 : BUSY_TIMES;
 	busy->until_ms = pen_real_ms(pen_store_clock(q->store)) + BUSY_MS;
 	/* What went wrong by itself is not tried over and over by one that waits for more. */
 	if (failed)
@@ -330,7 +402,9 @@ static void put_aside(struct pen_queue *q, uint64_t batch, bool others, bool fai
 
 void pen_queue_done(struct pen_queue *q, uint64_t batch, int code)
 {
-	bool others = code == -PEN_BATCH_BUSY || code == -PEN_SEQ_BUSY;
+	/* At a cap, it is worth waiting for: it begins when others end. */
+	bool at_cap = code == -PEN_AT_CAP;
+	bool others = at_cap || code == -PEN_BATCH_BUSY || code == -PEN_SEQ_BUSY;
 
 	for (uint32_t i = 0; i < q->here_count; i++) {
 		struct here here = q->here[i];
@@ -346,7 +420,7 @@ void pen_queue_done(struct pen_queue *q, uint64_t batch, int code)
 		if (q->busy[i].others)
 			q->busy[i].until_ms = q->busy[i].times = 0;
 	if (code && code != -PEN_WAITS)
-		put_aside(q, batch, others, !others && code != -PEN_PAUSED_BY);
+		put_aside(q, batch, others, at_cap, !others && code != -PEN_PAUSED_BY);
 }
 
 int pen_batch_due(struct pen_store *store, uint64_t batch, uint64_t *ret_wait_ms)

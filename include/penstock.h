@@ -506,13 +506,31 @@ void pen_spool_drop(struct pen_store *store, const char *name);
  * -PEN_PAUSED_BY. Whether its time has come and its parents have ended is pen_batch_due()'s to say: ask before.
  */
 void pen_prep_take(struct pen_sqe *sqe, uint64_t batch, unsigned flags);
+/*
+ * The same, unless as many batches run in the store as may: -PEN_AT_CAP. Counted in the transaction that lets it begin,
+ * over all processes: if all who take batches say the same caps, never more run at once.
+ */
+struct pen_caps {
+	uint32_t all;	/* batches that run at once in the store; 0: no limit */
+	uint32_t owner; /* of one owner; 0: no limit */
+};
+void pen_prep_take_capped(struct pen_sqe *sqe, uint64_t batch, unsigned flags, const struct pen_caps *caps);
 
 /* Which of the submitted batches to take up; one queue a worker, used by one thread. */
 struct pen_queue;
+struct pen_weight {
+	const char *owner;
+	uint32_t
+		weight; /* 1 .. 1000: how much of what is done is his, against others; who is not named has 1 */
+};
 struct pen_queue_options {
-	size_t size;	    /* sizeof(struct pen_queue_options) */
-	uint32_t cap;	    /* batches that this worker runs at once; 0: none but the engine's */
-	uint32_t owner_cap; /* of one owner; 0: no limit */
+	size_t size;		    /* sizeof(struct pen_queue_options) */
+	uint32_t cap;		    /* batches that this worker runs at once; 0: none but the engine's */
+	uint32_t owner_cap;	    /* of one owner; 0: no limit */
+	struct pen_caps store_caps; /* of all processes: what is above them is not offered. Give them to
+				     * pen_prep_take_capped() too, which alone makes them hold */
+	const struct pen_weight *weights; /* copied */
+	size_t weight_count;
 };
 int pen_queue_open(struct pen_store *store, const struct pen_queue_options *opt, struct pen_queue **ret);
 void pen_queue_close(struct pen_queue *queue); /* NULL is allowed */

@@ -196,5 +196,89 @@ def a_kept_stream_of_a_dead_worker_is_not_in_the_way_for_good(lab):
     lab.verify()
 
 
+# ---- caps and weights ------------------------------------------------------------------------------
+
+# A line when a batch's item begins and one when it ends: owner, +1 or -1. O_APPEND keeps their order.
+PACED = "echo $PENSTOCK_OWNER 1 >> %s; sleep 0.15; echo $PENSTOCK_OWNER -1 >> %s; cat"
+
+
+class Paced:
+    """Batches of one item that say when they run."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.n = 0
+
+    def fill(self, *owners):
+        self.log = self.lab.path("log%d" % self.n, "")
+        script = "exec:sh " + self.lab.path("paced%d.sh" % self.n, PACED % (self.log, self.log))
+        for owner in owners:
+            self.n += 1
+            self.lab.submit("--owner", owner, "--processor", script, "--into", "d%d" % self.n, source=self.lab.items("p%d" % self.n, 1))
+
+    def lines(self):
+        with open(self.log) as f:
+            return [(o, int(d)) for o, d in (x.split() for x in f)]
+
+    def most(self):
+        """How many ran at once, in all and of one owner."""
+        now, most, of_owner = {}, 0, 0
+        for owner, d in self.lines():
+            now[owner] = now.get(owner, 0) + d
+            most = max(most, sum(now.values()))
+            of_owner = max(of_owner, now[owner])
+        return most, of_owner
+
+
+@check
+def caps_hold_over_all_processes(lab):
+    paced = Paced(lab)
+    paced.fill(*["ann", "bob", "ann", "ann", "eve", "bob"] * 2)
+    workers = [lab.start("work", "--cap", "3", "--owner-cap", "2", "--batches", "4") for _ in range(3)]
+    assert [w.wait(100) for w in workers] == [0, 0, 0]
+    assert len(paced.lines()) == 24, "all ran, whoever ended first"
+    most, of_owner = paced.most()
+    assert most <= 3 and of_owner <= 2, (most, of_owner)
+    lab.verify()
+    # The measure sees it when they do not hold.
+    paced.fill(*["ann"] * 12)
+    workers = [lab.start("work", "--batches", "4", "--owner-batches", "4") for _ in range(3)]
+    assert [w.wait(100) for w in workers] == [0, 0, 0]
+    assert paced.most()[1] > 2, paced.most()
+    lab.verify()
+
+
+@check
+def a_run_counts_and_a_dead_one_does_not(lab):
+    go = lab.path("go")
+    script = "exec:sh " + lab.path("wait.sh", "while ! [ -e %s ]; do sleep 0.05; done; cat" % go)
+    lab.run("run", lab.items("first"), "--format", "lines", "--into", "x")
+    runner = lab.start("run", lab.items(), "--format", "lines", "--processor", script)
+    lab.until("it never begins", lambda: json.loads(lab.run("status", "--json").stdout)["live"])
+    b = lab.submit("--into", "d2", source=lab.items("b"))["batch"]
+    worker = lab.start("work", "--cap", "1")
+    time.sleep(1)
+    assert worker.poll() is None and lab.state(b) == "queued", "it waits for the other one"
+    runner.send_signal(signal.SIGKILL)
+    runner.wait()
+    lab.path("go", "")
+    assert worker.wait(60) == 0, "it goes on with both, one after the other"
+    assert lab.state(b) == "completed"
+    lab.verify()
+
+
+@check
+def weights_say_who_gets_how_much(lab):
+    paced = Paced(lab)
+    paced.fill(*["ann"] * 12, *["bob"] * 12)
+    lab.run("work", "--batches", "1", "--owner-weight", "ann=3", "--owner-weight", "bob=1")
+    first = [o for o, d in paced.lines() if d > 0][:12]
+    assert first.count("ann") == 9 and first.count("bob") == 3, first
+    for bad in ("ann", "=3", "ann=0", "ann=1001", "ann=2x", "ann=-1"):
+        p = lab.run("work", "--owner-weight", bad, rc=2)
+        assert "1 to 1000" in p.err, p.err
+    lab.verify()
+
+
 if __name__ == "__main__":
     sys.exit(judge_all(Queue))
