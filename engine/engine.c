@@ -323,6 +323,8 @@ int pen_engine_start(struct pen_store *store, const struct pen_engine_options *o
 	e->notice = opt ? opt->notice : NULL;
 	e->notice_arg = opt ? opt->notice_arg : NULL;
 	e->io_choice = opt ? opt->io : PEN_IO_AUTO;
+	if (opt && opt->size >= offsetof(struct pen_engine_options, room) + sizeof opt->room)
+		e->room = opt->room;
 	pthread_mutex_init(&e->failures_lock, NULL);
 	pthread_mutex_init(&e->gauges_lock, NULL);
 	sem_init(&e->started, 0, 0);

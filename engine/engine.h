@@ -100,7 +100,8 @@ struct pen_engine {
 	uint32_t chunk_bytes;
 	uint32_t processor_count;
 	uint32_t entries;
-	bool rehearse; /* the last stage counts instead of committing */
+	bool rehearse;		  /* the last stage counts instead of committing */
+	struct pen_min_free room; /* that is to be free for further items of jobs */
 	struct pen_arena arena;
 	struct pen_chunk *chunks; /* one per tag */
 	struct pen_sqe *sqes;

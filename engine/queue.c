@@ -9,9 +9,11 @@
 #include <string.h>
 
 #include "engine/graph.h"
+#include "engine/headroom.h"
 #include "ring/base.h"
 #include "ring/error.h"
 #include "store/control.h"
+#include "store/holdup.h"
 #include "store/index.h"
 #include "store/job.h"
 #include "store/ledger.h"
@@ -20,7 +22,8 @@
 
 #define ID "%016" PRIx64
 #define STEP 256u
-#define BUSY_MS 500u /* a batch that another worker has is looked at again after so long */
+#define BUSY_MS 500u  /* a batch that another worker has is looked at again after so long */
+#define ROOM_MS 1000u /* how soon room is looked for again */
 #define HERE_MAX 64u
 #define FAILED_MS 30000u
 #define BUSY_TIMES 2u /* in a row, while nothing else ended here: then it is not worth waiting for */
@@ -52,6 +55,10 @@ struct pen_queue {
 	uint64_t
 		aside_ms; /* when the first of those that are put aside is looked at again; UINT64_MAX: none */
 	bool only_looks;  /* nothing is cancelled: somebody asks why */
+	struct pen_min_free room;
+	int held; /* why none was offered */
+	char held_text[PEN_HOLDUP_TEXT];
+	struct pen_holdup_file file;
 };
 
 /* ---- one batch ------------------------------------------------------------------------------- */
@@ -321,6 +328,7 @@ int pen_queue_open(struct pen_store *store, const struct pen_queue_options *give
 	if (!q)
 		return -ENOMEM;
 	q->store = store;
+	pen_holdup_init(&q->file);
 	if (given) {
 		/* A program built against an earlier header has a shorter struct: what it lacks is the default. */
 		memcpy(&opt, given, pen_min(given->size, sizeof opt));
@@ -328,6 +336,7 @@ int pen_queue_open(struct pen_store *store, const struct pen_queue_options *give
 		q->owner_cap = opt.owner_cap;
 		q->store_caps = opt.store_caps;
 		q->share.store_cap = opt.store_caps.all;
+		q->room = opt.room;
 		if (copy_weights(q, opt.weights, opt.weight_count)) {
 			pen_queue_close(q);
 			return -ENOMEM;
@@ -343,6 +352,7 @@ void pen_queue_close(struct pen_queue *q)
 {
 	if (!q)
 		return;
+	pen_holdup_end(&q->file, q->store);
 	for (uint32_t i = 0; i < q->owner_count; i++)
 		free(q->names[i]);
 	for (size_t i = 0; i < q->weight_count; i++)
@@ -352,34 +362,88 @@ void pen_queue_close(struct pen_queue *q)
 	free(q);
 }
 
+/* 1: there is enough to start something; 0: not now, and *ret_wait_ms is when to look again. */
+static int has_room(struct pen_queue *q, uint64_t *ret_wait_ms)
+{
+	enum pen_headroom_verdict verdict;
+	struct pen_headroom headroom;
+
+	if (!q->room.memory && !q->room.disk)
+		return 1;
+	pen_headroom_read("", q->store, &headroom);
+	verdict = pen_headroom_judge(&headroom, &q->room, q->held_text, sizeof q->held_text);
+	*ret_wait_ms = verdict == PEN_HEADROOM_NEVER ? UINT64_MAX : ROOM_MS;
+	if (verdict != PEN_HEADROOM_ENOUGH)
+		q->held = -PEN_NO_ROOM;
+	return verdict == PEN_HEADROOM_ENOUGH;
+}
+
+/* None is offered: when might one be, and how many wait? */
+static void count_left(struct pen_queue *q, uint64_t now, uint64_t when, uint64_t *ret_wait_ms,
+		       uint32_t *ret_left)
+{
+	*ret_left = q->aside;
+	for (uint32_t i = 0; i < q->count; i++) {
+		enum pen_share_wait wait = q->batches[i].wait;
+
+		*ret_left += wait != PEN_SHARE_PAUSED;
+		if (wait != PEN_SHARE_STORE_CAP && wait != PEN_SHARE_STORE_OWNER)
+			continue;
+		/* Others end without telling. */
+		when = pen_min(when, now + BUSY_MS);
+		if (q->held)
+			continue;
+		q->held = -PEN_AT_CAP;
+		(void)snprintf(q->held_text, sizeof q->held_text,
+			       wait == PEN_SHARE_STORE_CAP
+				       ? "as many batches run in the store as may: %" PRIu32
+				       : "as many batches of an owner run as may: %" PRIu32,
+			       wait == PEN_SHARE_STORE_CAP ? q->store_caps.all : q->store_caps.owner);
+	}
+	when = pen_min(when, q->aside_ms);
+	*ret_wait_ms = when == PEN_SHARE_NEVER ? UINT64_MAX : when > now ? when - now : 0;
+}
+
+static void offer(struct pen_queue *q, size_t pick, uint64_t *ret_batch)
+{
+	const struct pen_share_batch *b = &q->batches[pick];
+
+	q->here[q->here_count++] = (struct here){ b->id, pen_max(b->cost, 1), b->owner };
+	pen_share_start(&q->share, &q->owners[b->owner], q->here[q->here_count - 1].cost);
+	*ret_batch = b->id;
+}
+
 int pen_queue_next(struct pen_queue *q, uint64_t *ret_batch, uint64_t *ret_wait_ms, uint32_t *ret_left)
 {
-	uint64_t now = pen_real_ms(pen_store_clock(q->store)), when = PEN_SHARE_NEVER;
+	uint64_t now = pen_real_ms(pen_store_clock(q->store)), when = PEN_SHARE_NEVER, room_ms;
 	int rc = gather_all(q, now);
 	size_t pick;
 
 	if (rc)
 		return rc;
+	q->held = 0;
+	q->held_text[0] = 0;
 	pick = pen_share_pick(&q->share, q->owners, q->owner_count, q->batches, q->count, now, &when);
-	if (pick == PEN_SHARE_NONE) {
-		*ret_left = q->aside;
-		for (uint32_t i = 0; i < q->count; i++) {
-			enum pen_share_wait wait = q->batches[i].wait;
-
-			*ret_left += wait != PEN_SHARE_PAUSED;
-			/* Others end without telling. */
-			if (wait == PEN_SHARE_STORE_CAP || wait == PEN_SHARE_STORE_OWNER)
-				when = pen_min(when, now + BUSY_MS);
-		}
-		when = pen_min(when, q->aside_ms);
-		*ret_wait_ms = when == PEN_SHARE_NEVER ? UINT64_MAX : when > now ? when - now : 0;
-		return 0;
+	if (pick != PEN_SHARE_NONE && has_room(q, &room_ms)) {
+		offer(q, pick, ret_batch);
+		rc = 1;
+	} else {
+		/* What runs here begins nothing more either. */
+		if (pick == PEN_SHARE_NONE && q->here_count)
+			(void)has_room(q, &room_ms);
+		count_left(q, now, when, ret_wait_ms, ret_left);
+		/* The one that could begin but for the room. */
+		if (pick != PEN_SHARE_NONE)
+			*ret_wait_ms = room_ms;
 	}
-	q->here[q->here_count++] = (struct here){ q->batches[pick].id, pen_max(q->batches[pick].cost, 1),
-						  q->batches[pick].owner };
-	pen_share_start(&q->share, &q->owners[q->batches[pick].owner], q->here[q->here_count - 1].cost);
-	*ret_batch = q->batches[pick].id;
-	return 1;
+	pen_holdup_say(&q->file, q->store, q->held_text);
+	return rc;
+}
+
+int pen_queue_held(const struct pen_queue *q, const char **ret_text)
+{
+	*ret_text = q->held_text;
+	return q->held;
 }
 
 /* Others may have it, or its dataset: it is looked at again soon, and at once when something ended here. */
@@ -482,6 +546,17 @@ static void say_control(struct text *t, const struct pen_control *c)
 	    c->want == PEN_WANT_CANCEL ? "cancelled" : "paused", *c->reason ? ": " : "", c->reason);
 }
 
+/* What workers say that wait: of what they were told, nobody else knows. pid 0: all. */
+static void say_holdups(struct text *t, struct pen_store *store, uint32_t pid)
+{
+	struct pen_holdup all[4];
+	int n = pen_queue_holdups(store, all, PEN_COUNT(all));
+
+	for (int i = 0; i < n; i++)
+		if (!pid || all[i].pid == pid)
+			say(t, "process %" PRIu32 " begins nothing more: %s\n", all[i].pid, all[i].text);
+}
+
 static void say_queue(struct text *t, struct pen_store *store, uint64_t id, uint64_t now)
 {
 	struct pen_queue *q;
@@ -507,6 +582,7 @@ static void say_queue(struct text *t, struct pen_store *store, uint64_t id, uint
 		}
 	}
 	pen_queue_close(q);
+	say_holdups(t, store, 0);
 }
 
 /* What its key made of it, and of others. */
@@ -548,6 +624,8 @@ static void say_state(struct text *t, struct pen_store *store, uint64_t id, cons
 		say(t, "the process that ran it is gone; nothing is lost\n");
 	else
 		say(t, "it is %s\n", pen_state_name(s->state));
+	if (pid)
+		say_holdups(t, store, pid);
 	if (s->code)
 		say(t, "%s: %s\n", pen_error_name(s->code), pen_error_text(s->code));
 	say_dedup(t, store, id, now);

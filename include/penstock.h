@@ -401,6 +401,12 @@ enum pen_io_choice { PEN_IO_AUTO = 0, PEN_IO_URING, PEN_IO_THREADS };
  * broken source). Must not call back into the engine. text is one sentence without newline. */
 typedef void pen_notice_fn(void *arg, int code, const char *text);
 
+/* Bytes that are to be free when something more is started; 0: whatever is. */
+struct pen_min_free {
+	uint64_t memory; /* of the machine, and of this process's memory cgroups */
+	uint64_t disk;	 /* beside the store */
+};
+
 struct pen_engine_options {
 	size_t size;	       /* sizeof(struct pen_engine_options) */
 	enum pen_io_choice io; /* URING fails to start where io_uring is denied; AUTO falls back */
@@ -410,7 +416,8 @@ struct pen_engine_options {
 	uint32_t chunk_bytes;  /* of input in one buffer; 0: 256 KiB; 1 KiB to 4 MiB */
 	pen_notice_fn *notice; /* may be NULL */
 	void *notice_arg;
-	bool rehearse; /* plans only: nothing is written; the store may be NULL or read-only */
+	bool rehearse;		  /* plans only: nothing is written; the store may be NULL or read-only */
+	struct pen_min_free room; /* while less is free, no further items are given to children */
 };
 
 /*
@@ -531,6 +538,7 @@ struct pen_queue_options {
 				     * pen_prep_take_capped() too, which alone makes them hold */
 	const struct pen_weight *weights; /* copied */
 	size_t weight_count;
+	struct pen_min_free room; /* while less is free, no batch is offered */
 };
 int pen_queue_open(struct pen_store *store, const struct pen_queue_options *opt, struct pen_queue **ret);
 void pen_queue_close(struct pen_queue *queue); /* NULL is allowed */
@@ -540,6 +548,18 @@ void pen_queue_close(struct pen_queue *queue); /* NULL is allowed */
  * are cancelled here. Negative: a failure.
  */
 int pen_queue_next(struct pen_queue *queue, uint64_t *ret_batch, uint64_t *ret_wait_ms, uint32_t *ret_left);
+/*
+ * Why the last call offered none though some could run: -PEN_AT_CAP, -PEN_NO_ROOM, and a sentence; 0: not so. With
+ * -PEN_NO_ROOM and a wait that is not by time, there will never be enough. The queue's, until its next call.
+ */
+int pen_queue_held(const struct pen_queue *queue, const char **ret_text);
+/* What the workers of a store wait for in this way, each by its process: up to cap of them. Any thread. */
+#define PEN_HOLDUP_TEXT 200u
+struct pen_holdup {
+	uint32_t pid;
+	char text[PEN_HOLDUP_TEXT];
+};
+int pen_queue_holdups(struct pen_store *store, struct pen_holdup *ret, uint32_t cap);
 /* The batch left this worker; code is its completion's. */
 void pen_queue_done(struct pen_queue *queue, uint64_t batch, int code);
 /* Why a batch is where it is: one sentence a line, the newest decision first. Its length; -PEN_NOT_FOUND. Any

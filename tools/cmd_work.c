@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "include/penstock.h"
@@ -26,8 +27,10 @@ struct work {
 	struct pen_queue *queue;
 	struct pen_caps caps;
 	uint32_t running;
-	bool forever, bad, lost;
-	int sig;
+	bool forever, bad;
+	int sig, held, no_room; /* no_room: the status, when it left batches for that */
+	uint64_t held_since_ns;
+	struct pen_min_free room;
 };
 
 static void say_end(struct work *w, const struct pen_cqe *cqe)
@@ -111,6 +114,55 @@ static void say_left(uint32_t left, uint64_t wait_ms)
 			     wait_ms / 1000);
 }
 
+static uint64_t mono_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Says once in a spell what keeps it from beginning more. What is under way says so by itself. */
+static void say_held(struct work *w)
+{
+	const char *text;
+	int held = pen_queue_held(w->queue, &text);
+
+	if (held && held != w->held && !w->running)
+		pen_say_note("nothing more is begun: %s", text);
+	/* While something runs, the spell goes on. */
+	if (held || !w->running)
+		w->held = held;
+	if (!held || w->running)
+		w->held_since_ns = 0;
+	else if (!w->held_since_ns)
+		w->held_since_ns = mono_ns();
+}
+
+/* There is none to begin and none runs: is it worth staying for what may come? */
+static bool is_done(struct work *w, uint64_t wait_ms, uint32_t left)
+{
+	bool long_held = w->held == -PEN_NO_ROOM && mono_ns() - w->held_since_ns > PATIENCE_MS * 1000000ull;
+
+	return !w->forever && (wait_ms > PATIENCE_MS || !left || long_held);
+}
+
+/* Leaves what it may not begin: 75 in the end. */
+static void leave(struct work *w, uint32_t left, uint64_t wait_ms)
+{
+	struct pen_failure why = { .code = -PEN_NO_ROOM };
+	const char *text;
+
+	/* One that another worker has may come back to us: it is looked at once more. */
+	pen_home_tidy(w->store);
+	if (pen_queue_held(w->queue, &text) != -PEN_NO_ROOM) {
+		say_left(left, wait_ms);
+		return;
+	}
+	(void)snprintf(why.text, sizeof why.text, "%" PRIu32 " batches are left: %s", left, text);
+	w->no_room = pen_say_failure(-PEN_NO_ROOM, &why);
+}
+
 static int work(struct work *w)
 {
 	uint64_t wait_ms = 0;
@@ -125,10 +177,9 @@ static int work(struct work *w)
 			rc = pen_hook_run_all(w->store);
 		if (rc || (!w->running && w->sig))
 			break;
-		if (!w->running && !w->forever && (wait_ms > PATIENCE_MS || !left)) {
-			/* One that another worker has may come back to us: it is looked at once more. */
-			pen_home_tidy(w->store);
-			say_left(left, wait_ms);
+		say_held(w);
+		if (!w->running && is_done(w, wait_ms, left)) {
+			leave(w, left, wait_ms);
 			break;
 		}
 		if (!w->running)
@@ -174,6 +225,7 @@ static int open_queue(const struct pen_cmd *cmd, struct work *w)
 		.cap = pen_cmd_set(cmd, PEN_O_BATCHES) ? (uint32_t)pen_cmd_value(cmd, PEN_O_BATCHES)->n : 4,
 		.owner_cap = (uint32_t)pen_cmd_value(cmd, PEN_O_OWNER_BATCHES)->n,
 		.store_caps = w->caps,
+		.room = w->room,
 		.weight_count = list->count,
 	};
 	struct pen_weight *weights = calloc(list->count + 1, sizeof *weights);
@@ -200,6 +252,7 @@ int pen_cmd_work(const struct pen_cmd *cmd)
 		.forever = pen_cmd_set(cmd, PEN_O_FOREVER),
 		.caps = { .all = (uint32_t)pen_cmd_value(cmd, PEN_O_CAP)->n,
 			  .owner = (uint32_t)pen_cmd_value(cmd, PEN_O_OWNER_CAP)->n },
+		.room = pen_cmd_room(cmd),
 	};
 	int status = pen_home_open(cmd->args, true, &w.store), rc;
 
@@ -217,7 +270,7 @@ int pen_cmd_work(const struct pen_cmd *cmd)
 		pen_engine_stop(w.engine);
 		if (!w.sig && !rc)
 			rc = pen_hook_run_all(w.store);
-		status = rc ? pen_say_failure(rc, NULL) : w.sig ? 128 + w.sig : w.bad;
+		status = rc ? pen_say_failure(rc, NULL) : w.sig ? 128 + w.sig : w.no_room ? w.no_room : w.bad;
 	}
 	pen_queue_close(w.queue);
 	pen_store_close(w.store);

@@ -7,10 +7,11 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 
-from lab import Lab, check, judge_all
+from lab import Lab, Skip, check, judge_all
 
 
 class Queue(Lab):
@@ -278,6 +279,73 @@ def weights_say_who_gets_how_much(lab):
         p = lab.run("work", "--owner-weight", bad, rc=2)
         assert "1 to 1000" in p.err, p.err
     lab.verify()
+
+
+# ---- room ------------------------------------------------------------------------------------------
+
+
+@check
+def what_can_never_be_free_is_not_waited_for(lab):
+    a = lab.submit()["batch"]
+    for option, part in (("--min-free-memory", "of memory are free"), ("--min-free-disk", "of disk are free")):
+        p = lab.run("work", option, "8000TiB", rc=75)
+        assert "PEN342" in p.err and part in p.err and "in all" in p.err and "1 batches are left" in p.err, p.err
+    assert lab.state(a) == "queued"
+    lab.run("work", "--min-free-memory", "0", "--min-free-disk", "0")
+    assert lab.state(a) == "completed"
+    lab.run("work", "--min-free-memory", "8000TiB")  # nothing to begin: nothing is left
+    lab.verify()
+
+
+@check
+def a_worker_that_waits_says_so_to_all(lab):
+    a = lab.submit()["batch"]
+    worker = lab.start("work", "--forever", "--min-free-memory", "8000TiB")
+    lab.until("it says nothing", lambda: json.loads(lab.run("status", "--json").stdout)["held"])
+    held = json.loads(lab.run("status", "--json").stdout)["held"]
+    assert [h["pid"] for h in held] == [worker.pid] and "memory" in held[0]["reason"], held
+    said = lab.why(a)
+    assert "process %d begins nothing more" % worker.pid in said, said
+    assert "begins nothing more" in lab.run("status").stdout.decode()
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    assert json.loads(lab.run("status", "--json").stdout)["held"] == [], "what a dead one said is not so any more"
+    assert "begins nothing" not in lab.why(a)
+    lab.verify()
+
+
+@check
+def a_disk_that_fills_holds_batches_and_items_until_there_is_room(lab):
+    disk = lab.path("disk")
+    os.mkdir(disk)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", disk], stderr=subprocess.DEVNULL).returncode:
+        raise Skip("no mount")
+    try:
+        lab.store = os.path.join(disk, "store")
+        log = lab.path("log", "")
+        script = "exec:sh " + lab.path("item.sh", "echo x >> %s; sleep 0.2; cat" % log)
+        a = lab.submit("--processor", script, "--jobs", "1", source=lab.items("many", 40))["batch"]
+        worker = lab.start("work", "--min-free-disk", "100MiB")
+        lab.until("no item begins", lambda: os.path.getsize(log))
+        with open(os.path.join(disk, "ballast"), "wb") as f:
+            os.posix_fallocate(f.fileno(), 0, 120 << 20)
+        lab.until("it says nothing", lambda: "begins nothing more" in lab.why(a))
+        b = lab.submit("--into", "other", source=lab.items("b"))["batch"]
+        time.sleep(2)  # what was given ends
+        begun = os.path.getsize(log)
+        time.sleep(1)
+        assert os.path.getsize(log) == begun and begun < 2 * 40, ("nothing more is begun", begun)
+        assert lab.state(a) == "running" and lab.state(b) == "queued"
+        assert "of disk are free" in lab.why(b), lab.why(b)
+        os.unlink(os.path.join(disk, "ballast"))
+        assert worker.wait(60) == 0
+        err = worker.stderr.read().decode()
+        assert "no further items are begun" in err and "there is room again" in err, err
+        assert [lab.state(i) for i in (a, b)] == ["completed"] * 2
+        assert os.path.getsize(log) == 2 * 40, "each item once"
+        lab.verify()
+    finally:
+        subprocess.run(["umount", "-l", disk])
 
 
 if __name__ == "__main__":
