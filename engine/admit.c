@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "engine/context.h"
+#include "engine/dedup.h"
 #include "ring/error.h"
 #include "store/dataset.h"
 #include "store/job.h"
@@ -14,6 +15,7 @@
 #include "store/control.h"
 #include "store/lock.h"
 #include "store/order.h"
+#include "store/running.h"
 
 struct admission {
 	struct pen_engine *engine;
@@ -23,8 +25,9 @@ struct admission {
 	struct pen_dataset *ds;
 	uint64_t now_ms;
 	struct pen_failure *why;
-	int old_lock; /* of the batch that --fresh replaces */
-	bool write;   /* there is something to commit though the batch does not run */
+	int old_lock;	   /* of the batch that this one replaces */
+	uint64_t previous; /* its id, when they have a dedup key in common */
+	bool write;	   /* there is something to commit though the batch does not run */
 };
 
 static bool is_over(const struct pen_standing *st)
@@ -42,36 +45,6 @@ static int lock(struct admission *a, uint64_t id, int *ret_fd)
 		return pen_fail(a->why, rc, 0, "process %u runs this batch (%016llx)", pid,
 				(unsigned long long)id);
 	return rc;
-}
-
-/* Joins the plan's sources by NUL bytes. */
-static char *join_sources(const struct pen_plan *plan, size_t *ret_len)
-{
-	size_t len = 0, at = 0;
-	char *text;
-
-	for (uint32_t i = 0; i < plan->source_count; i++)
-		len += strlen(plan->sources[i].path) + 1;
-	text = calloc(1, len + 1);
-	for (uint32_t i = 0; text && i < plan->source_count; i++) {
-		size_t n = strlen(plan->sources[i].path) + 1;
-
-		memcpy(text + at, plan->sources[i].path, n);
-		at += n;
-	}
-	*ret_len = len ? len - 1 : 0;
-	return text;
-}
-
-/* All sources are of one format, or it stays auto. */
-static enum pen_format settled_format(const struct pen_plan *plan)
-{
-	enum pen_format format = plan->source_count ? plan->sources[0].format : plan->format;
-
-	for (uint32_t i = 1; i < plan->source_count; i++)
-		if (plan->sources[i].format != format)
-			return PEN_FORMAT_AUTO;
-	return format;
 }
 
 static void running(struct admission *a, struct pen_standing *st, bool resumed)
@@ -147,6 +120,16 @@ static bool has_identity(const struct pen_facts *facts)
 	return memcmp(facts->fixed.identity, none, sizeof none) != 0;
 }
 
+/* It can go on: by its command, or because it was submitted. */
+static bool can_go_on(struct pen_store *store, const struct pen_facts *facts)
+{
+	struct pen_order *order = NULL;
+	bool yes = has_identity(facts) || !pen_order_read(store, facts->fixed.id, &order);
+
+	free(order);
+	return yes;
+}
+
 /* A half-done batch that does not go on. */
 static int cancel_old(struct admission *a, const struct pen_facts *facts, struct pen_standing *st)
 {
@@ -176,7 +159,7 @@ static int meet_feeder(struct admission *a, const struct pen_facts *facts, struc
 	unsigned long long id = facts->fixed.id;
 	int rc, fd = -1;
 
-	if (has_identity(facts) || lock(a, facts->fixed.id, &fd))
+	if (can_go_on(a->engine->store, facts) || lock(a, facts->fixed.id, &fd))
 		return pen_fail(a->why, -PEN_SEQ_BUSY, 0,
 				"batch %016llx, unfinished, appends to dataset '%s' by @seq", id,
 				a->plan->into);
@@ -231,6 +214,8 @@ static int put_order(struct admission *a, uint64_t id)
 				       (unsigned long long)order.parents[i].id);
 	}
 	free(parent);
+	if (!rc && a->plan->dedup)
+		rc = pen_dedup_take(a->txn, a->plan, id, a->previous, a->now_ms, &order);
 	return rc ? rc : pen_order_put(a->txn, &order);
 }
 
@@ -247,7 +232,7 @@ static int create(struct admission *a)
 		.labels = plan->labels,
 		.labels_len = plan->labels_len,
 	};
-	char *sources = join_sources(plan, &facts.sources_len);
+	char *sources = pen_plan_join_sources(plan, &facts.sources_len);
 	uint64_t id = pen_ledger_new_id(a->txn);
 	int rc = st && sources ? 0 : -ENOMEM;
 
@@ -268,7 +253,7 @@ static int create(struct admission *a)
 			.max_record = plan->max_record,
 			.bytes_total = plan->bytes_total,
 			.items_total = plan->items_total,
-			.format = (uint8_t)settled_format(plan),
+			.format = (uint8_t)pen_plan_settled_format(plan),
 			.key_kind = (uint8_t)plan->key_kind,
 			.on_duplicate = (uint8_t)plan->on_duplicate,
 			.validate = (uint8_t)plan->validate,
@@ -276,7 +261,8 @@ static int create(struct admission *a)
 				   (plan->results == PEN_RESULTS_AUTO && pen_plan_is_job(plan)),
 			.drops = plan->transform.drops,
 		};
-		if (plan->has_identity)
+		/* A dedup key stands for the request: nothing else finds the batch by it. */
+		if (plan->has_identity && !plan->dedup)
 			memcpy(facts.fixed.identity, plan->identity, 16);
 		memcpy(facts.fixed.content, plan->content, 16);
 		st->fixed.id = id;
@@ -304,6 +290,7 @@ static int create(struct admission *a)
 		a->batch->dataset_id = facts.fixed.dataset_id;
 		take_over(a, &facts, st);
 		a->batch->already = plan->order != NULL;
+		a->batch->there = a->previous ? 2 : 0;
 		a->write = true;
 	}
 	free(sources);
@@ -375,7 +362,8 @@ static void say_anew(struct pen_engine *engine, const struct pen_facts *facts, b
 /* The same is entered again: it is there. */
 static int met_again(struct admission *a, const struct pen_facts *facts, struct pen_standing *st)
 {
-	a->batch->already = a->batch->there = a->write = true;
+	a->batch->already = a->write = true;
+	a->batch->there = 1;
 	take_over(a, facts, st);
 	return pen_journal_add(a->txn, facts->fixed.id, PEN_EVENT_DEDUPLICATED, 0, st->fixed.counted.bytes,
 			       st->fixed.counted.items);
@@ -438,11 +426,11 @@ static int start_queued(struct admission *a, struct pen_facts *facts, struct pen
 	facts->fixed.seq_base = pen_dataset_next_seq(a->ds);
 	memcpy(facts->fixed.content, a->plan->content, 16); /* as they are now that they are read */
 	if (!a->plan->fed) {
-		sources = join_sources(a->plan, &facts->sources_len);
+		sources = pen_plan_join_sources(a->plan, &facts->sources_len);
 		if (!sources)
 			return -ENOMEM;
 		facts->sources = sources;
-		facts->fixed.format = (uint8_t)settled_format(a->plan);
+		facts->fixed.format = (uint8_t)pen_plan_settled_format(a->plan);
 		facts->fixed.bytes_total = a->plan->bytes_total;
 		facts->fixed.items_total = a->plan->items_total;
 	}
@@ -480,6 +468,8 @@ static int take_up(struct admission *a)
 		rc = pen_fail(a->why, -PEN_PAUSED_BY, 0, "batch %016llx is paused%s%s",
 			      (unsigned long long)facts->fixed.id, *control.reason ? ": " : "",
 			      control.reason);
+	if (!rc)
+		rc = pen_running_check(a->txn, &a->plan->caps, facts->fixed.id, facts->owner, a->why);
 	a->batch->id = a->plan->take;
 	if (!rc && !st->fixed.started_ms) {
 		rc = start_queued(a, facts, st);
@@ -495,6 +485,34 @@ static int take_up(struct admission *a)
 	return rc;
 }
 
+/* By its key. */
+static int decide_dedup(struct admission *a)
+{
+	struct pen_facts *facts = NULL;
+	struct pen_standing *st;
+	uint64_t id;
+	int fate = pen_dedup_judge(a->txn, a->plan, a->now_ms, &id), rc = 0;
+
+	if (fate == PEN_DEDUP_REPLACE) {
+		rc = pen_dedup_replace(a->txn, id, &a->old_lock, a->why);
+		a->previous = rc ? 0 : id;
+		rc = rc == -PEN_BATCH_BUSY ? 0 : rc; /* somebody just takes it up, or cancels it */
+	}
+	if (fate < 0 || rc)
+		return fate < 0 ? fate : rc;
+	if (fate != PEN_DEDUP_GIVE_BACK)
+		return create(a);
+	st = malloc(sizeof *st);
+	rc = st ? pen_ledger_load(a->txn, id, &facts, st) : -ENOMEM;
+	if (!rc)
+		rc = pen_dedup_count(a->txn, a->plan);
+	if (!rc)
+		rc = met_again(a, facts, st);
+	free(facts);
+	free(st);
+	return rc;
+}
+
 static int decide(struct admission *a)
 {
 	struct pen_facts *facts = NULL;
@@ -504,6 +522,8 @@ static int decide(struct admission *a)
 
 	if (a->plan->take)
 		return take_up(a);
+	if (a->plan->dedup)
+		return decide_dedup(a);
 	if (!a->plan->has_identity)
 		return create(a);
 	rc = pen_ledger_find(a->txn, a->plan->identity, &id);
@@ -543,7 +563,9 @@ int pen_admit(struct pen_engine *engine, struct pen_batch *batch, struct pen_min
 		pen_txn_abort(a.txn);
 	else
 		rc = pen_txn_commit(a.txn, why);
-	if (a.old_lock >= 0)
+	if (a.previous)
+		pen_lock_release(engine->store, a.previous, a.old_lock);
+	else if (a.old_lock >= 0)
 		close(a.old_lock);
 	if ((rc || batch->already) && batch->lock_fd >= 0) {
 		/* Closing lets go; the file stays for the next runner. */
@@ -561,7 +583,7 @@ static bool in_the_way(struct pen_store *store, uint64_t id)
 	struct pen_standing *st = malloc(sizeof *st);
 	struct pen_facts *facts = NULL;
 	bool yes = st && !pen_ledger_read(store, id, &facts, st) && !is_over(st) &&
-		   (has_identity(facts) || pen_lock_holder(store, id));
+		   (can_go_on(store, facts) || pen_lock_holder(store, id));
 
 	free(facts);
 	free(st);

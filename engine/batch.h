@@ -65,10 +65,10 @@ struct pen_batch {
 	uint64_t created_ms;
 	uint64_t dataset_id;
 	bool resumed;
-	bool unchanged;	       /* the sources are those that it began with */
-	bool rows_all;	       /* every item has a row */
-	bool already;	       /* nothing to do: complete before, or only entered */
-	bool there;	       /* it was to be entered, and is known already */
+	bool unchanged; /* the sources are those that it began with */
+	bool rows_all;	/* every item has a row */
+	bool already;	/* nothing to do: complete before, or only entered */
+	uint8_t there;	/* 1: it was to be entered, and is known already; 2: it took the place of another */
 	struct pen_place from; /* where to begin */
 	uint64_t from_items;   /* items decided by earlier runs */
 	char from_path[PEN_PATH_BYTES_MAX + 1];

@@ -323,6 +323,8 @@ int pen_engine_start(struct pen_store *store, const struct pen_engine_options *o
 	e->notice = opt ? opt->notice : NULL;
 	e->notice_arg = opt ? opt->notice_arg : NULL;
 	e->io_choice = opt ? opt->io : PEN_IO_AUTO;
+	if (opt && opt->size >= offsetof(struct pen_engine_options, room) + sizeof opt->room)
+		e->room = opt->room;
 	pthread_mutex_init(&e->failures_lock, NULL);
 	pthread_mutex_init(&e->gauges_lock, NULL);
 	sem_init(&e->started, 0, 0);
@@ -472,9 +474,15 @@ void pen_prep_submit(struct pen_sqe *sqe, const struct pen_submit *submit)
 
 void pen_prep_take(struct pen_sqe *sqe, uint64_t batch, unsigned flags)
 {
+	pen_prep_take_capped(sqe, batch, flags, &(struct pen_caps){ 0 });
+}
+
+void pen_prep_take_capped(struct pen_sqe *sqe, uint64_t batch, unsigned flags, const struct pen_caps *caps)
+{
 	if (sqe->engine->rehearse)
 		sqe->early = pen_fail(&sqe->why, -PEN_USAGE, 0, "this engine rehearses: it can only plan");
 	sqe->take_flags = flags;
+	sqe->take_caps = *caps;
 	prepare(sqe, PEN_OP_TAKE, batch);
 }
 

@@ -55,6 +55,7 @@ struct pen_sqe {
 	uint64_t user_data;
 	uint64_t batch;
 	unsigned take_flags;
+	struct pen_caps take_caps;
 	struct pen_plan *plan;	       /* RUN, SUBMIT, PLAN, OPEN: owned, the reader takes it */
 	struct pen_forecast *forecast; /* PLAN: the program's */
 	int early;		       /* negative: refused while it was prepared */
@@ -99,7 +100,8 @@ struct pen_engine {
 	uint32_t chunk_bytes;
 	uint32_t processor_count;
 	uint32_t entries;
-	bool rehearse; /* the last stage counts instead of committing */
+	bool rehearse;		  /* the last stage counts instead of committing */
+	struct pen_min_free room; /* that is to be free for further items of jobs */
 	struct pen_arena arena;
 	struct pen_chunk *chunks; /* one per tag */
 	struct pen_sqe *sqes;

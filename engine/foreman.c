@@ -11,6 +11,7 @@
 #include "engine/context.h"
 #include "engine/csv.h"
 #include "engine/group.h"
+#include "engine/headroom.h"
 #include "ring/assert.h"
 #include "ring/bell.h"
 #include "ring/error.h"
@@ -30,6 +31,7 @@
 #define DUE_MAX 64u		    /* rows that are due, read at once */
 #define LEAVE_NS (2 * PEN_NS_PER_S) /* a wait that is worth leaving the engine for */
 #define TURN_NS (250 * PEN_NS_PER_MS)
+#define ROOM_NS (100 * PEN_NS_PER_MS)
 
 /* One item with the crew. */
 struct task {
@@ -81,6 +83,8 @@ struct pen_foreman {
 	struct pen_bell bell;
 	int epoll;
 	struct site sites[PEN_BATCHES_MAX];
+	uint64_t room_ns; /* when room is looked for again */
+	bool no_room;
 	struct pen_pack *packs[PACKS], *free_packs;
 	struct pen_task_result results[POLL];
 };
@@ -904,12 +908,34 @@ static void look_around(struct pen_foreman *f, struct site *s)
 		stop(f, s, -PEN_STOPPED_BY, false);
 }
 
+/* Is there enough to start something more? Asked a few times a second at most, and said when it changes. */
+static bool has_room(struct pen_foreman *f)
+{
+	const struct pen_min_free *room = &f->engine->room;
+	uint64_t now = pen_mono_ns(f->engine->clock);
+	enum pen_headroom_verdict verdict;
+	struct pen_headroom headroom;
+	char text[PEN_HOLDUP_TEXT];
+
+	if ((!room->memory && !room->disk) || now < f->room_ns)
+		return !f->no_room;
+	f->room_ns = now + ROOM_NS;
+	pen_headroom_read("", f->engine->store, &headroom);
+	verdict = pen_headroom_judge(&headroom, room, text, sizeof text);
+	if (verdict != PEN_HEADROOM_ENOUGH && !f->no_room)
+		pen_engine_notice(f->engine, -PEN_NO_ROOM, "no further items are begun: %s", text);
+	else if (verdict == PEN_HEADROOM_ENOUGH && f->no_room)
+		pen_engine_notice(f->engine, 0, "there is room again: items are begun");
+	f->no_room = verdict != PEN_HEADROOM_ENOUGH;
+	return !f->no_room;
+}
+
 static bool turn(struct pen_foreman *f, struct site *s)
 {
 	bool any = collect(f, s);
 
 	look_around(f, s);
-	if (!s->stopping && !s->paused) {
+	if (!s->stopping && !s->paused && has_room(f)) {
 		while (give_row(f, s))
 			any = true;
 		while (!s->stopping && give_entry(f, s))

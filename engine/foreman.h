@@ -15,6 +15,7 @@
  * others. The batch's END waits until no row waits any more, unless the run is over for another reason, or may leave.
  *
  *   pause      nothing new is given; what runs ends.
+ *   no room    nothing new is given while less is free than the engine was told (headroom.h); what runs goes on.
  *   stop       the same, and then everything is passed on as it is, END last. Whatever ended counts.
  *   cancel     stop, and the crew is told to end its children.
  *

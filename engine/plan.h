@@ -87,10 +87,14 @@ struct pen_plan {
 	size_t packed_len;
 	struct pen_order *
 		order; /* what is submitted with it; NULL: it runs at once. Borrowed strings are the plan's */
-	uint64_t take; /* this batch, and no other */
-	uint32_t parents; /* that it waited for */
-	bool spooled;	  /* its source is a stream that was kept (spool.c) */
-	bool fed;	  /* all of its items were given: only those that wait are left */
+	char *dedup;   /* the key that stands for the request (dedup.h); NULL: none */
+	enum pen_dedup_mode dedup_mode;
+	uint64_t dedup_ttl_ms;
+	uint64_t take;	      /* this batch, and no other */
+	struct pen_caps caps; /* under which it is taken */
+	uint32_t parents;     /* that it waited for */
+	bool spooled;	      /* its source is a stream that was kept (spool.c) */
+	bool fed;	      /* all of its items were given: only those that wait are left */
 
 	bool has_identity;
 	uint8_t identity[16], content[16];
@@ -122,6 +126,10 @@ int pen_plan_open_submit(const struct pen_submit *submit, struct pen_store *stor
 /* The plan of a batch in the store. -PEN_NOT_FOUND; -PEN_UNSUPPORTED: it was not submitted. */
 int pen_plan_open_take(struct pen_store *store, uint64_t id, struct pen_plan **ret, struct pen_failure *why);
 void pen_plan_free_order(struct pen_plan *plan);
+/* The names of the sources, joined by NUL bytes; malloc'ed. NULL: no memory. */
+char *pen_plan_join_sources(const struct pen_plan *plan, size_t *ret_len);
+/* That of all sources, or auto where they differ. */
+enum pen_format pen_plan_settled_format(const struct pen_plan *plan);
 /* plan_job.c: the same of what is about processors. */
 /* "exec:..." or "worker:...": what transform.h does not know. NULL is allowed. */
 bool pen_plan_names_job(const char *processor);

@@ -42,6 +42,7 @@ void pen_plan_free_order(struct pen_plan *plan)
 		free((void *)(uintptr_t)plan->order->hook);
 		free(plan->order);
 	}
+	free(plan->dedup);
 	free(plan->packed);
 }
 
@@ -69,6 +70,36 @@ static int copy_parents(struct pen_order *order, const struct pen_submit *submit
 						  submit->after[i].ok ? PEN_EDGE_OK : PEN_EDGE_ANY };
 	}
 	order->parent_count = (uint32_t)submit->after_count;
+	return 0;
+}
+
+static int copy_dedup(struct pen_plan *plan, const struct pen_submit *submit, struct pen_failure *why)
+{
+	enum pen_dedup_mode mode = submit->dedup_mode;
+	uint64_t ttl_ms = submit->dedup_ttl_ms;
+
+	if (!submit->dedup)
+		return mode || ttl_ms ? pen_fail(why, -PEN_USAGE, 0, "a dedup mode or time without a key")
+				      : 0;
+	if (mode == PEN_DEDUP_AUTO)
+		mode = ttl_ms ? PEN_DEDUP_THROTTLE : PEN_DEDUP_SIMPLE;
+	if (mode < PEN_DEDUP_SIMPLE || mode > PEN_DEDUP_DEBOUNCE)
+		return pen_fail(why, -PEN_USAGE, 0, "no dedup mode has the number %d", (int)mode);
+	if (!*submit->dedup || strlen(submit->dedup) > PEN_DEDUP_KEY_MAX)
+		return pen_fail(why, -PEN_USAGE, 0, "a dedup key has 1 to %u bytes", PEN_DEDUP_KEY_MAX);
+	if (mode == PEN_DEDUP_SIMPLE ? ttl_ms != 0 : !ttl_ms || ttl_ms > PEN_DEDUP_TTL_MAX_MS)
+		return pen_fail(why, -PEN_USAGE, 0,
+				mode == PEN_DEDUP_SIMPLE
+					? "simple dedup has no time; throttle and debounce have"
+					: "throttle and debounce need a time of 1 ms to 365 days");
+	if (plan->fresh || *plan->idempotency_key)
+		return pen_fail(why, -PEN_USAGE, 0, "a dedup key goes with neither %s",
+				"an idempotency key nor a fresh start");
+	plan->dedup = strdup(submit->dedup);
+	if (!plan->dedup)
+		return -ENOMEM;
+	plan->dedup_mode = mode;
+	plan->dedup_ttl_ms = ttl_ms;
 	return 0;
 }
 
@@ -115,6 +146,8 @@ int pen_plan_open_submit(const struct pen_submit *submit, struct pen_store *stor
 		(*ret)->spooled = submit->spool != NULL;
 		rc = make_order(*ret, submit, why);
 		if (!rc)
+			rc = copy_dedup(*ret, submit, why);
+		if (!rc)
 			rc = pen_plan_pack(*ret, &run, why);
 		if (rc) {
 			pen_fail(why, rc, -rc, "no memory for an order");
@@ -124,6 +157,36 @@ int pen_plan_open_submit(const struct pen_submit *submit, struct pen_store *stor
 	}
 	free(path);
 	return rc;
+}
+
+/* ---- what the store keeps of the sources ------------------------------------------------------- */
+
+char *pen_plan_join_sources(const struct pen_plan *plan, size_t *ret_len)
+{
+	size_t len = 0, at = 0;
+	char *text;
+
+	for (uint32_t i = 0; i < plan->source_count; i++)
+		len += strlen(plan->sources[i].path) + 1;
+	text = calloc(1, len + 1);
+	for (uint32_t i = 0; text && i < plan->source_count; i++) {
+		size_t n = strlen(plan->sources[i].path) + 1;
+
+		memcpy(text + at, plan->sources[i].path, n);
+		at += n;
+	}
+	*ret_len = len ? len - 1 : 0;
+	return text;
+}
+
+enum pen_format pen_plan_settled_format(const struct pen_plan *plan)
+{
+	enum pen_format format = plan->source_count ? plan->sources[0].format : plan->format;
+
+	for (uint32_t i = 1; i < plan->source_count; i++)
+		if (plan->sources[i].format != format)
+			return PEN_FORMAT_AUTO;
+	return format;
 }
 
 /* ---- taking up ------------------------------------------------------------------------------- */

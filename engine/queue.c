@@ -9,9 +9,11 @@
 #include <string.h>
 
 #include "engine/graph.h"
+#include "engine/headroom.h"
 #include "ring/base.h"
 #include "ring/error.h"
 #include "store/control.h"
+#include "store/holdup.h"
 #include "store/index.h"
 #include "store/job.h"
 #include "store/ledger.h"
@@ -20,7 +22,8 @@
 
 #define ID "%016" PRIx64
 #define STEP 256u
-#define BUSY_MS 500u /* a batch that another worker has is looked at again after so long */
+#define BUSY_MS 500u  /* a batch that another worker has is looked at again after so long */
+#define ROOM_MS 1000u /* how soon room is looked for again */
 #define HERE_MAX 64u
 #define FAILED_MS 30000u
 #define BUSY_TIMES 2u /* in a row, while nothing else ended here: then it is not worth waiting for */
@@ -36,6 +39,9 @@ struct pen_queue {
 	struct pen_share_owner owners[PEN_QUEUE_OWNERS];
 	char *names[PEN_QUEUE_OWNERS];
 	uint32_t owner_count, owner_cap;
+	struct pen_caps store_caps;
+	struct pen_weight *weights;
+	size_t weight_count;
 	struct pen_share_batch *batches;
 	uint32_t count, cap;
 	struct here here[HERE_MAX]; /* that run in this worker */
@@ -49,6 +55,10 @@ struct pen_queue {
 	uint64_t
 		aside_ms; /* when the first of those that are put aside is looked at again; UINT64_MAX: none */
 	bool only_looks;  /* nothing is cancelled: somebody asks why */
+	struct pen_min_free room;
+	int held; /* why none was offered */
+	char held_text[PEN_HOLDUP_TEXT];
+	struct pen_holdup_file file;
 };
 
 /* ---- one batch ------------------------------------------------------------------------------- */
@@ -121,6 +131,14 @@ static enum pen_graph_ready ready(struct pen_store *store, const struct pen_orde
 
 /* ---- candidates ------------------------------------------------------------------------------ */
 
+static uint32_t weight_of(const struct pen_queue *q, const char *name)
+{
+	for (size_t i = 0; i < q->weight_count; i++)
+		if (!strcmp(q->weights[i].owner, name))
+			return q->weights[i].weight;
+	return 1;
+}
+
 static int owner_of(struct pen_queue *q, const char *name, uint32_t *ret)
 {
 	for (uint32_t i = 0; i < q->owner_count; i++) {
@@ -137,7 +155,9 @@ static int owner_of(struct pen_queue *q, const char *name, uint32_t *ret)
 	q->names[q->owner_count] = strdup(name);
 	if (!q->names[q->owner_count])
 		return -ENOMEM;
-	q->owners[q->owner_count] = (struct pen_share_owner){ .weight = 1, .cap = q->owner_cap };
+	q->owners[q->owner_count] = (struct pen_share_owner){ .weight = weight_of(q, name),
+							      .cap = q->owner_cap,
+							      .store_cap = q->store_caps.owner };
 	*ret = q->owner_count++;
 	return 0;
 }
@@ -213,6 +233,30 @@ static int add(struct pen_queue *q, uint64_t id, const struct view *v)
 	return 0;
 }
 
+/* One that another process runs: it counts under the caps of the store. */
+static int count_elsewhere(struct pen_queue *q, uint64_t id, uint8_t state)
+{
+	struct view v;
+	uint32_t owner;
+	int rc;
+
+	if ((state != PEN_RUNNING && state != PEN_PAUSED) || (!q->store_caps.all && !q->store_caps.owner) ||
+	    !pen_lock_holder(q->store, id))
+		return 0;
+	rc = look(q->store, id, &v);
+	if (rc)
+		return rc == -PEN_NOT_FOUND ? 0 : rc;
+	if (v.standing->fixed.state == state && v.standing->fixed.started_ms) {
+		rc = owner_of(q, v.facts->owner, &owner);
+		if (!rc) {
+			q->share.elsewhere++;
+			q->owners[owner].elsewhere++;
+		}
+	}
+	forget(&v);
+	return rc;
+}
+
 /* Batches in one state that this or another worker could take up. */
 static int gather(struct pen_queue *q, uint8_t state, uint64_t now_ms)
 {
@@ -227,7 +271,10 @@ static int gather(struct pen_queue *q, uint8_t state, uint64_t now_ms)
 			struct view v;
 
 			after = ids[i];
-			if (is_here(q, ids[i]) || is_busy(q, ids[i], now_ms))
+			if (is_here(q, ids[i]))
+				continue;
+			rc = count_elsewhere(q, ids[i], state);
+			if (rc || is_busy(q, ids[i], now_ms))
 				continue;
 			rc = look(q->store, ids[i], &v);
 			if (rc) {
@@ -250,7 +297,9 @@ static int gather_all(struct pen_queue *q, uint64_t now_ms)
 	static const uint8_t states[] = { PEN_QUEUED, PEN_WAITING, PEN_RUNNING, PEN_INTERRUPTED, PEN_PAUSED };
 	int rc = 0;
 
-	q->count = q->aside = 0;
+	q->count = q->aside = q->share.elsewhere = 0;
+	for (uint32_t i = 0; i < q->owner_count; i++)
+		q->owners[i].elsewhere = 0;
 	q->aside_ms = UINT64_MAX;
 	for (size_t i = 0; i < PEN_COUNT(states) && !rc; i++)
 		rc = gather(q, states[i], now_ms);
@@ -259,16 +308,39 @@ static int gather_all(struct pen_queue *q, uint64_t now_ms)
 
 /* ---- the queue ------------------------------------------------------------------------------- */
 
-int pen_queue_open(struct pen_store *store, const struct pen_queue_options *opt, struct pen_queue **ret)
+static int copy_weights(struct pen_queue *q, const struct pen_weight *weights, size_t count)
+{
+	q->weights = calloc(count ? count : 1, sizeof *q->weights);
+	for (size_t i = 0; i < count && q->weights; i++) {
+		q->weights[i] = (struct pen_weight){ strdup(weights[i].owner), weights[i].weight };
+		if (!q->weights[i].owner)
+			return -ENOMEM;
+		q->weight_count++;
+	}
+	return q->weights ? 0 : -ENOMEM;
+}
+
+int pen_queue_open(struct pen_store *store, const struct pen_queue_options *given, struct pen_queue **ret)
 {
 	struct pen_queue *q = calloc(1, sizeof *q);
+	struct pen_queue_options opt = { 0 };
 
 	if (!q)
 		return -ENOMEM;
 	q->store = store;
-	if (opt && opt->size >= sizeof *opt) {
-		q->share.cap = opt->cap;
-		q->owner_cap = opt->owner_cap;
+	pen_holdup_init(&q->file);
+	if (given) {
+		/* A program built against an earlier header has a shorter struct: what it lacks is the default. */
+		memcpy(&opt, given, pen_min(given->size, sizeof opt));
+		q->share.cap = opt.cap;
+		q->owner_cap = opt.owner_cap;
+		q->store_caps = opt.store_caps;
+		q->share.store_cap = opt.store_caps.all;
+		q->room = opt.room;
+		if (copy_weights(q, opt.weights, opt.weight_count)) {
+			pen_queue_close(q);
+			return -ENOMEM;
+		}
 	}
 	if (!q->share.cap || q->share.cap > HERE_MAX)
 		q->share.cap = 16;
@@ -280,38 +352,102 @@ void pen_queue_close(struct pen_queue *q)
 {
 	if (!q)
 		return;
+	pen_holdup_end(&q->file, q->store);
 	for (uint32_t i = 0; i < q->owner_count; i++)
 		free(q->names[i]);
+	for (size_t i = 0; i < q->weight_count; i++)
+		free((void *)(uintptr_t)q->weights[i].owner);
+	free(q->weights);
 	free(q->batches);
 	free(q);
 }
 
+/* 1: there is enough to start something; 0: not now, and *ret_wait_ms is when to look again. */
+static int has_room(struct pen_queue *q, uint64_t *ret_wait_ms)
+{
+	enum pen_headroom_verdict verdict;
+	struct pen_headroom headroom;
+
+	if (!q->room.memory && !q->room.disk)
+		return 1;
+	pen_headroom_read("", q->store, &headroom);
+	verdict = pen_headroom_judge(&headroom, &q->room, q->held_text, sizeof q->held_text);
+	*ret_wait_ms = verdict == PEN_HEADROOM_NEVER ? UINT64_MAX : ROOM_MS;
+	if (verdict != PEN_HEADROOM_ENOUGH)
+		q->held = -PEN_NO_ROOM;
+	return verdict == PEN_HEADROOM_ENOUGH;
+}
+
+/* None is offered: when might one be, and how many wait? */
+static void count_left(struct pen_queue *q, uint64_t now, uint64_t when, uint64_t *ret_wait_ms,
+		       uint32_t *ret_left)
+{
+	*ret_left = q->aside;
+	for (uint32_t i = 0; i < q->count; i++) {
+		enum pen_share_wait wait = q->batches[i].wait;
+
+		*ret_left += wait != PEN_SHARE_PAUSED;
+		if (wait != PEN_SHARE_STORE_CAP && wait != PEN_SHARE_STORE_OWNER)
+			continue;
+		/* Others end without telling. */
+		when = pen_min(when, now + BUSY_MS);
+		if (q->held)
+			continue;
+		q->held = -PEN_AT_CAP;
+		(void)snprintf(q->held_text, sizeof q->held_text,
+			       wait == PEN_SHARE_STORE_CAP
+				       ? "as many batches run in the store as may: %" PRIu32
+				       : "as many batches of an owner run as may: %" PRIu32,
+			       wait == PEN_SHARE_STORE_CAP ? q->store_caps.all : q->store_caps.owner);
+	}
+	when = pen_min(when, q->aside_ms);
+	*ret_wait_ms = when == PEN_SHARE_NEVER ? UINT64_MAX : when > now ? when - now : 0;
+}
+
+static void offer(struct pen_queue *q, size_t pick, uint64_t *ret_batch)
+{
+	const struct pen_share_batch *b = &q->batches[pick];
+
+	q->here[q->here_count++] = (struct here){ b->id, pen_max(b->cost, 1), b->owner };
+	pen_share_start(&q->share, &q->owners[b->owner], q->here[q->here_count - 1].cost);
+	*ret_batch = b->id;
+}
+
 int pen_queue_next(struct pen_queue *q, uint64_t *ret_batch, uint64_t *ret_wait_ms, uint32_t *ret_left)
 {
-	uint64_t now = pen_real_ms(pen_store_clock(q->store)), when = PEN_SHARE_NEVER;
+	uint64_t now = pen_real_ms(pen_store_clock(q->store)), when = PEN_SHARE_NEVER, room_ms;
 	int rc = gather_all(q, now);
 	size_t pick;
 
 	if (rc)
 		return rc;
+	q->held = 0;
+	q->held_text[0] = 0;
 	pick = pen_share_pick(&q->share, q->owners, q->owner_count, q->batches, q->count, now, &when);
-	if (pick == PEN_SHARE_NONE) {
-		*ret_left = q->aside;
-		for (uint32_t i = 0; i < q->count; i++)
-			*ret_left += q->batches[i].wait != PEN_SHARE_PAUSED;
-		when = pen_min(when, q->aside_ms);
-		*ret_wait_ms = when == PEN_SHARE_NEVER ? UINT64_MAX : when > now ? when - now : 0;
-		return 0;
+	if (pick != PEN_SHARE_NONE && has_room(q, &room_ms)) {
+		offer(q, pick, ret_batch);
+		rc = 1;
+	} else {
+		/* What runs here begins nothing more either. */
+		if (pick == PEN_SHARE_NONE && q->here_count)
+			(void)has_room(q, &room_ms);
+		count_left(q, now, when, ret_wait_ms, ret_left);
+		/* The one that could begin but for the room. */
+		if (pick != PEN_SHARE_NONE)
+			*ret_wait_ms = room_ms;
 	}
-	q->here[q->here_count++] = (struct here){ q->batches[pick].id, pen_max(q->batches[pick].cost, 1),
-						  q->batches[pick].owner };
-	pen_share_start(&q->share, &q->owners[q->batches[pick].owner], q->here[q->here_count - 1].cost);
-	*ret_batch = q->batches[pick].id;
-	return 1;
+	pen_holdup_say(&q->file, q->store, q->held_text);
+	return rc;
+}
+
+int pen_queue_held(const struct pen_queue *q, const char **ret_text)
+{
+	*ret_text = q->held_text;
+	return q->held;
 }
 
 /* Others may have it, or its dataset: it is looked at again soon, and at once when something ended here. */
-static void put_aside(struct pen_queue *q, uint64_t batch, bool others, bool failed)
+static void put_aside(struct pen_queue *q, uint64_t batch, bool others, bool at_cap, bool failed)
 {
 	struct busy *busy = find_busy(q, batch);
 
@@ -321,7 +457,7 @@ static void put_aside(struct pen_queue *q, uint64_t batch, bool others, bool fai
 		*busy = (struct busy){ .id = batch };
 	}
 	busy->others = others;
-	busy->times = others ? busy->times + 1 : BUSY_TIMES;
+	busy->times = at_cap ? 0 : others ? busy->times + 1 : BUSY_TIMES;
 	busy->until_ms = pen_real_ms(pen_store_clock(q->store)) + BUSY_MS;
 	/* What went wrong by itself is not tried over and over by one that waits for more. */
 	if (failed)
@@ -330,7 +466,9 @@ static void put_aside(struct pen_queue *q, uint64_t batch, bool others, bool fai
 
 void pen_queue_done(struct pen_queue *q, uint64_t batch, int code)
 {
-	bool others = code == -PEN_BATCH_BUSY || code == -PEN_SEQ_BUSY;
+	/* At a cap, it is worth waiting for: it begins when others end. */
+	bool at_cap = code == -PEN_AT_CAP;
+	bool others = at_cap || code == -PEN_BATCH_BUSY || code == -PEN_SEQ_BUSY;
 
 	for (uint32_t i = 0; i < q->here_count; i++) {
 		struct here here = q->here[i];
@@ -346,7 +484,7 @@ void pen_queue_done(struct pen_queue *q, uint64_t batch, int code)
 		if (q->busy[i].others)
 			q->busy[i].until_ms = q->busy[i].times = 0;
 	if (code && code != -PEN_WAITS)
-		put_aside(q, batch, others, !others && code != -PEN_PAUSED_BY);
+		put_aside(q, batch, others, at_cap, !others && code != -PEN_PAUSED_BY);
 }
 
 int pen_batch_due(struct pen_store *store, uint64_t batch, uint64_t *ret_wait_ms)
@@ -408,6 +546,17 @@ static void say_control(struct text *t, const struct pen_control *c)
 	    c->want == PEN_WANT_CANCEL ? "cancelled" : "paused", *c->reason ? ": " : "", c->reason);
 }
 
+/* What workers say that wait: of what they were told, nobody else knows. pid 0: all. */
+static void say_holdups(struct text *t, struct pen_store *store, uint32_t pid)
+{
+	struct pen_holdup all[4];
+	int n = pen_queue_holdups(store, all, PEN_COUNT(all));
+
+	for (int i = 0; i < n; i++)
+		if (!pid || all[i].pid == pid)
+			say(t, "process %" PRIu32 " begins nothing more: %s\n", all[i].pid, all[i].text);
+}
+
 static void say_queue(struct text *t, struct pen_store *store, uint64_t id, uint64_t now)
 {
 	struct pen_queue *q;
@@ -433,6 +582,33 @@ static void say_queue(struct text *t, struct pen_store *store, uint64_t id, uint
 		}
 	}
 	pen_queue_close(q);
+	say_holdups(t, store, 0);
+}
+
+/* What its key made of it, and of others. */
+static void say_dedup(struct text *t, struct pen_store *store, uint64_t id, uint64_t now)
+{
+	static const char *const modes[] = { "", "simple", "throttle", "debounce" };
+	struct pen_dedup_info d;
+
+	if (pen_batch_dedup(store, id, &d))
+		return;
+	if (d.batch != id) {
+		say(t, "its key '%s' is batch " ID "'s now\n", d.key, d.batch);
+		return;
+	}
+	say(t, "it has the key '%s' (%s)", d.key, modes[d.mode]);
+	if (d.until_ms > now) {
+		say(t, "; its time ends ");
+		say_time(t, d.until_ms, now);
+	} else if (d.until_ms) {
+		say(t, "; its time is over");
+	}
+	say(t, "\n");
+	if (d.previous)
+		say(t, "it took the place of batch " ID "\n", d.previous);
+	if (d.count)
+		say(t, "%" PRIu64 " other submissions with this key were one with it\n", d.count);
 }
 
 static void say_state(struct text *t, struct pen_store *store, uint64_t id, const struct view *v,
@@ -448,8 +624,11 @@ static void say_state(struct text *t, struct pen_store *store, uint64_t id, cons
 		say(t, "the process that ran it is gone; nothing is lost\n");
 	else
 		say(t, "it is %s\n", pen_state_name(s->state));
+	if (pid)
+		say_holdups(t, store, pid);
 	if (s->code)
 		say(t, "%s: %s\n", pen_error_name(s->code), pen_error_text(s->code));
+	say_dedup(t, store, id, now);
 	if (v->has_control)
 		say_control(t, &v->control);
 	if (v->job.retrying) {

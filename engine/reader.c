@@ -118,6 +118,7 @@ static void admit(struct pen_engine *engine, struct pen_sqe *sqe, uint32_t index
 			return;
 		}
 		sqe->plan->job.may_leave = sqe->take_flags & PEN_TAKE_MAY_LEAVE;
+		sqe->plan->caps = sqe->take_caps;
 	}
 	dealt = sqe->op != PEN_OP_SUBMIT && sqe->op != PEN_OP_TAKE &&
 		pen_aftermath_recover(engine, sqe->plan, &done);

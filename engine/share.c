@@ -50,6 +50,10 @@ static enum pen_share_wait kept(const struct pen_share *share, const struct pen_
 		return PEN_SHARE_CAP;
 	if (owner->cap && owner->running >= owner->cap)
 		return PEN_SHARE_OWNER_CAP;
+	if (share->store_cap && share->running + share->elsewhere >= share->store_cap)
+		return PEN_SHARE_STORE_CAP;
+	if (owner->store_cap && owner->running + owner->elsewhere >= owner->store_cap)
+		return PEN_SHARE_STORE_OWNER;
 	return PEN_SHARE_STARTS;
 }
 
@@ -150,6 +154,10 @@ const char *pen_share_wait_text(enum pen_share_wait wait)
 		[PEN_SHARE_NOT_BEFORE] = "its time",
 		[PEN_SHARE_CAP] = "a running batch to end: as many run as may",
 		[PEN_SHARE_OWNER_CAP] = "a running batch of its owner to end: as many run as may",
+		[PEN_SHARE_STORE_CAP] =
+			"a batch to end that another process runs: as many run in the store as may",
+		[PEN_SHARE_STORE_OWNER] =
+			"a batch of its owner to end: as many of his run in the store as may",
 		[PEN_SHARE_FAIR] = "its owner's turn: another owner had less",
 		[PEN_SHARE_PRIORITY] = "a batch of higher priority",
 		[PEN_SHARE_TURN] = "a batch that waits longer",

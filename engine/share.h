@@ -15,8 +15,8 @@
  *            ever pass it: none starves. Priority does not reach over to other owners; their weights do.
  *   equal    ranks, then ids, decide: the same queue gives the same answer in whatever order it is given.
  *
- * A batch that is paused, waits for another one or for a time, or whose owner has as many running as he may, is
- * not asked for. Batches that run are not in the queue; they count in `running`.
+ * A batch that is paused, waits for another one or for a time, or whose owner has as many running as he may, here
+ * or in the whole store, is not asked for. Batches that run are not in the queue; they count in `running`.
  *
  *   Threads    one; the caller's. No clock is read: now is given.
  *   Memory     the caller's arrays; nothing is allocated. Two passes over the batches, one over the owners.
@@ -46,6 +46,8 @@ enum pen_share_wait {
 	PEN_SHARE_NOT_BEFORE,	/* its time has not come */
 	PEN_SHARE_CAP,		/* as many run as may */
 	PEN_SHARE_OWNER_CAP,	/* as many of its owner's run as may */
+	PEN_SHARE_STORE_CAP,	/* as many run in the whole store as may */
+	PEN_SHARE_STORE_OWNER,	/* as many of its owner's run there as may */
 	PEN_SHARE_FAIR,		/* another owner had less: `ahead` is his */
 	PEN_SHARE_PRIORITY,	/* `ahead`, of the same owner, has a higher priority */
 	PEN_SHARE_TURN,		/* `ahead`, of the same owner, waits longer */
@@ -53,8 +55,9 @@ enum pen_share_wait {
 
 struct pen_share_owner {
 	uint64_t virtual_time;
-	uint32_t weight;       /* 1 .. PEN_SHARE_WEIGHT_MAX; 0: 1 */
-	uint32_t running, cap; /* cap 0: none */
+	uint32_t weight;	       /* 1 .. PEN_SHARE_WEIGHT_MAX; 0: 1 */
+	uint32_t running, cap;	       /* cap 0: none */
+	uint32_t elsewhere, store_cap; /* what others run besides; cap of both together, 0: none */
 	bool paused;
 	size_t best; /* pick's own */
 };
@@ -74,7 +77,8 @@ struct pen_share_batch {
 
 struct pen_share {
 	uint64_t virtual_time;
-	uint32_t running, cap; /* cap 0: none */
+	uint32_t running, cap;	       /* cap 0: none */
+	uint32_t elsewhere, store_cap; /* as an owner's */
 	bool paused;
 };
 

@@ -401,6 +401,12 @@ enum pen_io_choice { PEN_IO_AUTO = 0, PEN_IO_URING, PEN_IO_THREADS };
  * broken source). Must not call back into the engine. text is one sentence without newline. */
 typedef void pen_notice_fn(void *arg, int code, const char *text);
 
+/* Bytes that are to be free when something more is started; 0: whatever is. */
+struct pen_min_free {
+	uint64_t memory; /* of the machine, and of this process's memory cgroups */
+	uint64_t disk;	 /* beside the store */
+};
+
 struct pen_engine_options {
 	size_t size;	       /* sizeof(struct pen_engine_options) */
 	enum pen_io_choice io; /* URING fails to start where io_uring is denied; AUTO falls back */
@@ -410,7 +416,8 @@ struct pen_engine_options {
 	uint32_t chunk_bytes;  /* of input in one buffer; 0: 256 KiB; 1 KiB to 4 MiB */
 	pen_notice_fn *notice; /* may be NULL */
 	void *notice_arg;
-	bool rehearse; /* plans only: nothing is written; the store may be NULL or read-only */
+	bool rehearse;		  /* plans only: nothing is written; the store may be NULL or read-only */
+	struct pen_min_free room; /* while less is free, no further items are given to children */
 };
 
 /*
@@ -453,12 +460,27 @@ void pen_prep_run(struct pen_sqe *sqe, const struct pen_run *spec);
 /*
  * Only enters a batch: whoever works takes it up, in this process or another (pen_prep_take, `penstock work`).
  * Completes when it is durable: cqe->batch is its id, cqe->value 1 when it was there already (the same request, and
- * unfinished or complete with its sources as they were). Streams cannot be submitted; pen_spool() keeps one.
+ * unfinished or complete with its sources as they were; or its dedup key is taken), 2 when it took the place of one
+ * with its key. Streams cannot be submitted; pen_spool() keeps one.
  */
 struct pen_after {
 	uint64_t batch;
 	bool ok; /* only if that one ends well; else however it ends */
 };
+/*
+ * What a submission with the key of an earlier one of its owner does. "There" is the batch that has the key: it is
+ * given back then, the event DEDUPLICATED says so, and nothing is entered.
+ */
+enum pen_dedup_mode {
+	PEN_DEDUP_AUTO,	  /* throttle with a time, simple without */
+	PEN_DEDUP_SIMPLE, /* there while that batch is unfinished or complete */
+	PEN_DEDUP_THROTTLE, /* there until the time has passed since that one was entered, unless it was cancelled */
+	PEN_DEDUP_DEBOUNCE, /* takes the place of the one that has not begun, which is cancelled (-PEN_REPLACED),
+			     * and runs when the time has passed since the last of them */
+};
+#define PEN_DEDUP_KEY_MAX 200u
+#define PEN_DEDUP_TTL_MAX_MS 31536000000ull
+
 struct pen_submit {
 	size_t size; /* sizeof(struct pen_submit) */
 	const struct pen_run *run;
@@ -469,6 +491,10 @@ struct pen_submit {
 	const char *on_complete;       /* a command that is run once, however the batch ends; NULL: none */
 	const char
 		*spool; /* named by pen_spool(): the one source, instead of run's; it goes with the batch */
+	const char *
+		dedup; /* a key, of at most PEN_DEDUP_KEY_MAX bytes, that stands for the request; NULL: none */
+	enum pen_dedup_mode dedup_mode;
+	uint64_t dedup_ttl_ms; /* of throttle and debounce: 1 .. PEN_DEDUP_TTL_MAX_MS */
 };
 void pen_prep_submit(struct pen_sqe *sqe, const struct pen_submit *submit);
 /* "BATCH[:ok|any]": the length of BATCH, and whether ok was asked for. 0 or -PEN_USAGE. */
@@ -487,13 +513,32 @@ void pen_spool_drop(struct pen_store *store, const char *name);
  * -PEN_PAUSED_BY. Whether its time has come and its parents have ended is pen_batch_due()'s to say: ask before.
  */
 void pen_prep_take(struct pen_sqe *sqe, uint64_t batch, unsigned flags);
+/*
+ * The same, unless as many batches run in the store as may: -PEN_AT_CAP. Counted in the transaction that lets it begin,
+ * over all processes: if all who take batches say the same caps, never more run at once.
+ */
+struct pen_caps {
+	uint32_t all;	/* batches that run at once in the store; 0: no limit */
+	uint32_t owner; /* of one owner; 0: no limit */
+};
+void pen_prep_take_capped(struct pen_sqe *sqe, uint64_t batch, unsigned flags, const struct pen_caps *caps);
 
 /* Which of the submitted batches to take up; one queue a worker, used by one thread. */
 struct pen_queue;
+struct pen_weight {
+	const char *owner;
+	uint32_t
+		weight; /* 1 .. 1000: how much of what is done is his, against others; who is not named has 1 */
+};
 struct pen_queue_options {
-	size_t size;	    /* sizeof(struct pen_queue_options) */
-	uint32_t cap;	    /* batches that this worker runs at once; 0: none but the engine's */
-	uint32_t owner_cap; /* of one owner; 0: no limit */
+	size_t size;		    /* sizeof(struct pen_queue_options) */
+	uint32_t cap;		    /* batches that this worker runs at once; 0: none but the engine's */
+	uint32_t owner_cap;	    /* of one owner; 0: no limit */
+	struct pen_caps store_caps; /* of all processes: what is above them is not offered. Give them to
+				     * pen_prep_take_capped() too, which alone makes them hold */
+	const struct pen_weight *weights; /* copied */
+	size_t weight_count;
+	struct pen_min_free room; /* while less is free, no batch is offered */
 };
 int pen_queue_open(struct pen_store *store, const struct pen_queue_options *opt, struct pen_queue **ret);
 void pen_queue_close(struct pen_queue *queue); /* NULL is allowed */
@@ -503,6 +548,18 @@ void pen_queue_close(struct pen_queue *queue); /* NULL is allowed */
  * are cancelled here. Negative: a failure.
  */
 int pen_queue_next(struct pen_queue *queue, uint64_t *ret_batch, uint64_t *ret_wait_ms, uint32_t *ret_left);
+/*
+ * Why the last call offered none though some could run: -PEN_AT_CAP, -PEN_NO_ROOM, and a sentence; 0: not so. With
+ * -PEN_NO_ROOM and a wait that is not by time, there will never be enough. The queue's, until its next call.
+ */
+int pen_queue_held(const struct pen_queue *queue, const char **ret_text);
+/* What the workers of a store wait for in this way, each by its process: up to cap of them. Any thread. */
+#define PEN_HOLDUP_TEXT 200u
+struct pen_holdup {
+	uint32_t pid;
+	char text[PEN_HOLDUP_TEXT];
+};
+int pen_queue_holdups(struct pen_store *store, struct pen_holdup *ret, uint32_t cap);
 /* The batch left this worker; code is its completion's. */
 void pen_queue_done(struct pen_queue *queue, uint64_t batch, int code);
 /* Why a batch is where it is: one sentence a line, the newest decision first. Its length; -PEN_NOT_FOUND. Any
@@ -525,6 +582,17 @@ struct pen_job_info {
 	uint64_t cache_hits, cache_misses;
 };
 int pen_batch_job(struct pen_store *store, uint64_t id, struct pen_job_info *ret);
+/* The dedup key that a batch was submitted with. -PEN_NOT_FOUND: none, or its time is over. Any thread. */
+struct pen_dedup_info {
+	char key[PEN_DEDUP_KEY_MAX + 1];
+	enum pen_dedup_mode mode;
+	uint64_t batch;	   /* that has the key now */
+	uint64_t until_ms; /* 0: while that one is unfinished or complete */
+	uint64_t ttl_ms;
+	uint64_t previous; /* whose place that one took; 0: none */
+	uint64_t count;	   /* submissions that were given that one, or that it replaced */
+};
+int pen_batch_dedup(struct pen_store *store, uint64_t id, struct pen_dedup_info *ret);
 /* What it waits or waited for, and up to cap of those with ids above `after` that wait for it: how many. Any thread. */
 int pen_batch_parents(struct pen_store *store, uint64_t id, struct pen_after *ret, uint32_t cap);
 int pen_batch_children(struct pen_store *store, uint64_t id, uint64_t after, uint64_t *ret, uint32_t cap);

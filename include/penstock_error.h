@@ -36,6 +36,9 @@
 	X(CHILD_LAUNCHER, 331, 3, "the launcher of child processes does not start", "install `penstock` where it is on the PATH, or set $PENSTOCK_LAUNCHER to it") \
 	X(CHILD_MISSING, 332, 3, "the command cannot be run", "check its name, the PATH and its permissions") \
 	X(CHILD_BROKEN, 333, 3, "workers end before they answer anything", "run the command by hand with one line of input: see docs/WORKERS.md") \
+	X(REPLACED, 340, 1, "a later submission with the same key took its place", "`penstock why BATCH` names it; nothing of this one was done") \
+	X(AT_CAP, 341, 75, "as many batches run in the store as may", "it begins when one of them ends; see --cap and --owner-cap of `penstock work`") \
+	X(NO_ROOM, 342, 75, "too little memory or disk is free to begin", "free some, or ask for less: --min-free-memory, --min-free-disk") \
 	/* store */                                                                                \
 	X(STORE_MISSING, 401, 3, "there is no store in that directory", "`penstock run` makes one; check --store and $PENSTOCK_STORE") \
 	X(STORE_FOREIGN, 402, 2, "the directory holds other files and is no store", "choose an empty or new directory") \

@@ -338,7 +338,7 @@ static void check_free_list(struct pen_audit *audit)
 static void visit_meta(struct pen_audit *audit, void *arg, const MDB_val *key, const MDB_val *value)
 {
 	(void)arg;
-	if (pen_audit_retain_row(audit, key, value))
+	if (pen_audit_retain_row(audit, key, value) || pen_audit_dedup_row(audit, key, value))
 		return;
 	if (key->mv_size != strlen(PEN_META_KEY) || memcmp(key->mv_data, PEN_META_KEY, key->mv_size) != 0) {
 		pen_audit_say(audit->voice, PEN_INV_META,
@@ -537,6 +537,9 @@ static void free_all(struct pen_audit *audit)
 	free(audit->removed.at);
 	free(audit->trimmed.at);
 	free(audit->gone.at);
+	for (size_t i = 0; i < audit->key_count; i++)
+		free(audit->keys[i].owner);
+	free(audit->keys);
 	free(audit->batches);
 	free(audit->datasets);
 	mdb_txn_abort(audit->txn);

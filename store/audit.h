@@ -10,6 +10,7 @@
  *   audit_ledger.c  batches, states, identities, rows, events
  *   audit_jobs.c    orders, jobs, wishes, edges, the index
  *   audit_cache.c   the cache of results
+ *   audit_dedup.c   keys of submissions
  *   audit_data.c    datasets, digests, who feeds them
  *   audit_retain.c  what retention left behind
  *
@@ -43,6 +44,7 @@ enum pen_invariant {
 	PEN_INV_JOBS,	   /* orders, jobs, wishes, edges */
 	PEN_INV_INDEX,	   /* true, and whole */
 	PEN_INV_CACHE,	   /* entries, order, totals */
+	PEN_INV_DEDUP,	   /* keys of submissions */
 	PEN_INV_COUNT,
 };
 
@@ -103,6 +105,7 @@ struct pen_audit_batch {
 	uint64_t rows_committed, rows_rejected, rows_failed, rows_skipped, rows_retrying, rows_indexed;
 	uint64_t started_ms, ended_ms, retrying, place_items;
 	bool fed;
+	uint8_t dedup[16]; /* the row that its order names */
 	uint32_t parents, edges;
 	char *dataset, *owner;
 };
@@ -117,6 +120,13 @@ struct pen_audit_note {
 struct pen_audit_notes {
 	struct pen_audit_note *at; /* by id */
 	size_t count, cap;
+};
+
+/* A key of a submission: a row of penstock.meta. */
+struct pen_audit_key {
+	uint8_t row[16];
+	uint64_t batch, until_ms;
+	char *owner;
 };
 
 struct pen_audit_dataset {
@@ -140,7 +150,9 @@ struct pen_audit {
 	struct pen_fmt_retention retention; /* zeros without */
 	struct pen_fmt_totals totals;	    /* likewise */
 	struct pen_audit_notes removed, trimmed;
-	uint64_t notes_seen; /* rows of penstock.meta that are retention's */
+	uint64_t notes_seen;	    /* rows of penstock.meta that are retention's, or keys */
+	struct pen_audit_key *keys; /* by row */
+	size_t key_count, key_cap;
 	struct pen_audit_notes
 		gone; /* batches of events that are not there; entries: the last event, 0 when cleaned */
 };
@@ -166,10 +178,16 @@ void pen_audit_retain(
 void pen_audit_gone(struct pen_audit *audit, uint64_t seq, const struct pen_fmt_event *event);
 /* After all events were seen: each such batch must have been cleaned, as its last event says. */
 void pen_audit_gone_end(struct pen_audit *audit);
-void pen_audit_ledger(struct pen_audit *audit);	   /* 3, 4, 5, 6, 7 (fields), 10, 11 */
-void pen_audit_jobs(struct pen_audit *audit);	   /* 17, 18, after the ledger */
-void pen_audit_cache(struct pen_audit *audit);	   /* 3, 19 */
-void pen_audit_data(struct pen_audit *audit);	   /* 3, 7 (next_seq), 8, 9, 12, 13, 14 */
-void pen_audit_databases(struct pen_audit *audit); /* 15 */
+void pen_audit_ledger(struct pen_audit *audit); /* 3, 4, 5, 6, 7 (fields), 10, 11 */
+void pen_audit_jobs(struct pen_audit *audit);	/* 17, 18, after the ledger */
+/* A row of penstock.meta that is a key of a submission: false when it is none. */
+bool pen_audit_dedup_row(struct pen_audit *audit, const MDB_val *key, const MDB_val *value);
+/* Its entry in the index is true. */
+bool pen_audit_dedup_index(const struct pen_audit *audit, const uint8_t *at);
+uint64_t pen_audit_dedup_ends(const struct pen_audit *audit); /* how many such entries there are to be */
+void pen_audit_dedup(struct pen_audit *audit);		      /* 20, after the orders */
+void pen_audit_cache(struct pen_audit *audit);		      /* 3, 19 */
+void pen_audit_data(struct pen_audit *audit);		      /* 3, 7 (next_seq), 8, 9, 12, 13, 14 */
+void pen_audit_databases(struct pen_audit *audit);	      /* 15 */
 
 #endif

@@ -62,6 +62,7 @@ static void visit_order(struct pen_audit *audit, void *arg, const MDB_val *key, 
 		return;
 	}
 	batch->parents = order->parent_count;
+	memcpy(batch->dedup, order->fixed.dedup, sizeof(batch->dedup));
 	for (uint32_t i = 0; edges->open && i < order->parent_count; i++)
 		check_parent(audit, edges->dbi, batch->id, &order->parents[i]);
 	free(order);
@@ -218,6 +219,10 @@ static void visit_index(struct pen_audit *audit, void *arg, const MDB_val *key, 
 		walk->hooks++;
 	} else if (key->mv_size == 25 && at[0] == PEN_INDEX_DUE) {
 		check_due(audit, walk, at + 1);
+	} else if (key->mv_size == 25 && at[0] == PEN_INDEX_DEDUP) {
+		if (!pen_audit_dedup_index(audit, at + 1))
+			pen_audit_say(audit->voice, PEN_INV_INDEX,
+				      "the index says when a key ends that is not there, or has another end");
 	} else {
 		pen_audit_say(audit->voice, PEN_INV_INDEX, "penstock.index has an entry of an unknown kind");
 	}
@@ -242,6 +247,8 @@ void pen_audit_jobs(struct pen_audit *audit)
 	walk_own(audit, PEN_DB_JOBS, visit_job, NULL);
 	walk_own(audit, PEN_DB_CONTROLS, visit_control, NULL);
 	whole &= walk_own(audit, PEN_DB_EDGES, visit_edge, NULL);
+	if (whole)
+		pen_audit_dedup(audit);
 	index = !mdb_dbi_open(audit->txn, pen_db_names[PEN_DB_ITEMS], 0, &walk.items) &&
 		walk_own(audit, PEN_DB_INDEX, visit_index, &walk);
 	for (size_t i = 0; i < audit->batch_count; i++) {
@@ -259,6 +266,7 @@ void pen_audit_jobs(struct pen_audit *audit)
 		expected += 2 + pen_ledger_over(b->state) + b->rows_indexed + b->rows_retrying;
 	}
 	expected += walk.hooks; /* what has run is not known from the order */
+	expected += pen_audit_dedup_ends(audit);
 	if (index && walk.entries != expected)
 		pen_audit_say(audit->voice, PEN_INV_INDEX,
 			      "the index has %" PRIu64 " entries, but %" PRIu64 " things are to be found",

@@ -368,7 +368,7 @@ int pen_ledger_release_feeder(struct pen_txn *txn, const struct pen_facts *facts
 	return pen_dataset_save(ds);
 }
 
-int pen_ledger_cancel(struct pen_txn *txn, uint64_t id, struct pen_failure *why)
+int pen_ledger_cancel(struct pen_txn *txn, uint64_t id, int code, struct pen_failure *why)
 {
 	uint64_t now = pen_real_ms(pen_store_clock(txn->store));
 	struct pen_standing standing;
@@ -385,7 +385,7 @@ int pen_ledger_cancel(struct pen_txn *txn, uint64_t id, struct pen_failure *why)
 				pen_state_name(s->state));
 	}
 	s->state = PEN_CANCELLED;
-	s->code = -PEN_CANCELLED_BY;
+	s->code = code;
 	s->runner_pid = 0;
 	s->ended_ms = s->updated_ms = now;
 	/* This commit syncs what went before, so all that was applied now counts. */
@@ -424,7 +424,7 @@ int pen_batch_cancel(struct pen_store *store, uint64_t id, struct pen_failure *w
 		return pen_fail(why, rc, 0, "the lock of batch %016" PRIx64 " cannot be taken", id);
 	rc = pen_txn_begin(store, PEN_DURABLE_COMMIT, &txn, NULL, why);
 	if (!rc) {
-		rc = pen_ledger_cancel(txn, id, why);
+		rc = pen_ledger_cancel(txn, id, -PEN_CANCELLED_BY, why);
 		if (rc) {
 			pen_fail(why, rc, 0, "batch %016" PRIx64 " cannot be cancelled", id);
 			pen_txn_abort(txn);

@@ -173,7 +173,7 @@ static int change(struct pen_txn *txn, struct pen_standing *st, enum pen_wish wi
 		event = PEN_EVENT_RESUMED;
 		break;
 	default:
-		return pen_ledger_cancel(txn, s->id, why);
+		return pen_ledger_cancel(txn, s->id, -PEN_CANCELLED_BY, why);
 	}
 	s->updated_ms = pen_real_ms(pen_store_clock(txn->store));
 	s->runner_pid = 0;

@@ -14,6 +14,7 @@
  *                      "removed", u64 dataset id                 -> struct pen_fmt_removed
  *                      "trimmed", u64 batch                      -> struct pen_fmt_trimmed
  *                      "totals"                                  -> struct pen_fmt_totals
+ *                      "dedup", u8[16] of owner and key          -> struct pen_fmt_dedup + strings (dedup.h)
  *   penstock.batches   u64 batch                                 -> struct pen_fmt_batch + strings
  *                      (written once)
  *   penstock.states    u64 batch                                 -> struct pen_fmt_state + path
@@ -76,6 +77,7 @@ enum pen_fmt_kind {
 	PEN_KIND_REMOVED,
 	PEN_KIND_TRIMMED,
 	PEN_KIND_TOTALS,
+	PEN_KIND_DEDUP,
 };
 
 struct pen_fmt_meta {
@@ -212,7 +214,7 @@ struct pen_fmt_order {
 	uint64_t not_before_ms;
 	int32_t priority;
 	uint32_t parents;
-	uint64_t unused[2];
+	uint8_t dedup[16]; /* the key of its row (dedup.h); zero: none */
 };
 
 enum pen_order_string {
@@ -310,6 +312,20 @@ struct pen_fmt_totals {
 };
 
 _Static_assert(sizeof(struct pen_fmt_totals) == 320, "totals");
+/* By which batch a key is taken, and until when. Behind it: the owner and the key, each u32 length and bytes. */
+struct pen_fmt_dedup {
+	struct pen_head head;
+	uint64_t batch;
+	uint64_t until_ms; /* 0: while the batch is unfinished or complete */
+	uint64_t ttl_ms;
+	uint64_t set_ms;   /* when this batch was entered */
+	uint64_t previous; /* the batch whose place it took; 0: none */
+	uint64_t count;	   /* submissions that were one with it: given it back, or replaced by it */
+	uint8_t mode;	   /* enum pen_dedup_mode */
+	uint8_t unused[7];
+};
+
+_Static_assert(sizeof(struct pen_fmt_dedup) == 64, "dedup");
 _Static_assert(sizeof(struct pen_fmt_retention) == 216, "retention");
 _Static_assert(sizeof(struct pen_fmt_removed) == 16, "removed");
 _Static_assert(sizeof(struct pen_fmt_trimmed) == 48, "trimmed");

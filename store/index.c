@@ -100,6 +100,16 @@ struct pen_index_key pen_index_due(uint64_t batch, uint64_t due_ms, uint64_t ite
 	return key;
 }
 
+struct pen_index_key pen_index_dedup(uint64_t until_ms, const uint8_t row[16])
+{
+	struct pen_index_key key = begin(PEN_INDEX_DEDUP);
+
+	add_u64(&key, until_ms);
+	memcpy(key.bytes + key.len, row, 16);
+	key.len += 16;
+	return key;
+}
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 int pen_index_add(struct pen_txn *txn, const struct pen_index_key *key, int32_t code)
@@ -113,6 +123,13 @@ int pen_index_remove(struct pen_txn *txn, const struct pen_index_key *key)
 	int rc = pen_txn_del(txn, PEN_DB_INDEX, key->bytes, key->len);
 
 	return rc == -PEN_NOT_FOUND ? -PEN_STORE_DAMAGED : rc;
+}
+
+int pen_index_remove_any(struct pen_txn *txn, const struct pen_index_key *key)
+{
+	int rc = pen_txn_del(txn, PEN_DB_INDEX, key->bytes, key->len);
+
+	return rc == -PEN_NOT_FOUND ? 0 : rc;
 }
 
 /* ---- scanning -------------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
  *                                                          rows that are rejected, failed, quarantined, retrying
  *   PEN_INDEX_HOOK    u64 batch                            batches with a command that was not run yet
  *   PEN_INDEX_DUE     u64 batch, u64 due_ms, u64 item      rows that wait for their next try
+ *   PEN_INDEX_DEDUP   u64 until_ms, u8[16] row             rows of dedup.h that have an end, the next one first
  *
  *   Threads    writing: the transaction's; scans: any, each its own.
  *   Limits     owners of up to PEN_OWNER_MAX bytes are told apart.
@@ -28,7 +29,8 @@ enum pen_index {
 	PEN_INDEX_ENDED,
 	PEN_INDEX_ROW,
 	PEN_INDEX_DUE,
-	PEN_INDEX_HOOK
+	PEN_INDEX_HOOK,
+	PEN_INDEX_DEDUP
 };
 
 #define PEN_OWNER_MAX 255u
@@ -45,6 +47,7 @@ struct pen_index_key pen_index_ended(uint64_t ended_ms, uint64_t batch);
 struct pen_index_key pen_index_hook(uint64_t batch);
 struct pen_index_key pen_index_row(uint64_t batch, uint8_t state, uint64_t item);
 struct pen_index_key pen_index_due(uint64_t batch, uint64_t due_ms, uint64_t item);
+struct pen_index_key pen_index_dedup(uint64_t until_ms, const uint8_t row[16]);
 
 /* Rows in this state are indexed. */
 static inline bool pen_index_has_row(uint8_t state)
@@ -57,6 +60,8 @@ static inline bool pen_index_has_row(uint8_t state)
 int pen_index_add(struct pen_txn *txn, const struct pen_index_key *key, int32_t code);
 /* It must be there: -PEN_STORE_DAMAGED when not. */
 int pen_index_remove(struct pen_txn *txn, const struct pen_index_key *key);
+/* 0 too when it is not there. */
+int pen_index_remove_any(struct pen_txn *txn, const struct pen_index_key *key);
 
 /* Up to cap batches in a state, or of an owner, with ids above `after`, in order. How many, or a code. */
 int pen_index_in_state(struct pen_store *store, uint8_t state, uint64_t after, uint64_t *ret, uint32_t cap);

@@ -46,8 +46,8 @@ int pen_ledger_read(struct pen_store *store, uint64_t id, struct pen_facts **ret
 
 /* ---- for the other files of this room ---- */
 
-/* Ends an unfinished batch that no process runs, in this transaction (batch.c). */
-int pen_ledger_cancel(struct pen_txn *txn, uint64_t id, struct pen_failure *why);
+/* Ends an unfinished batch that no process runs, in this transaction, by this code (batch.c). */
+int pen_ledger_cancel(struct pen_txn *txn, uint64_t id, int code, struct pen_failure *why);
 /* Enters a batch that is not in the index yet. */
 int pen_ledger_index(struct pen_txn *txn, const char *owner, const struct pen_standing *standing);
 

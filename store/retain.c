@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/dataset.h"
+#include "store/dedup.h"
 #include "store/retain.h"
 
 #include <errno.h>
@@ -39,7 +40,7 @@ struct pass {
 	bool all_seen;		   /* none is left behind `next` */
 	uint64_t found[FOUND_MAX];
 	unsigned found_count, at;
-	bool events_done;
+	bool keys_done, events_done;
 	/* Of the transaction in hand. */
 	struct pen_txn *txn;
 	struct pen_fmt_retention row;
@@ -277,24 +278,6 @@ static int trim(struct pass *p, uint64_t id, enum verdict verdict, struct pen_fm
 	}
 }
 
-/* What the batch had put into its dataset stays there and must still be accounted for. */
-int pen_dataset_others(struct pen_txn *txn, uint64_t dataset_id, int64_t delta)
-{
-	struct pen_fmt_removed removed;
-	uint8_t key[PEN_RETAIN_KEY_LEN];
-	int rc;
-
-	if (!delta)
-		return 0;
-	pen_retain_key(key, PEN_REMOVED_KEY, dataset_id);
-	rc = pen_retain_row_read(txn->store, txn->mdb, key, sizeof(key), PEN_KIND_REMOVED, &removed,
-				 sizeof(removed));
-	if (rc)
-		return rc;
-	removed.entries += (uint64_t)delta;
-	return pen_retain_row_write(txn, key, sizeof(key), PEN_KIND_REMOVED, &removed, sizeof(removed));
-}
-
 static int add_removed(struct pass *p, const struct pen_facts *facts, const struct pen_fmt_state *s)
 {
 	uint64_t entries = s->applied.committed - s->applied.duplicates;
@@ -501,11 +484,28 @@ static int visit_events(struct pass *p)
 	return 0;
 }
 
+/* ---- keys of submissions ------------------------------------------------------------------------ */
+
+/* Those whose time is over, whatever became of their batches. */
+static int visit_keys(struct pass *p)
+{
+	unsigned n;
+	int rc;
+
+	if (p->rows >= STEP_ROWS)
+		return 0;
+	rc = pen_dedup_expire(p->txn, p->now_ms, p->rows + 64 < STEP_ROWS ? 64 : STEP_ROWS - p->rows, &n);
+	p->rows += n;
+	p->changed |= n > 0;
+	p->keys_done = rc == 1;
+	return rc < 0 ? rc : 0;
+}
+
 /* ---- all -------------------------------------------------------------------------------------- */
 
 static bool all_done(const struct pass *p)
 {
-	return p->all_seen && p->at == p->found_count && p->events_done;
+	return p->all_seen && p->at == p->found_count && p->keys_done && p->events_done;
 }
 
 /* A pass that was asked for more or less than the rules say is not the one that is due every hour. */
@@ -520,8 +520,12 @@ static int step_in(struct pass *p)
 
 	if (!rc)
 		rc = visit_batches(p);
-	if (!rc && p->at == p->found_count && p->all_seen && (!p->rows || !step_full(p)))
-		rc = visit_events(p);
+	if (!rc && p->at == p->found_count && p->all_seen) {
+		while (!rc && !p->keys_done && (!p->rows || !step_full(p)))
+			rc = visit_keys(p);
+		if (!rc && p->keys_done && (!p->rows || !step_full(p)))
+			rc = visit_events(p);
+	}
 	if (rc || !by_the_rules(p))
 		return rc ? rc : p->changed ? pen_retain_write(p->txn, &p->row) : 0;
 	if (all_done(p)) {
@@ -579,7 +583,7 @@ static int pass_run(struct pass *p, struct pen_failure *why)
 				return pen_fail(why, rc, 0, "the batches cannot be read");
 		}
 		if (p->what->dry_run) {
-			p->events_done = true;
+			p->keys_done = p->events_done = true;
 		} else if (!rc) {
 			rc = step(
 				p,

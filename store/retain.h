@@ -10,6 +10,7 @@
  *              the identity if it points here, and the `trimmed` row; it adds what the batch had put into its dataset
  *              to the dataset's `removed` row, and a CLEANED event. So every commit leaves a store that verifies, and
  *              nothing marks a batch as half removed: the next pass finds it as old as it was.
+ *   Keys       of submissions whose time is over go too (dedup.h), whatever became of their batches.
  *   Events     go from the front only, so that sequences have no gaps; `first_event` says where they begin. One that
  *              is neither old nor above the budget goes too when its batch is gone, but for CLEANED.
  *              Its children that have ended forget it first (retain_rest.c); its stream, if one was kept for it, goes

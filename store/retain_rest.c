@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * retain_rest - what hangs on a batch beside its rows: its order and edges, job, wish, hook and entries of the index
+ * retain_rest - what hangs on a batch beside its rows: order, edges, key, job, wish, hook, entries of the index; and
+ * what its dataset is told
  *
  * A parent may go before its children once these have ended: what such a child waited for is struck from its order, so
  * that it can still be tried again, and a chain of batches does not keep itself for ever.
@@ -9,6 +10,8 @@
 
 #include "ring/base.h"
 #include "store/control.h"
+#include "store/dataset.h"
+#include "store/dedup.h"
 #include "store/index.h"
 #include "store/job.h"
 #include "store/ledger.h"
@@ -114,6 +117,24 @@ int pen_retain_strike(struct pen_txn *txn, uint64_t id, unsigned most, unsigned 
 	return rc == -PEN_NOT_FOUND ? 1 : rc;
 }
 
+/* What the batch had put into its dataset stays there and must still be accounted for. */
+int pen_dataset_others(struct pen_txn *txn, uint64_t dataset_id, int64_t delta)
+{
+	struct pen_fmt_removed removed;
+	uint8_t key[PEN_RETAIN_KEY_LEN];
+	int rc;
+
+	if (!delta)
+		return 0;
+	pen_retain_key(key, PEN_REMOVED_KEY, dataset_id);
+	rc = pen_retain_row_read(txn->store, txn->mdb, key, sizeof(key), PEN_KIND_REMOVED, &removed,
+				 sizeof(removed));
+	if (rc)
+		return rc;
+	removed.entries += (uint64_t)delta;
+	return pen_retain_row_write(txn, key, sizeof(key), PEN_KIND_REMOVED, &removed, sizeof(removed));
+}
+
 static int unindex(struct pen_txn *txn, struct pen_index_key key)
 {
 	return pen_index_remove(txn, &key);
@@ -132,6 +153,8 @@ static int remove_order(struct pen_txn *txn, uint64_t id)
 		pen_put_be64(edge, order->parents[i].id);
 		rc = pen_retain_del(txn, PEN_DB_EDGES, edge, sizeof(edge));
 	}
+	if (!rc)
+		rc = pen_dedup_forget(txn, order->fixed.dedup, id);
 	free(order);
 	return rc ? rc : pen_retain_del(txn, PEN_DB_ORDERS, edge + 8, 8);
 }

@@ -60,6 +60,8 @@ void pen_cmd_sources(const struct pen_args *args, char *out, size_t cap);
 /* Finds the batch a person named: 0, or the exit status after a message. */
 int pen_cmd_batch(struct pen_store *store, const char *text, uint64_t *ret_id);
 
+/* What is to be free before something more is started: --min-free-memory, --min-free-disk. */
+struct pen_min_free pen_cmd_room(const struct pen_cmd *cmd);
 /* Who asks: the name of the process's user. */
 void pen_cmd_own_name(char *ret, size_t cap);
 

@@ -57,6 +57,20 @@ static _Noreturn void disk_failed(struct pen_engine *engine, uint64_t batch)
 	_exit(74);
 }
 
+#define ROOM_LEAST (UINT64_C(64) << 20)
+
+struct pen_min_free pen_cmd_room(const struct pen_cmd *cmd)
+{
+	const struct pen_value *memory = pen_cmd_value(cmd, PEN_O_MIN_FREE_MEMORY),
+			       *disk = pen_cmd_value(cmd, PEN_O_MIN_FREE_DISK);
+
+	/* Commands that do not take them ask for nothing. */
+	if (cmd->args->command->id != PEN_CMD_WORK)
+		return (struct pen_min_free){ 0 };
+	return (struct pen_min_free){ memory->set ? memory->n : ROOM_LEAST,
+				      disk->set ? disk->n : ROOM_LEAST };
+}
+
 int pen_cmd_engine(const struct pen_cmd *cmd, struct pen_store *store, bool rehearse, struct pen_engine **ret)
 {
 	static const enum pen_io_choice choices[] = { PEN_IO_AUTO, PEN_IO_URING, PEN_IO_THREADS };
@@ -72,6 +86,7 @@ int pen_cmd_engine(const struct pen_cmd *cmd, struct pen_store *store, bool rehe
 		.chunk_bytes = chunk_bytes > 256 << 10 ? (uint32_t)chunk_bytes : 0,
 		.notice = notice,
 		.rehearse = rehearse,
+		.room = pen_cmd_room(cmd),
 	};
 	struct pen_failure why = { 0 };
 
@@ -227,8 +242,7 @@ static int enter(const struct pen_cmd *cmd, const struct pen_run *spec, struct p
 {
 	struct pen_enter *enter = malloc(sizeof *enter);
 	int status = enter ? pen_enter_make(cmd, end->store, spec, end->stream, enter) : 3;
-	bool there;
-	int rc;
+	int rc, there;
 
 	if (!status) {
 		rc = pen_enter_do(engine, enter, end->store, &end->batch, &there, &end->why);

@@ -17,7 +17,30 @@
 #include "tools/spec.h"
 #include "tools/text.h"
 
-static int print(const struct pen_cmd *cmd, uint64_t batch, bool there)
+/* The batch whose place this one took; 0: none. */
+static uint64_t replaced_by(struct pen_store *store, uint64_t batch, int there)
+{
+	struct pen_dedup_info info;
+
+	return there == 2 && !pen_batch_dedup(store, batch, &info) ? info.previous : 0;
+}
+
+static void say(const struct pen_cmd *cmd, uint64_t replaced, int there)
+{
+	char id[PEN_TEXT_NUMBER];
+
+	if (there == 1 && pen_cmd_set(cmd, PEN_O_DEDUP))
+		pen_say_note("a batch with this key is there already: nothing was entered");
+	else if (there == 1)
+		pen_say_note("the same is submitted already, or done");
+	else if (there && replaced)
+		pen_say_note("it took the place of batch %s, which had this key and had not begun",
+			     pen_text_id(id, replaced));
+	else if (there)
+		pen_say_note("it took the place of a batch that had this key and had not begun");
+}
+
+static int print(const struct pen_cmd *cmd, uint64_t batch, uint64_t replaced, int there)
 {
 	char id[PEN_TEXT_NUMBER];
 	struct pen_out out;
@@ -28,7 +51,11 @@ static int print(const struct pen_cmd *cmd, uint64_t batch, bool there)
 		pen_jw_init(&jw, &out);
 		pen_jw_object(&jw, NULL);
 		pen_jw_id(&jw, "batch", batch);
-		pen_jw_bool(&jw, "deduplicated", there);
+		pen_jw_bool(&jw, "deduplicated", there != 0);
+		if (replaced)
+			pen_jw_id(&jw, "replaced", replaced);
+		else
+			pen_jw_null(&jw, "replaced");
 		pen_jw_object_end(&jw);
 		pen_jw_line(&jw);
 	} else {
@@ -46,9 +73,9 @@ static int submit(const struct pen_cmd *cmd)
 	struct pen_store *store;
 	struct pen_home home;
 	struct pen_run spec;
-	bool stream, there = false;
-	uint64_t batch = 0;
-	int rc = pen_spec_make(cmd, &spec, &stream);
+	uint64_t batch = 0, replaced = 0;
+	bool stream;
+	int there = 0, rc = pen_spec_make(cmd, &spec, &stream);
 
 	if (!rc)
 		rc = pen_home_create(cmd->args, &home, &store);
@@ -62,10 +89,11 @@ static int submit(const struct pen_cmd *cmd)
 		pen_interrupt_disarm();
 		pen_engine_stop(engine);
 		rc = rc ? pen_say_failure(rc, &why) : 0;
-		if (!rc && there)
-			pen_say_note("the same is submitted already, or done");
-		if (!rc)
-			rc = print(cmd, batch, there);
+		if (!rc) {
+			replaced = replaced_by(store, batch, there);
+			say(cmd, replaced, there);
+			rc = print(cmd, batch, replaced, there);
+		}
 		pen_home_tidy(store);
 	} else if (enter.spool[0]) {
 		pen_spool_drop(store, enter.spool);

@@ -54,6 +54,12 @@ int pen_enter_make(const struct pen_cmd *cmd, struct pen_store *store, const str
 			    .priority = (int)pen_cmd_value(cmd, PEN_O_PRIORITY)->i,
 			    .on_complete = pen_cmd_value(cmd, PEN_O_ON_COMPLETE)->text },
 	};
+	if (pen_cmd_set(cmd, PEN_O_DEDUP))
+		ret->submit.dedup = pen_cmd_value(cmd, PEN_O_DEDUP)->text;
+	if (pen_cmd_set(cmd, PEN_O_DEDUP_MODE))
+		ret->submit.dedup_mode = PEN_DEDUP_SIMPLE + (int)pen_cmd_value(cmd, PEN_O_DEDUP_MODE)->n;
+	if (pen_cmd_set(cmd, PEN_O_DEDUP_TTL))
+		ret->submit.dedup_ttl_ms = pen_cmd_value(cmd, PEN_O_DEDUP_TTL)->n;
 	if (time->set) {
 		const char *wrong = pen_option_time(time->text, cmd->start_ms, &ret->submit.not_before_ms);
 
@@ -77,7 +83,7 @@ int pen_enter_make(const struct pen_cmd *cmd, struct pen_store *store, const str
 }
 
 int pen_enter_do(struct pen_engine *engine, struct pen_enter *enter, struct pen_store *store,
-		 uint64_t *ret_batch, bool *ret_there, struct pen_failure *why)
+		 uint64_t *ret_batch, int *ret_there, struct pen_failure *why)
 {
 	struct pen_sqe *sqe = pen_get_sqe(engine);
 	struct pen_cqe *cqe;
@@ -91,12 +97,12 @@ int pen_enter_do(struct pen_engine *engine, struct pen_enter *enter, struct pen_
 	if (!rc) {
 		rc = cqe->res;
 		*ret_batch = cqe->batch;
-		*ret_there = cqe->value == 1;
+		*ret_there = (int)cqe->value;
 		pen_cqe_seen(engine, cqe);
 	}
 	if (rc)
 		(void)pen_engine_failure(engine, 0, why);
-	if (enter->spool[0] && (rc || *ret_there))
+	if (enter->spool[0] && (rc || *ret_there == 1))
 		pen_spool_drop(store, enter->spool);
 	return rc;
 }

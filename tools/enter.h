@@ -19,8 +19,11 @@ bool pen_enter_wanted(const struct pen_cmd *cmd);
 /* Keeps stdin in the store when it is the source. 0, or the exit status with the error said. */
 int pen_enter_make(const struct pen_cmd *cmd, struct pen_store *store, const struct pen_run *run, bool stream,
 		   struct pen_enter *ret);
-/* Hands it to the engine and waits: 0 and the batch; or the completion's code, with why. */
+/*
+ * Hands it to the engine and waits: 0 and the batch, and whether it was there (1) or took the place of one with its key
+ * (2); or the completion's code, with why.
+ */
 int pen_enter_do(struct pen_engine *engine, struct pen_enter *enter, struct pen_store *store,
-		 uint64_t *ret_batch, bool *ret_there, struct pen_failure *why);
+		 uint64_t *ret_batch, int *ret_there, struct pen_failure *why);
 
 #endif

@@ -110,6 +110,7 @@ enum pen_option_id {
 	PEN_O_EXCLUDE,
 	PEN_O_PARENT,
 	PEN_O_WHERE,
+	PEN_O_OWNER_WEIGHT,
 	PEN_O_CORRELATION_ID,
 	PEN_O_TRACEPARENT,
 	PEN_O_PRIORITY,
@@ -118,6 +119,10 @@ enum pen_option_id {
 	PEN_O_FOREVER,
 	PEN_O_BATCHES,
 	PEN_O_OWNER_BATCHES,
+	PEN_O_CAP,
+	PEN_O_OWNER_CAP,
+	PEN_O_MIN_FREE_MEMORY,
+	PEN_O_MIN_FREE_DISK,
 	PEN_O_OF_OWNER,
 	PEN_O_ALL,
 	PEN_O_REASON,
@@ -127,6 +132,9 @@ enum pen_option_id {
 	PEN_O_CONDITION,
 	PEN_O_DRY_RUN,
 	PEN_O_SPEC,
+	PEN_O_DEDUP,
+	PEN_O_DEDUP_MODE,
+	PEN_O_DEDUP_TTL,
 	PEN_O_IDEMPOTENCY_KEY,
 	PEN_O_FRESH,
 	PEN_O_FOLLOW_SYMLINKS,
@@ -207,7 +215,7 @@ struct pen_value {
 };
 
 #define PEN_OPTION_TEXT 512
-#define PEN_LISTS (PEN_O_WHERE - PEN_O_LABEL + 1)
+#define PEN_LISTS (PEN_O_OWNER_WEIGHT - PEN_O_LABEL + 1)
 
 struct pen_args {
 	const struct pen_command *command; /* NULL: none was typed */

@@ -231,6 +231,23 @@ int pen_standing_show_graph(struct pen_out *out, struct pen_store *store, uint64
 
 /* ---- the queue ------------------------------------------------------------------------------- */
 
+#define HOLDUPS 16 /* processes that are listed */
+
+static void put_holdups(struct pen_jw *jw, struct pen_store *store)
+{
+	struct pen_holdup all[HOLDUPS];
+	int n = pen_queue_holdups(store, all, HOLDUPS);
+
+	pen_jw_array(jw, "held");
+	for (int i = 0; i < n; i++) {
+		pen_jw_object(jw, NULL);
+		pen_jw_u64(jw, "pid", all[i].pid);
+		pen_jw_text(jw, "reason", all[i].text);
+		pen_jw_object_end(jw);
+	}
+	pen_jw_array_end(jw);
+}
+
 void pen_standing_put_queue(struct pen_jw *jw, struct pen_store *store)
 {
 	struct pen_queue_info q;
@@ -244,12 +261,15 @@ void pen_standing_put_queue(struct pen_jw *jw, struct pen_store *store)
 		pen_jw_text(jw, "due", "now");
 	else
 		put_time(jw, "due", q.due_ms);
+	put_holdups(jw, store);
 }
 
 void pen_standing_show_queue(struct pen_out *out, struct pen_store *store)
 {
 	char when[PEN_TEXT_NUMBER];
+	struct pen_holdup all[HOLDUPS];
 	struct pen_queue_info q;
+	int n;
 
 	if (pen_queue_look(store, &q) || !(q.queued + q.waiting + q.paused))
 		return;
@@ -260,4 +280,8 @@ void pen_standing_show_queue(struct pen_out *out, struct pen_store *store)
 		pen_out_format(out, "; the next is due %s",
 			       q.due_now ? "now" : pen_text_time(when, q.due_ms));
 	pen_out_char(out, '\n');
+	n = pen_queue_holdups(store, all, HOLDUPS);
+	for (int k = 0; k < n; k++)
+		pen_out_format(out, "            process %u begins nothing more: %s\n", all[k].pid,
+			       all[k].text);
 }

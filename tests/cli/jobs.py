@@ -391,7 +391,7 @@ def the_same_request_is_one_batch(lab):
     a = lab.submit(f)
     p = lab.run("submit", f, "--format", "lines", "--processor", lab.script, "--json")
     o = json.loads(p.stdout)
-    assert o == {"batch": a, "deduplicated": True}, o
+    assert o == {"batch": a, "deduplicated": True, "replaced": None}, o
     assert lab.state(a) == "queued" and not lab.tries()
     lab.run("work")
     assert lab.state(a) == "completed" and len(lab.tries()) == 2

@@ -308,3 +308,68 @@ Test(share, reasons_have_words)
 					  pen_share_wait_text((enum pen_share_wait)j));
 	}
 }
+
+/* ---- caps of several workers ------------------------------------------------------------------- */
+
+#define WORKERS 4u
+#define OWNERS 3u
+#define CAP 5u
+#define OWNER_CAP 2u
+
+/*
+ * Workers that share a store, each with its own idea of who had what, start and end batches at random. blind: they do
+ * not see each other. Returns by how much a cap was passed at worst; *ret_least what the owner of least weight got of
+ * 10,000.
+ */
+static unsigned passed_caps(bool blind, unsigned *ret_got)
+{
+	struct pen_share share[WORKERS];
+	struct pen_share_owner owners[WORKERS][OWNERS];
+	unsigned all = 0, of_owner[OWNERS] = { 0 }, worst = 0, started = 0;
+
+	for (unsigned w = 0; w < WORKERS; w++) {
+		share[w] = (struct pen_share){ .cap = 3, .store_cap = CAP };
+		for (unsigned o = 0; o < OWNERS; o++)
+			owners[w][o] = (struct pen_share_owner){ .weight = o + 1, .store_cap = OWNER_CAP };
+	}
+	memset(ret_got, 0, OWNERS * sizeof *ret_got);
+	while (started < 10000) {
+		struct pen_share_batch batches[OWNERS];
+		unsigned w = (unsigned)below(WORKERS), o = (unsigned)below(OWNERS);
+		uint64_t look;
+		size_t i;
+
+		if (below(2) && owners[w][o].running) {
+			pen_share_end(&share[w], &owners[w][o], 1, 1);
+			all--;
+			of_owner[o]--;
+			continue;
+		}
+		share[w].elsewhere = blind ? 0 : all - share[w].running;
+		for (unsigned k = 0; k < OWNERS; k++) {
+			batches[k] = (struct pen_share_batch){ .id = k + 1, .owner = k };
+			owners[w][k].elsewhere = blind ? 0 : of_owner[k] - owners[w][k].running;
+		}
+		i = pen_share_pick(&share[w], owners[w], OWNERS, batches, OWNERS, 0, &look);
+		if (i == NONE)
+			continue;
+		pen_share_start(&share[w], &owners[w][i], 1);
+		started++;
+		all++;
+		of_owner[i]++;
+		ret_got[i]++;
+		worst = all > CAP + worst ? all - CAP : worst;
+		worst = of_owner[i] > OWNER_CAP + worst ? of_owner[i] - OWNER_CAP : worst;
+	}
+	return worst;
+}
+
+Test(share, caps_of_a_store_hold_for_all_its_workers)
+{
+	unsigned got[OWNERS];
+
+	cr_expect_eq(passed_caps(false, got), 0);
+	cr_expect_gt(got[1], got[0], "%u, %u, %u: and weights still mean something", got[0], got[1], got[2]);
+	cr_expect_gt(got[2], got[0], "%u, %u, %u", got[0], got[1], got[2]);
+	cr_expect_gt(passed_caps(true, got), 0, "workers that do not see each other are noticed");
+}
