@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/context.h"
 #include "engine/crew.h"
 #include "engine/plan.h"
 #include "ring/error.h"
@@ -81,6 +82,36 @@ void pen_plan_free_job(struct pen_plan *plan)
 		free(plan->job.env[i]);
 	free(plan->job.env);
 	free(plan->job.command);
+}
+
+int pen_plan_crew(const struct pen_plan *plan, uint64_t batch, const struct pen_context *context,
+		  struct pen_crew_options *ret)
+{
+	static const size_t line = 384; /* an owner has at most 255 bytes */
+	size_t own = 4, slots = own + plan->job.env_count + 1;
+	const char **env = malloc(slots * sizeof *env + own * line);
+	char *text = (char *)(env + slots);
+
+	if (!env)
+		return -ENOMEM;
+	for (size_t i = 0; i < own; i++)
+		env[i] = text + i * line;
+	snprintf(text, line, "PENSTOCK_BATCH=%016llx", (unsigned long long)batch);
+	snprintf(text + line, line, "PENSTOCK_OWNER=%s", plan->owner);
+	snprintf(text + 2 * line, line, "PENSTOCK_CORRELATION_ID=%s", context->correlation_id);
+	pen_context_child(context, batch, stpcpy(text + 3 * line, "TRACEPARENT="));
+	for (size_t i = 0; i < plan->job.env_count; i++)
+		env[own + i] = plan->job.env[i];
+	env[slots - 1] = NULL;
+	ret->kind = plan->job.worker ? PEN_CREW_WORKER : PEN_CREW_EXEC;
+	ret->command = plan->job.line;
+	ret->jobs = plan->job.jobs;
+	ret->window = plan->job.window;
+	ret->timeout_ns = plan->job.timeout_ns;
+	ret->output_max = plan->max_record;
+	ret->correlation_id = context->correlation_id;
+	ret->env = env;
+	return 0;
 }
 
 /* What is done to an item decides the result; how often, how long and by how many does not. */
