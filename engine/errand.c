@@ -141,7 +141,7 @@ int pen_errand_from_row(struct pen_errand *errand, const struct pen_plan *plan, 
 static uint64_t due_of(const struct pen_plan *plan, const struct pen_due *due, uint64_t seq, uint32_t retry,
 		       uint64_t at_least_ns)
 {
-	uint64_t wait = pen_backoff_delay(&plan->job.backoff, retry, due->batch, seq, 0);
+	uint64_t wait = pen_backoff_delay(&plan->job.backoff, retry, due->batch, seq);
 
 	return pen_due_after(due, pen_max(wait, at_least_ns));
 }
