@@ -138,12 +138,32 @@ int pen_errand_from_row(struct pen_errand *errand, const struct pen_plan *plan, 
 
 /* ---- and back ---------------------------------------------------------------------------------- */
 
-static uint64_t due_of(const struct pen_plan *plan, const struct pen_due *due, uint64_t seq, uint32_t retry,
-		       uint64_t at_least_ns)
+/* From the begin of the first try to now. */
+static uint64_t since(const struct pen_errand *errand, const struct pen_task_result *got, uint64_t now_ms)
 {
-	uint64_t wait = pen_backoff_delay(&plan->job.backoff, retry, due->batch, seq);
+	const struct pen_row *row = &errand->row.row;
+	uint64_t spent_ms = (got->spent_ns + PEN_NS_PER_MS - 1) / PEN_NS_PER_MS;
 
-	return pen_due_after(due, pen_max(wait, at_least_ns));
+	if (errand->chunk || !row->since_ms)
+		return pen_max(spent_ms, 1); /* this is the first, or as good as that */
+	return row->since_ms + (now_ms > row->ended_ms ? now_ms - row->ended_ms : 0);
+}
+
+/* It may be tried again: when, or never more because that would be too late. */
+static void put_off(const struct pen_plan *plan, const struct pen_due *due, uint32_t retry,
+		    uint64_t at_least_ns, struct pen_result *r)
+{
+	uint64_t wait = pen_backoff_delay(&plan->job.backoff, retry, due->batch, r->seq);
+	uint64_t until = pen_due_after(due, pen_max(wait, at_least_ns));
+	uint64_t first_ms = r->ended_ms - pen_min(r->since_ms, r->ended_ms);
+
+	if (plan->job.retry_for_ns && (until - first_ms) > plan->job.retry_for_ns / PEN_NS_PER_MS) {
+		r->state = PEN_ITEM_FAILED;
+		r->late = true;
+		return;
+	}
+	r->state = PEN_ITEM_RETRYING;
+	r->due_ms = until;
 }
 
 bool pen_errand_judge(const struct pen_errand *errand, const struct pen_plan *plan,
@@ -161,6 +181,7 @@ bool pen_errand_judge(const struct pen_errand *errand, const struct pen_plan *pl
 		.crashes = errand->crashes,
 		.code = got->code,
 	};
+	ret->since_ms = since(errand, got, ret->ended_ms);
 	switch (got->fate) {
 	case PEN_TASK_DONE:
 		ret->state = PEN_ITEM_COMMITTED;
@@ -175,17 +196,16 @@ bool pen_errand_judge(const struct pen_errand *errand, const struct pen_plan *pl
 		ret->state = PEN_ITEM_FAILED;
 		return true;
 	case PEN_TASK_RETRY:
-		ret->state = ret->attempts > plan->job.backoff.max_retries ? PEN_ITEM_FAILED
-									   : PEN_ITEM_RETRYING;
-		if (ret->state == PEN_ITEM_RETRYING)
-			ret->due_ms = due_of(plan, due, ret->seq, ret->attempts, got->retry_after_ns);
+		ret->state = PEN_ITEM_FAILED;
+		if (ret->attempts <= plan->job.backoff.max_retries)
+			put_off(plan, due, ret->attempts, got->retry_after_ns, ret);
 		return true;
 	case PEN_TASK_CRASHED:
 		ret->attempts = errand->attempts; /* a crash is no try */
 		ret->crashes++;
-		ret->state = ret->crashes >= plan->job.max_crashes ? PEN_ITEM_QUARANTINED : PEN_ITEM_RETRYING;
-		if (ret->state == PEN_ITEM_RETRYING)
-			ret->due_ms = due_of(plan, due, ret->seq, ret->crashes, 0);
+		ret->state = PEN_ITEM_QUARANTINED;
+		if (ret->crashes < plan->job.max_crashes)
+			put_off(plan, due, ret->crashes, 0, ret);
 		return true;
 	case PEN_TASK_UNCHARGED:
 		break;
@@ -241,6 +261,21 @@ static bool keeps_raw(const struct pen_plan *plan, const struct pen_result *r,
 	return r->state != PEN_ITEM_SKIPPED;
 }
 
+/* Why it is tried no more stands in front: what is too long is cut at its end. */
+static int copy_message(struct pen_pack *pack, const struct pen_task_result *got, struct pen_result *r)
+{
+	const char *message = got->message ? got->message : "";
+	char text[PEN_MESSAGE_MAX + 1];
+
+	if (r->late) {
+		(void)snprintf(text, sizeof text,
+			       "given up, because the time of --retry-for is over before its next try: %s",
+			       *message ? message : pen_error_text(got->code));
+		message = text;
+	}
+	return *message ? pen_pack_add(pack, message, strlen(message) + 1, &r->message) : 0;
+}
+
 static int copy_result(struct pen_pack *pack, const struct pen_task_result *got, struct pen_result *r)
 {
 	bool done = r->state == PEN_ITEM_COMMITTED;
@@ -248,8 +283,8 @@ static int copy_result(struct pen_pack *pack, const struct pen_task_result *got,
 
 	if (done && got->value)
 		rc = pen_pack_add(pack, got->value, got->value_len, &r->value);
-	if (!rc && !done && got->message && *got->message)
-		rc = pen_pack_add(pack, got->message, strlen(got->message) + 1, &r->message);
+	if (!rc && !done)
+		rc = copy_message(pack, got, r);
 	if (!rc && !done && got->stderr_len) {
 		size_t len = pen_min(got->stderr_len, PEN_STDERR_MAX);
 

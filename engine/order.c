@@ -79,6 +79,7 @@ static const struct field {
 	ONE(max_crashes, WORD),
 	ONE(cache, FLAG),
 	MANY(env, LIST, env_count),
+	ONE(retry_for_ns, NUMBER),
 #undef ONE
 #undef MANY
 };

@@ -73,6 +73,7 @@ struct pen_plan {
 		bool worker;
 		uint32_t jobs, window, max_crashes;
 		uint64_t timeout_ns;
+		uint64_t retry_for_ns; /* no try begins later than that after the first; 0: no limit */
 		struct pen_backoff backoff;
 		struct pen_halt halt;
 		char **env;

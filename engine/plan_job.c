@@ -52,6 +52,7 @@ static int copy_children(struct pen_plan *plan, const struct pen_run *run, struc
 	plan->job.jobs = run->jobs;
 	plan->job.window = run->window;
 	plan->job.timeout_ns = run->timeout_ns;
+	plan->job.retry_for_ns = run->retry_for_ns;
 	plan->job.cache = run->cache;
 	plan->job.max_crashes = run->max_crashes ? run->max_crashes : MAX_CRASHES;
 	if (!*plan->job.line)

@@ -299,6 +299,7 @@ static int put_row(struct apply *a, const struct pen_result *r, uint8_t state, i
 		.due_ms = r->due_ms,
 		.ended_ms = r->ended_ms,
 		.spent_us = r->spent_us,
+		.since_ms = r->since_ms,
 		.exit_status = r->exit_status,
 		.term_signal = r->term_signal,
 		.crashes = (uint16_t)pen_min(r->crashes, UINT16_MAX),

@@ -32,7 +32,7 @@ struct pen_piece {
 
 struct pen_result {
 	uint64_t seq;
-	uint64_t line, offset, due_ms, ended_ms, spent_us;
+	uint64_t line, offset, due_ms, ended_ms, spent_us, since_ms;
 	uint32_t source;
 	int code;
 	struct pen_piece key, value, raw, path, message, stderr_tail;
@@ -46,6 +46,7 @@ struct pen_result {
 	uint8_t state; /* enum pen_item_state */
 	uint8_t form;  /* enum pen_task_form */
 	bool again;    /* it has one: it was retrying */
+	bool late;     /* it failed because its next try would begin too late */
 };
 
 struct pen_pack_deed {

@@ -284,6 +284,8 @@ struct pen_run {
 	const char *const *env; /* NAME=VALUE for the children, beside the process's own environment */
 	size_t env_count;
 	const char *traceparent; /* W3C: what this is a part of; NULL: the context's, or none */
+	uint64_t
+		retry_for_ns; /* an item whose next try would begin later than that after its first fails; 0: no limit */
 };
 
 #define PEN_LIVE_MAX 8u

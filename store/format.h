@@ -178,7 +178,7 @@ struct pen_fmt_try {
 	uint16_t crashes;    /* of its workers, charged to it */
 	uint8_t term_signal; /* 0: none */
 	uint8_t form;	     /* how a worker is told it: enum pen_task_form */
-	uint8_t unused[4];
+	uint32_t since_cs;   /* from the first try's begin to this one's end, in 10 ms, rounded up; 0: not known */
 };
 
 struct pen_fmt_event {

@@ -103,6 +103,7 @@ int pen_item_put(struct pen_txn *txn, const struct pen_row *row)
 		.crashes = row->crashes,
 		.term_signal = row->term_signal,
 		.form = row->form,
+		.since_cs = (uint32_t)pen_min((row->since_ms + 9) / 10, UINT32_MAX),
 	};
 	size_t size = sizeof(item) + (row->tried ? sizeof(try) : 0) + key_len + path_len + raw_len +
 		      message_len + stderr_len;
@@ -260,6 +261,7 @@ static int copy(const uint8_t *key, const MDB_val *value, struct pen_item_copy *
 			 .term_signal = try.term_signal,
 			 .form = try.form,
 			 .crashes = try.crashes,
+			 .since_ms = try.since_cs * 10ull,
 			 .stderr_len = try.stderr_len },
 	};
 	ret->row.key = block;

@@ -135,6 +135,29 @@ def no_retry_is_passed_over(lab):
 
 
 @check
+def time_for_tries_is_over(lab):
+    """The second retry would begin 0.1 s + 60 s after the first try: it fails after its second one, and says why."""
+    f = lab.items("until 2", "fail 7", "ok x")
+    o = lab.job(f, "--backoff", "0.1s,60s", "--retry-for", "20s", rc=1)
+    assert (o["committed"], o["failed"]) == (2, 1), o
+    (row,) = lab.lines("items", "@last", "--state", "failed")
+    assert row["attempts"] == 2 and row["exit_status"] == 7 and row["code"] == "PEN1081" and row["due"] is None, row
+    assert ": given up, because the time of --retry-for is over before its next try: status 7" in row["message"], row
+    assert "--retry-for" in lab.run("why", "@last", "1").stdout.decode()
+    lab.verify()
+    # It gets its time again with a retry, and a worker that takes the batch up knows of the limit.
+    b = lab.submit(f, "--into", "b", "--max-retries", "9", "--backoff", "0.1s,60s", "--retry-for", "20s")
+    lab.run("work", rc=1)
+    assert [r["attempts"] for r in lab.lines("items", b, "--state", "failed")] == [2]
+    lab.run("retry", b)
+    assert "20.000 s after its first" in lab.run("why", b).stdout.decode()
+    lab.run("work", rc=1)
+    assert [r["attempts"] for r in lab.lines("items", b, "--state", "failed")] == [3]
+    lab.run("run", f, "--retry-for", "0", rc=2)
+    lab.verify()
+
+
+@check
 def nothing_is_retried(lab):
     o = lab.job(lab.items("fail 1", "ok x"), "--max-retries", "0", rc=1)
     assert (o["failed"], o["committed"]) == (1, 1) and sorted(lab.tries()) == [(0, 1), (1, 1)], o

@@ -122,6 +122,54 @@ Test(errand, crashes_are_counted_by_themselves)
 	cr_expect_eq(judged(PEN_TASK_CRASHED, 0).attempts, 3);
 }
 
+Test(errand, a_try_that_would_begin_too_late_fails_now_with_its_error)
+{
+	plan.job.retry_for_ns = 5000 * MS;
+	cr_expect_eq(judged(PEN_TASK_RETRY, 0).state, PEN_ITEM_RETRYING);
+	cr_expect_eq(judged(PEN_TASK_RETRY, 4999).state, PEN_ITEM_RETRYING);
+	cr_expect_eq(judged(PEN_TASK_RETRY, 5000).state, PEN_ITEM_FAILED, "1 ms of it is gone");
+	/* The second try ends three seconds after the first began, and the next one would be four later. */
+	errand.attempts = 1;
+	errand.row.row.since_ms = 100;
+	errand.row.row.ended_ms = date_ms - 2900;
+	cr_expect_eq(judged(PEN_TASK_RETRY, 0).since_ms, 3000);
+	cr_expect_eq(judged(PEN_TASK_RETRY, 0).state, PEN_ITEM_FAILED);
+	cr_expect_eq(judged(PEN_TASK_RETRY, 0).code, -PEN_CHILD_EXIT);
+	cr_expect_eq(judged(PEN_TASK_RETRY, 0).due_ms, 0);
+	cr_expect(judged(PEN_TASK_RETRY, 0).late);
+	cr_expect_eq(judged(PEN_TASK_CRASHED, 0).state, PEN_ITEM_RETRYING, "2 s of back-off are just right");
+	plan.job.retry_for_ns = 7000 * MS;
+	cr_expect_eq(judged(PEN_TASK_RETRY, 0).state, PEN_ITEM_RETRYING);
+	cr_expect(!judged(PEN_TASK_RETRY, 0).late);
+}
+
+Test(errand, without_a_limit_it_is_never_too_late)
+{
+	errand.attempts = 2;
+	errand.row.row.since_ms = 86400000;
+	errand.row.row.ended_ms = 1;
+	cr_expect_eq(judged(PEN_TASK_RETRY, 86400000).state, PEN_ITEM_RETRYING);
+}
+
+Test(errand, who_gave_it_up_is_said_before_what_went_wrong)
+{
+	struct pen_batch batch = { .id = 7 };
+	struct pen_task_result got = { .fate = PEN_TASK_RETRY,
+				       .code = -PEN_CHILD_EXIT,
+				       .message = "it broke" };
+	struct pen_pack *pack;
+	struct pen_result r;
+
+	plan.job.retry_for_ns = 1 * MS;
+	cr_assert_eq(pen_pack_open(&pack), 0);
+	pen_pack_reset(pack, &batch, 0);
+	cr_assert(pen_errand_judge(&errand, &plan, &got, &due, &r));
+	cr_assert_eq(pen_errand_pack(&errand, &plan, &got, pack, &r), 0);
+	cr_expect_str_eq(pack->data + r.message.at,
+			 "given up, because the time of --retry-for is over before its next try: it broke");
+	pen_pack_close(pack);
+}
+
 Test(errand, what_was_in_a_row_is_packed_from_it)
 {
 	struct pen_batch batch = { .id = 7 };
