@@ -80,6 +80,8 @@ static const struct field {
 	ONE(cache, FLAG),
 	MANY(env, LIST, env_count),
 	ONE(retry_for_ns, NUMBER),
+	ONE(memory_max, NUMBER),
+	ONE(output_max, NUMBER),
 #undef ONE
 #undef MANY
 };

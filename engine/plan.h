@@ -74,6 +74,7 @@ struct pen_plan {
 		uint32_t jobs, window, max_crashes;
 		uint64_t timeout_ns;
 		uint64_t retry_for_ns; /* no try begins later than that after the first; 0: no limit */
+		uint64_t memory_max, output_max; /* of a child; 0: no limit of ours */
 		struct pen_backoff backoff;
 		struct pen_halt halt;
 		char **env;

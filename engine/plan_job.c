@@ -13,6 +13,7 @@
 #include "ring/error.h"
 
 #define MAX_CRASHES 3u
+#define MEMORY_LEAST (8u << 20) /* a program with the C library maps some 6 */
 
 static int copy_env(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
 {
@@ -44,6 +45,12 @@ static int copy_children(struct pen_plan *plan, const struct pen_run *run, struc
 	if (run->jobs > PEN_CREW_JOBS_MAX || run->window > PEN_CREW_WINDOW_MAX)
 		return pen_fail(why, -PEN_USAGE, 0, "at most %u jobs, and %u items sent ahead to one worker",
 				PEN_CREW_JOBS_MAX, PEN_CREW_WINDOW_MAX);
+	if (run->memory_max && run->memory_max < MEMORY_LEAST)
+		return pen_fail(why, -PEN_USAGE, 0,
+				"a child of %llu bytes does not even start: %u MiB at least",
+				(unsigned long long)run->memory_max, MEMORY_LEAST >> 20);
+	if (run->output_max > PEN_RECORD_MAX)
+		return pen_fail(why, -PEN_USAGE, 0, "a value has at most %u bytes", PEN_RECORD_MAX);
 	plan->job.command = strdup(run->processor);
 	if (!plan->job.command)
 		return -ENOMEM;
@@ -53,6 +60,8 @@ static int copy_children(struct pen_plan *plan, const struct pen_run *run, struc
 	plan->job.window = run->window;
 	plan->job.timeout_ns = run->timeout_ns;
 	plan->job.retry_for_ns = run->retry_for_ns;
+	plan->job.memory_max = run->memory_max;
+	plan->job.output_max = run->output_max ? run->output_max : plan->max_record;
 	plan->job.cache = run->cache;
 	plan->job.max_crashes = run->max_crashes ? run->max_crashes : MAX_CRASHES;
 	if (!*plan->job.line)
@@ -109,8 +118,9 @@ int pen_plan_crew(const struct pen_plan *plan, uint64_t batch, const struct pen_
 	ret->jobs = plan->job.jobs;
 	ret->window = plan->job.window;
 	ret->timeout_ns = plan->job.timeout_ns;
-	ret->output_max = plan->max_record;
 	ret->correlation_id = context->correlation_id;
+	ret->memory_max = plan->job.memory_max;
+	ret->output_max = plan->job.output_max;
 	ret->env = env;
 	return 0;
 }

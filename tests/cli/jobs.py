@@ -1024,9 +1024,31 @@ def output_that_is_too_much(lab):
     o = lab.job(f, "--into", "l", "--max-record", "999", processor="exec:head -c 1000 /dev/zero", rc=1)
     assert lab.one_row_each(o["batch"], 1)[0]["code"] == "PEN1084" and o["failed"] == 1
     assert lab.job(f, "--into", "l", "--max-record", "1000", processor="exec:head -c 1000 /dev/zero")["committed"] == 1
+    # It has a limit of its own, below or above that of records.
+    o = lab.job(f, "--into", "m", "--output-max", "999", processor="exec:head -c 1000 /dev/zero", rc=1)
+    assert lab.one_row_each(o["batch"], 1)[0]["code"] == "PEN1084"
+    assert lab.job(f, "--into", "n", "--output-max", "1000", "--max-record", "9", processor="exec:head -c 1000 /dev/zero")["committed"] == 1
     o = lab.job(lab.items("x"), "--into", "e", "--max-retries", "0", processor="exec:sh -c 'yes | head -c 3000000 >&2; echo last >&2; exit 1'", rc=1)
     said = lab.run("why", o["batch"], "0").stdout
     assert b"last" in said and len(said) < 100000
+    lab.verify()
+
+
+@check
+def memory_that_is_too_much(lab):
+    grab = "import sys; n = int(sys.stdin.read()); x = bytearray(n << 20); print(len(x) >> 20)"
+    command = "exec:/usr/bin/python3 -c '%s'" % grab
+    f = lab.items("1", "900")
+    o = lab.job(f, "--memory-max", "600MiB", "--max-retries", "0", processor=command, rc=1)
+    rows = lab.one_row_each(o["batch"], 2)
+    assert [r["state"] for r in rows] == ["committed", "failed"], rows
+    assert "had 600 MiB of memory: --memory-max" in rows[1]["message"] and "MemoryError" in rows[1]["message"], rows
+    assert lab.job(f, "--into", "b", "--memory-max", "8GiB", processor=command)["committed"] == 2
+    # A worker that takes up a submitted batch knows of it.
+    b = lab.submit(f, "--into", "c", "--memory-max", "600MiB", "--max-retries", "0", processor=command)
+    lab.run("work", rc=1)
+    assert [r["state"] for r in lab.one_row_each(b, 2)] == ["committed", "failed"]
+    lab.run("run", f, "--memory-max", "1MiB", "--processor", command, rc=2)
     lab.verify()
 
 
