@@ -139,6 +139,7 @@ struct pen_chunk {
 	/* Control chunks: the answer, or the reason; and whom to tell. */
 	int res;
 	uint32_t sqe;
+	bool beside; /* a note that has no number: it does not wait for what was cut before */
 	/* Chunks of puts, until the reader has found their batch. */
 	uint64_t batch_id;
 };

@@ -349,6 +349,7 @@ void pen_engine_drain(struct pen_engine *engine)
 	/* Relaxed: it only rises, and nothing is read through it. */
 	atomic_store_explicit(&engine->drain, true, memory_order_relaxed);
 	pen_io_wake(engine->io);
+	pen_fanin_ring(&engine->commit_in); /* a batch that rests ends */
 	if (engine->foreman)
 		pen_foreman_wake(engine->foreman);
 }

@@ -609,12 +609,16 @@ static bool turn(struct pen_foreman *f, struct site *s)
 		send_pack(f, s);
 	if (s->stopping)
 		return wind_up(f, s) || any;
-	if (!s->end || s->line || s->in_flight || s->paused)
+	if (s->paused)
+		(void)next_chunk(f, s); /* is its end next? */
+	if (!s->end || s->line || s->in_flight)
 		return any;
 	if (!s->retrying) {
 		pass_end(f, s, 0);
 		return true;
 	}
+	if (s->paused)
+		return any;
 	wait = pen_due_in_ms(&s->due);
 	if (s->batch->plan->job.may_leave && wait != UINT64_MAX && wait > LEAVE_NS / PEN_NS_PER_MS) {
 		pass_end(f, s, -PEN_WAITS);

@@ -851,6 +851,53 @@ def plain_ingest_is_paused_and_cancelled(lab):
 
 
 @check
+def what_is_read_to_its_end_is_paused_and_cancelled(lab):
+    """All of it lies in buffers long before it is committed, fifty records a group."""
+    def counted():
+        return json.loads(lab.run("status", "@last", "--json").stdout)["committed"]
+
+    def rests():
+        lab.until_state("@last", "paused")
+        n = counted()
+        time.sleep(0.3)
+        assert counted() == n < 3000, n
+        return n
+
+    f = lab.path("f.ndjson", lab.records(3000))
+    words = ("run", f, "--key", "/id", "--chunk", "50", "--pause-ms", "40", "--progress", "none")
+    p = lab.start(*words)
+    lab.until_counted(p, 100)
+    lab.run("pause", "@running")
+    n = rests()
+    lab.run("resume", "@last")
+    lab.until_counted(p, n + 50)
+    lab.run("cancel", "@running", "--reason", "wrong file")
+    err = p.communicate(timeout=60)[1].decode()
+    assert p.returncode == 1 and lab.state("@last") == "cancelled" and n < counted() < 3000, err
+    assert len(lab.dump()) == counted()
+    lab.verify()
+    # What is paused is interrupted, and goes on where it was; the same while it is cancelled.
+    p = lab.start(*words, "--into", "b")
+    lab.until_counted(p, 100)
+    lab.run("pause", "@running")
+    n = rests()
+    p.send_signal(signal.SIGTERM)
+    p.communicate(timeout=60)
+    assert p.returncode == 143 and (lab.state("@last"), counted()) == ("paused", n), (p.returncode, lab.state("@last"))
+    lab.run("resume", "@last")
+    lab.run("run", f, "--key", "/id", "--chunk", "50", "--into", "b")
+    assert lab.state("@last") == "completed" and counted() == 3000
+    p = lab.start(*words, "--into", "c")
+    lab.until_counted(p, 100)
+    lab.run("pause", "@running")
+    n = rests()
+    lab.run("cancel", "@running")
+    p.communicate(timeout=60)
+    assert p.returncode == 1 and (lab.state("@last"), counted()) == ("cancelled", n)
+    lab.verify()
+
+
+@check
 def what_runs_is_cancelled(lab):
     f = lab.items("ok 1", *["sleep 600.91"] * 4)
     p = lab.start("run", f, "--format", "lines", "--processor", lab.script, "--jobs", "2", "--progress", "none",

@@ -650,6 +650,38 @@ Test(foreman, while_it_is_paused_nothing_is_given)
 	expect_end(0);
 }
 
+Test(foreman, a_batch_with_nothing_left_completes_though_it_is_paused)
+{
+	push_items(1);
+	(void)task(0);
+	push_note(PEN_CHUNK_PAUSE);
+	cr_expect_eq(next(), &batch->note);
+	push_end(1, 0);
+	say_fate(0, PEN_TASK_DONE);
+	commit_pack(next_pack(1));
+	cr_expect_eq(next(), &chunk[0]);
+	expect_end(0);
+}
+
+Test(foreman, a_batch_with_a_retry_left_stays_paused)
+{
+	push_items(1);
+	push_end(1, 0);
+	say_retry(0, 0);
+	commit_pack(next_pack(1));
+	cr_expect_eq(next(), &chunk[0]);
+	push_note(PEN_CHUNK_PAUSE);
+	cr_expect_eq(next(), &batch->note);
+	set_date(2000);
+	turns();
+	cr_expect_eq(given(), 1);
+	push_note(PEN_CHUNK_RESUME);
+	cr_expect_eq(next(), &batch->note);
+	say_fate(1, PEN_TASK_DONE);
+	commit_pack(next_pack(1));
+	expect_end(0);
+}
+
 Test(foreman, paused_and_then_drained_ends_with_the_place_before_what_was_not_begun)
 {
 	push_note(PEN_CHUNK_PAUSE);
