@@ -5,19 +5,37 @@
 #include "ring/base.h"
 
 void pen_due_begin(struct pen_due *due, struct pen_store *store, const struct pen_clock *clock,
-		   uint64_t batch, bool any)
+		   uint64_t batch, bool any, uint64_t clock_ms)
 {
 	*due = (struct pen_due){
-		.store = store, .clock = clock, .batch = batch, .look_ms = any ? 0 : UINT64_MAX
+		.store = store,
+		.clock = clock,
+		.batch = batch,
+		.now_ms = any ? clock_ms : 0,
+		.now_ns = pen_mono_ns(clock),
+		.look_ms = any ? 0 : UINT64_MAX,
 	};
 }
 
-uint64_t pen_due_now(const struct pen_due *due)
+uint64_t pen_due_now(struct pen_due *due)
 {
-	return pen_real_ms(due->clock);
+	uint64_t passed = (pen_mono_ns(due->clock) - due->now_ns) / PEN_NS_PER_MS,
+		 date = pen_real_ms(due->clock);
+
+	due->now_ms += passed;
+	due->now_ns += passed * PEN_NS_PER_MS;
+	due->now_ms = pen_max(due->now_ms, date);
+	return due->now_ms;
 }
 
-uint64_t pen_due_after(const struct pen_due *due, uint64_t wait_ns)
+uint64_t pen_due_ahead_ms(struct pen_due *due)
+{
+	uint64_t date = pen_real_ms(due->clock);
+
+	return pen_due_now(due) - date;
+}
+
+uint64_t pen_due_after(struct pen_due *due, uint64_t wait_ns)
 {
 	uint64_t at = pen_due_now(due) + (wait_ns + PEN_NS_PER_MS - 1) / PEN_NS_PER_MS;
 
@@ -71,7 +89,7 @@ void pen_due_take(struct pen_due *due)
 	due->next++;
 }
 
-uint64_t pen_due_in_ms(const struct pen_due *due)
+uint64_t pen_due_in_ms(struct pen_due *due)
 {
 	uint64_t now;
 

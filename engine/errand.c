@@ -150,8 +150,8 @@ static uint64_t since(const struct pen_errand *errand, const struct pen_task_res
 }
 
 /* It may be tried again: when, or never more because that would be too late. */
-static void put_off(const struct pen_plan *plan, const struct pen_due *due, uint32_t retry,
-		    uint64_t at_least_ns, struct pen_result *r)
+static void put_off(const struct pen_plan *plan, struct pen_due *due, uint32_t retry, uint64_t at_least_ns,
+		    struct pen_result *r)
 {
 	uint64_t wait = pen_backoff_delay(&plan->job.backoff, retry, due->batch, r->seq);
 	uint64_t until = pen_due_after(due, pen_max(wait, at_least_ns));
@@ -167,7 +167,7 @@ static void put_off(const struct pen_plan *plan, const struct pen_due *due, uint
 }
 
 bool pen_errand_judge(const struct pen_errand *errand, const struct pen_plan *plan,
-		      const struct pen_task_result *got, const struct pen_due *due, struct pen_result *ret)
+		      const struct pen_task_result *got, struct pen_due *due, struct pen_result *ret)
 {
 	*ret = (struct pen_result){
 		.seq = errand->chunk ? errand->chunk->first_item + errand->chunk->table[errand->entry].item

@@ -55,7 +55,7 @@ int pen_errand_from_row(struct pen_errand *errand, const struct pen_plan *plan, 
 
 /* Settles state, tries and due time in *ret. False: nothing is known, it is to be given again. */
 bool pen_errand_judge(const struct pen_errand *errand, const struct pen_plan *plan,
-		      const struct pen_task_result *got, const struct pen_due *due, struct pen_result *ret);
+		      const struct pen_task_result *got, struct pen_due *due, struct pen_result *ret);
 /* Copies the rest, behind judge. -ENOMEM: there is something of it in the pack, to which nothing leads. */
 int pen_errand_pack(const struct pen_errand *errand, const struct pen_plan *plan,
 		    const struct pen_task_result *got, struct pen_pack *pack, struct pen_result *result);

@@ -134,6 +134,7 @@ static void send_pack(struct pen_foreman *f, struct site *s)
 	/* What a group's size is judged by. */
 	pack->chunk.bytes = pack->used;
 	pack->chunk.items = pack->count + pack->deed_count;
+	pack->clock_ms = pen_due_now(&s->due);
 	commit(f, &pack->chunk);
 }
 
@@ -620,7 +621,9 @@ static bool turn(struct pen_foreman *f, struct site *s)
 	if (s->paused)
 		return any;
 	wait = pen_due_in_ms(&s->due);
-	if (s->batch->plan->job.may_leave && wait != UINT64_MAX && wait > LEAVE_NS / PEN_NS_PER_MS) {
+	/* Others go by the date: where that was set back, it waits here. */
+	if (s->batch->plan->job.may_leave && wait != UINT64_MAX && wait > LEAVE_NS / PEN_NS_PER_MS &&
+	    pen_due_ahead_ms(&s->due) < PEN_DUE_BACK_MS) {
 		pass_end(f, s, -PEN_WAITS);
 		return true;
 	}
@@ -639,7 +642,8 @@ static void begin(struct pen_foreman *f, struct site *s, struct pen_batch *batch
 			  .failed = n->failed + n->rejected,
 			  .total = batch->plan->items_total },
 	};
-	pen_due_begin(&s->due, f->engine->store, f->engine->clock, batch->id, batch->job.retrying);
+	pen_due_begin(&s->due, f->engine->store, f->engine->clock, batch->id, batch->job.retrying,
+		      batch->job.clock_ms);
 	s->line_end = &s->line;
 	s->resumed_rows = batch->resumed && !pen_item_last(f->engine->store, batch->id, &s->last_row);
 }
@@ -670,12 +674,12 @@ static void take(struct pen_foreman *f, struct pen_chunk *chunk)
 		stop(f, s, chunk->res, chunk->res == -PEN_CANCELLED_BY);
 }
 
-static uint64_t patience(const struct pen_foreman *f)
+static uint64_t patience(struct pen_foreman *f)
 {
 	uint64_t wait = TURN_NS, mono = pen_mono_ns(f->engine->clock);
 
 	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
-		const struct site *s = &f->sites[i];
+		struct site *s = &f->sites[i];
 
 		if (!s->batch)
 			continue;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/due.h"
 #include "engine/graph.h"
 #include "engine/headroom.h"
 #include "engine/order.h"
@@ -226,7 +227,9 @@ static int add(struct pen_queue *q, uint64_t id, const struct view *v)
 		.paused = v->has_control && v->control.want == PEN_WANT_PAUSE,
 		.depends = answer == PEN_GRAPH_WAIT,
 	};
-	if (v->standing->fixed.state == PEN_WAITING)
+	/* When the date was set back since, how long it waits is known to who runs it alone. */
+	if (v->standing->fixed.state == PEN_WAITING &&
+	    v->job.clock_ms < pen_real_ms(pen_store_clock(q->store)) + PEN_DUE_BACK_MS)
 		b->not_before_ms = pen_max(b->not_before_ms, v->job.due_ms);
 	if (owner_of(q, v->facts->owner, &b->owner))
 		return -ENOMEM;

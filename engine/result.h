@@ -60,7 +60,8 @@ struct pen_pack {
 	bool out;		/* the foreman's: the committer has it */
 	uint64_t id;		/* of the batch, which may be gone when the pack comes back */
 	uint64_t began_ns;
-	uint64_t due_ms; /* the earliest next try in it; UINT64_MAX: none */
+	uint64_t due_ms;   /* the earliest next try in it; UINT64_MAX: none */
+	uint64_t clock_ms; /* of its batch, when it was sent (due.h) */
 	uint32_t count;
 	struct pen_result results[PEN_PACK_RESULTS];
 	struct pen_pack_deed *deeds;

@@ -35,7 +35,7 @@ static void begin(void)
 	date_ms = 1000000;
 	plan = (struct pen_plan){ .job = { .max_crashes = 2 } };
 	cr_assert_eq(pen_backoff_parse(&plan.job.backoff, "2s,4s,8s", PEN_JITTER_NONE, 3, &why), 0);
-	pen_due_begin(&due, NULL, &test_clock, 7, false);
+	pen_due_begin(&due, NULL, &test_clock, 7, false, 0);
 	errand = (struct pen_errand){ .row = { .row = { .seq = 5, .key = "k", .key_len = 1 } } };
 }
 
