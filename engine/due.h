@@ -6,10 +6,10 @@
  * no earlier row can appear: a new time lies above the last one read (after), and nothing is read past the earliest
  * one that the store does not know yet (unknown_ms, of packs that are with the committer).
  *
- * Times are dates, because rows outlive the process; but the date may be set back, and an item is to wait no longer for
- * that. So a batch has a clock of its own: it follows the date, goes on evenly when the date goes back, and begins, when
- * rows wait from earlier runs, no earlier than it stood at their last results (clock_ms of the job). Only when the date
- * is set forward, or the machine slept, are items tried early.
+ * Times are dates, because rows outlive the process; but the date may be set back, and an item is to wait no longer
+ * for that. So a batch has a clock of its own: it follows the date, goes on evenly when the date goes back, and begins,
+ * when rows wait from earlier runs, no earlier than it stood at their last results (clock_ms of the job). Only when the
+ * date is set forward, or the machine slept, are items tried early.
  *
  *   Threads    one, the foreman's.
  *   Memory     the struct; rows stay in the store.

@@ -815,6 +815,7 @@ struct pen_item {
 	uint64_t raw_total;  /* the item's length, when it was longer */
 	struct pen_view key; /* may be empty */
 	uint32_t attempts;
+	enum pen_key key_kind; /* of its dataset: what the bytes of its key mean */
 
 	/* Items that a processor worked on by themselves; ended_ms is 0 for others. */
 	uint64_t ended_ms; /* of the last try */

@@ -455,6 +455,7 @@ static int item_fill(struct pen_cursor *cur, uint64_t seq, const struct pen_fmt_
 		.raw_total = item->raw_total,
 		.attempts = item->attempts,
 		.key = { tail, item->key_len },
+		.key_kind = (enum pen_key)((const struct pen_facts *)cur->extra)->fixed.key_kind,
 		.raw = { tail + item->key_len + item->path_len, item->raw_len },
 		.exit_status = try->exit_status,
 		.term_signal = try->term_signal,
