@@ -172,6 +172,8 @@ static inline const void *pen_entry_key(const struct pen_chunk *chunk, const str
 	pen_put_be64(buf, e->prefix);
 	return buf;
 }
+/* Takes entries out whose item has its bit set. */
+void pen_chunk_leave_out(struct pen_chunk *chunk, const uint8_t bits[PEN_CHUNK_ITEMS / 8]);
 /* Order of keys as LMDB sorts them: < 0, 0, > 0. */
 int pen_entry_compare(const struct pen_chunk *a, const struct pen_entry *x, const struct pen_chunk *b,
 		      const struct pen_entry *y);

@@ -322,7 +322,6 @@ static void watch(struct pen_foreman *f, struct site *s)
 static void leave_out_ended(struct pen_foreman *f, struct site *s, struct pen_chunk *chunk)
 {
 	uint8_t bits[PEN_CHUNK_ITEMS / 8];
-	uint32_t kept = 0;
 	int rc;
 
 	if (!s->resumed_rows || chunk->first_item > s->last_row || !chunk->items)
@@ -332,13 +331,7 @@ static void leave_out_ended(struct pen_foreman *f, struct site *s, struct pen_ch
 		stop(f, s, rc, false);
 		return;
 	}
-	for (uint32_t i = 0; i < chunk->entry_count; i++) {
-		uint32_t item = chunk->table[i].item;
-
-		if (!(bits[item / 8] >> item % 8 & 1))
-			chunk->table[kept++] = chunk->table[i];
-	}
-	chunk->entry_count = kept;
+	pen_chunk_leave_out(chunk, bits);
 }
 
 /* The chunk whose entries are given next: true while there is one with entries left. */

@@ -394,6 +394,21 @@ def items_that_wait_survive(lab):
 
 
 @check
+def a_half_done_job_is_planned(lab):
+    """Its place lags behind: what ended behind it, and what waits, is not counted twice."""
+    f = lab.items(*["ok 1"] * 6, "sleep 600.78", *["ok 2"] * 20, "fail 1", *["ok 3"] * 4)
+    p = lab.start("run", f, "--format", "lines", "--processor", lab.script, "--jobs", "2", "--backoff", "600s", "--chunk", "4", "--progress", "none")
+    lab.until_counted(p, 30)
+    lab.until("one waits", lambda: lab.rows("@last", "--state", "retrying"))
+    p.kill()
+    p.wait()
+    said = json.loads(lab.run("plan", f, "--format", "lines", "--processor", lab.script, "--json", "--progress", "none").stdout)
+    assert said["fate"] == "resume" and (said["items"], said["committed"]) == (32, 32), said
+    assert said["resumed_items"] == 30 and said["sources"][0]["items"] == 1, said
+    lab.verify()
+
+
+@check
 def a_changed_source_is_refused(lab):
     f = lab.items("ok 1", "fail 1")
     lab.job(f, "--halt", "soon,fail=1", "--max-retries", "0", rc=4)
