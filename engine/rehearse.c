@@ -158,7 +158,7 @@ int pen_rehearsal_open(struct pen_engine *engine, struct pen_batch *batch,
 	rc = pen_admit_look(engine, batch, &look, why);
 	look_at_store(r, &look, bounds->look_bytes);
 	r->before = batch->standing.fixed.counted;
-	/* What waits for its next try is not read again. It is counted as the others are: as if its command succeeded. */
+	/* What waits for its next try is not read again. It counts like the others: as if its command succeeded. */
 	if (batch->resumed) {
 		r->before.items += batch->job.retrying;
 		r->before.committed += batch->job.retrying;

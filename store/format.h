@@ -239,7 +239,8 @@ struct pen_fmt_job {
 	uint64_t tries, retries, crashes;
 	uint64_t dropped; /* of the skipped: by the processor */
 	uint64_t cache_hits, cache_misses;
-	uint64_t clock_ms; /* what its retries went by at the last results; above the date: that was set back */
+	uint64_t
+		clock_ms; /* what its retries went by at the last results; above the date: that was set back */
 	uint64_t cost_ns; /* of its tries: what its owner is charged */
 	uint64_t fed;	  /* 1: all items were given out, and the sources are not needed any more */
 };
