@@ -409,6 +409,43 @@ def a_half_done_job_is_planned(lab):
 
 
 @check
+def sources_of_what_is_taken_up_again(lab):
+    """All items were given out before the engine died; what another one ends is dealt with all the same."""
+    def die_and_go_on(what, between=None):
+        p = lab.start("work")
+        lab.until_state(what, "waiting")
+        p.kill()
+        p.wait()
+        if between:
+            between()
+        return lab.run("work").stderr.decode()
+
+    f = lab.items("ok 1", "until 2")
+    err = die_and_go_on(lab.submit(f, "--into", "a", "--backoff", "3s", "--on-success", "delete"))
+    assert not os.path.exists(f) and "1 source file was deleted" in err, err
+    tree = os.path.join(lab.dir, "tree")
+    os.mkdir(tree)
+    for name, text in (("a", "ok 1"), ("b", "until 2")):
+        lab.path("tree/" + name, text)
+    b = lab.run("submit", tree, "--format", "files", "--key", "@path", "--into", "b", "--processor", lab.script, "--backoff", "3s",
+                "--on-success", "move:" + os.path.join(lab.dir, "done")).stdout.decode().strip()
+    err = die_and_go_on(b)
+    assert os.listdir(tree) == [] and "2 source files were moved" in err, err
+    # It is not what was read any more: it stays, and that is said.
+    f = lab.items("ok 1", "until 2")
+    err = die_and_go_on(lab.submit(f, "--into", "c", "--backoff", "3s", "--on-success", "delete"), lambda: open(f, "a").write("ok 3\n"))
+    assert os.path.exists(f) and "the source files will be kept: they changed since they were read" in err, err
+    # Dead letters keep it, and it goes when they have ended well.
+    f = lab.items("ok 1", "until 2")
+    d = lab.submit(f, "--into", "d", "--max-retries", "0", "--on-success", "delete")
+    lab.run("work", rc=1)
+    assert os.path.exists(f)
+    lab.run("retry", d)
+    assert "1 source file was deleted" in lab.run("work").stderr.decode() and not os.path.exists(f)
+    lab.verify()
+
+
+@check
 def a_changed_source_is_refused(lab):
     f = lab.items("ok 1", "fail 1")
     lab.job(f, "--halt", "soon,fail=1", "--max-retries", "0", rc=4)
