@@ -106,6 +106,7 @@ struct pen_batch {
 	_Atomic bool live;		   /* the table's slot is in use; read by progress */
 	_Atomic int cancel; /* negative: end it so; read by foreman and committer. It is set once */
 	bool rests;	    /* a wish has paused it */
+	bool paused;	    /* by whomever: a jumbo buffer that it has does not count */
 	bool ended;	    /* END is back; it goes when its note is back too */
 };
 

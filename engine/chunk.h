@@ -12,7 +12,7 @@
  *	keys    paths, and keys that do not stand in the data
  *	table   puts from the front, flaws from the back; together never more than PEN_CHUNK_ITEMS
  *
- * A record that does not fit into a slot lies in the engine's one jumbo buffer instead; data then points there.
+ * A record that does not fit into a slot lies in a jumbo buffer instead (feed.c); data then points there.
  */
 #ifndef PEN_ENGINE_CHUNK_H
 #define PEN_ENGINE_CHUNK_H

@@ -109,7 +109,8 @@ int pen_plan_crew(const struct pen_plan *plan, uint64_t batch, const struct pen_
 	snprintf(text, line, "PENSTOCK_BATCH=%016llx", (unsigned long long)batch);
 	snprintf(text + line, line, "PENSTOCK_OWNER=%s", plan->owner);
 	snprintf(text + 2 * line, line, "PENSTOCK_CORRELATION_ID=%s", context->correlation_id);
-	pen_context_child(context, batch, stpcpy(text + 3 * line, "TRACEPARENT="));
+	snprintf(text + 3 * line, line, "TRACEPARENT=");
+	pen_context_child(context, batch, text + 3 * line + strlen("TRACEPARENT="));
 	for (size_t i = 0; i < plan->job.env_count; i++)
 		env[own + i] = plan->job.env[i];
 	env[slots - 1] = NULL;

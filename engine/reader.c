@@ -11,12 +11,11 @@
  *   puts        chunks that the program filled are numbered and passed on.
  *   draining    every feed is stopped; what was read and cut is still committed.
  *
- * It owns the tag pool, the jumbo buffer, the table of batches and every feed; nobody else touches them.
+ * It owns the tag pool, the jumbo buffers, the table of batches and every feed; nobody else touches them.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "engine/aftermath.h"
 #include "engine/feed.h"
@@ -243,6 +242,7 @@ static bool pause_batch(struct pen_engine *engine, struct pen_batch *batch, stru
 			refuse(engine, sqe, -EBUSY, NULL);
 		return false;
 	}
+	batch->paused = pause;
 	/* A program's own pause stands where it was said. A wish, and going on, do not wait for what was cut. */
 	if (!job)
 		pen_feed_pause(batch->feed, pause);
@@ -404,10 +404,8 @@ static void take_back(struct pen_engine *engine, struct pen_chunk *chunk)
 	}
 	pen_csv_unref(chunk->csv);
 	chunk->csv = NULL;
-	if (chunk->jumbo) {
-		(void)madvise(engine->jumbo.base, engine->jumbo.bytes, MADV_DONTNEED); /* advice */
-		engine->jumbo.used = false;
-	}
+	if (chunk->jumbo)
+		pen_jumbo_free(engine, batch);
 	pen_tags_put(&engine->tags, pen_feed_user(batch->feed), chunk->tag);
 }
 

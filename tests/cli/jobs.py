@@ -903,6 +903,30 @@ def plain_ingest_is_paused_and_cancelled(lab):
 
 
 @check
+def a_large_record_of_a_paused_batch_is_in_nobodys_way(lab):
+    """A record that fits no chunk needs a buffer of which one is in use; a batch that rests keeps its own."""
+    go = os.path.join(lab.dir, "go")
+    large = "x" * 6000000
+    command = "exec:sh -c 'read -r x; case $x in wait*) while [ ! -e %s ]; do sleep 0.05; done;; esac; echo ${#x}'" % go
+    a = lab.submit(lab.items("wait", large), "--into", "a", "--jobs", "1", processor=command)
+    w = lab.start("work", "--batches", "2")
+    lab.until_state(a, "running")
+    time.sleep(0.5)  # its large record is read, and waits behind the first item
+    lab.run("pause", a)
+    lab.until_state(a, "paused")
+    b = lab.run("submit", lab.items(large, "y"), "--format", "lines", "--into", "b").stdout.decode().strip()
+    lab.until_state(b, "completed")
+    c = lab.run("submit", lab.items(large), "--format", "lines", "--into", "c").stdout.decode().strip()
+    lab.until_state(c, "completed")
+    lab.path("go", "")
+    lab.run("resume", a)
+    lab.until_state(a, "completed")
+    w.communicate(timeout=60)
+    assert [v for _, v in lab.dump("a")] == [b"4\n", b"6000000\n"]
+    lab.verify()
+
+
+@check
 def what_is_read_to_its_end_is_paused_and_cancelled(lab):
     """All of it lies in buffers long before it is committed, fifty records a group."""
     def counted():
