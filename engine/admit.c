@@ -641,6 +641,10 @@ static int look_met(struct admission *a, const struct pen_facts *facts, struct p
 		return rc;
 	if (!there)
 		return pen_fail(a->why, -PEN_NO_DATASET, 0, "dataset %s was dropped", a->plan->into);
+	if (pen_plan_is_job(a->plan))
+		rc = pen_job_read(a->engine->store, id, &a->batch->job);
+	if (rc)
+		return rc;
 	running(a, st, true);
 	a->batch->resumed = true;
 	take_over(a, facts, st);

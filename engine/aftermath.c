@@ -57,7 +57,7 @@ void pen_aftermath_spoil(struct pen_aftermath *after, const char *why)
 	if (!after || after->spoilt)
 		return;
 	after->spoilt = true;
-	pen_engine_notice(after->engine, 0, "the source files will be kept: %s", why);
+	pen_engine_notice(after->engine, -PEN_SOURCE_KEPT, "the source files will be kept: %s", why);
 }
 
 static void put(struct pen_aftermath *after, const struct pen_owed_row *row)
@@ -116,7 +116,7 @@ struct pen_aftermath *pen_aftermath_open(struct pen_engine *engine, const struct
 	}
 	if (!rc)
 		return after;
-	pen_engine_notice(engine, 0, "the source files will be kept: no list of them can be made: %s",
+	pen_engine_notice(engine, -PEN_SOURCE_KEPT, "the source files will be kept: no list of them can be made: %s",
 			  strerrordesc_np(-rc));
 	free(after);
 	return NULL;

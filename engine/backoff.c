@@ -187,10 +187,21 @@ static uint64_t draw(uint64_t batch, uint64_t seq, uint32_t retry, uint64_t low,
 	return low + (uint64_t)((unsigned __int128)x * (high - low + 1) >> 64);
 }
 
-uint64_t pen_backoff_delay(const struct pen_backoff *policy, uint32_t retry, uint64_t batch, uint64_t seq,
-			   uint64_t previous_ns)
+/* min(cap, uniform(base, 3 * previous)); before the first stands the base. */
+static uint64_t decorrelated(const struct pen_backoff *policy, uint32_t retry, uint64_t batch, uint64_t seq)
 {
-	uint64_t ns, base = policy->step_ns[0];
+	uint64_t base = policy->step_ns[0], ns = base;
+
+	/* Items may have more tries than a policy allows: it was another one's. */
+	retry = (uint32_t)pen_min(retry, PEN_BACKOFF_RETRIES_MAX);
+	for (uint32_t n = 1; n <= retry; n++)
+		ns = pen_min(draw(batch, seq, n, base, ns * 3), policy->cap_ns); /* below three years */
+	return ns;
+}
+
+uint64_t pen_backoff_delay(const struct pen_backoff *policy, uint32_t retry, uint64_t batch, uint64_t seq)
+{
+	uint64_t ns;
 
 	pen_assert(retry > 0);
 	ns = plain(policy, retry);
@@ -200,9 +211,7 @@ uint64_t pen_backoff_delay(const struct pen_backoff *policy, uint32_t retry, uin
 	case PEN_JITTER_FULL:
 		return draw(batch, seq, retry, 0, ns);
 	case PEN_JITTER_DECORRELATED:
-		/* What an older policy gave may be outside this one. */
-		previous_ns = pen_min(pen_max(previous_ns, base), policy->cap_ns);
-		return draw(batch, seq, retry, base, pen_min(previous_ns * 3, policy->cap_ns));
+		return decorrelated(policy, retry, batch, seq);
 	default:
 		return ns;
 	}

@@ -12,11 +12,12 @@
  *   none               d
  *   equal              d/2 to d
  *   full               0 to d
- *   decorrelated       the first delay to three times the previous one, at most the longest of the schedule
- *                      (CAP); the schedule says nothing else then
+ *   decorrelated       the first delay to three times the previous one, cut at the longest of the schedule (CAP);
+ *                      the schedule says nothing else then
  *
  * Nothing is random: the draw follows from batch, item and retry, so that a second look, or a second process, finds
- * the same delay. The default is three retries after exactly 2, 4 and 8 s.
+ * the same delay; the previous one need not be kept anywhere, because it can be drawn again. The default is three
+ * retries after exactly 2, 4 and 8 s.
  *
  * A delay is a number with a unit: 250ms, 1.5s, 2m, 1h, 7d; only 0 goes without.
  *
@@ -66,9 +67,8 @@ int pen_backoff_jitter_find(const char *name, enum pen_backoff_jitter *ret, stru
 
 /* The retries that are left to an item that was tried this often (the first try counts). */
 uint32_t pen_backoff_left(const struct pen_backoff *policy, uint32_t attempts);
-/* Nanoseconds before retry n, n >= 1. previous_ns: what retry n-1 got, 0 for the first; decorrelated alone asks. */
-uint64_t pen_backoff_delay(const struct pen_backoff *policy, uint32_t retry, uint64_t batch, uint64_t seq,
-			   uint64_t previous_ns);
+/* Nanoseconds before retry n, n >= 1. Decorrelated draws the ones before it again, at most PEN_BACKOFF_RETRIES_MAX. */
+uint64_t pen_backoff_delay(const struct pen_backoff *policy, uint32_t retry, uint64_t batch, uint64_t seq);
 /* The schedule as it would be typed; parsing it again gives the same. Returns its length. */
 size_t pen_backoff_text(const struct pen_backoff *policy, char out[PEN_BACKOFF_TEXT]);
 

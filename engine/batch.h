@@ -82,15 +82,18 @@ struct pen_batch {
 	uint64_t passed;	 /* bytes of the sources behind the last commit */
 	uint64_t passed_counted; /* behind what counts as committed */
 	uint32_t level_ticket;
-	int over;     /* negative: stopped by a threshold; later chunks are dropped */
+	int over;     /* negative: stopped by a threshold, cancelled, interrupted; later chunks are dropped */
 	int end_code; /* what its completion will say */
 	struct pen_failure why;
-	struct pen_gauge gauge;		    /* published after every commit; anyone reads */
-	struct pen_fmt_job job;		    /* where items end one by one: as the last commit left it */
-	struct pen_chunk *line, **line_end; /* the same: chunks in the order they came */
-	bool wished_pause;		    /* somebody wants it to rest (store/control.h) */
-	bool owes;	   /* it completed, and the reader is to say so when its files are dealt with */
-	_Atomic bool stop; /* committer and foreman to reader and foreman: produce no more; it only rises */
+	struct pen_gauge gauge; /* published after every commit; anyone reads */
+	struct pen_fmt_job job; /* where items end one by one: as the last commit left it */
+	struct pen_chunk *line,
+		**line_end; /* the same: chunks in the order they came; else notes without number */
+	bool gave_up;	    /* it cannot be written: not even its end is */
+	bool held;	    /* paused: what lies in the window waits */
+	bool wished_pause;  /* somebody wants it to rest (store/control.h) */
+	bool owes;	    /* it completed, and the reader is to say so when its files are dealt with */
+	_Atomic bool stop;  /* committer and foreman to reader and foreman: produce no more; it only rises */
 	_Atomic uint32_t wish; /* committer to reader: enum pen_wish, what is wanted now; 0: nothing */
 	struct pen_rehearsal *rehearsal;
 
@@ -101,9 +104,10 @@ struct pen_batch {
 	struct pen_feed *feed;
 	struct pen_chunk begin, end, note; /* control chunks: they need no slot */
 	_Atomic bool live;		   /* the table's slot is in use; read by progress */
-	_Atomic int cancel;		   /* negative: end it so; read by the foreman. It is set once */
-	bool rests;			   /* a wish has paused it */
-	bool ended;			   /* END is back; it goes when its note is back too */
+	_Atomic int cancel; /* negative: end it so; read by foreman and committer. It is set once */
+	bool rests;	    /* a wish has paused it */
+	bool paused;	    /* by whomever: a jumbo buffer that it has does not count */
+	bool ended;	    /* END is back; it goes when its note is back too */
 };
 
 /* Shows the batch's standing to pen_engine_progress. reason: why it rests, or 0. The last stage's thread. */

@@ -77,3 +77,16 @@ int pen_entry_compare(const struct pen_chunk *a, const struct pen_entry *x, cons
 	c = memcmp(pen_entry_key(a, x, bx), pen_entry_key(b, y, by), pen_min(x->key_len, y->key_len));
 	return c ? c : (x->key_len > y->key_len) - (x->key_len < y->key_len);
 }
+
+void pen_chunk_leave_out(struct pen_chunk *chunk, const uint8_t bits[PEN_CHUNK_ITEMS / 8])
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < chunk->entry_count; i++) {
+		uint32_t item = chunk->table[i].item;
+
+		if (!(bits[item / 8] >> item % 8 & 1))
+			chunk->table[kept++] = chunk->table[i];
+	}
+	chunk->entry_count = kept;
+}

@@ -12,7 +12,7 @@
  *	keys    paths, and keys that do not stand in the data
  *	table   puts from the front, flaws from the back; together never more than PEN_CHUNK_ITEMS
  *
- * A record that does not fit into a slot lies in the engine's one jumbo buffer instead; data then points there.
+ * A record that does not fit into a slot lies in a jumbo buffer instead (feed.c); data then points there.
  */
 #ifndef PEN_ENGINE_CHUNK_H
 #define PEN_ENGINE_CHUNK_H
@@ -139,6 +139,7 @@ struct pen_chunk {
 	/* Control chunks: the answer, or the reason; and whom to tell. */
 	int res;
 	uint32_t sqe;
+	bool beside; /* a note that has no number: it does not wait for what was cut before */
 	/* Chunks of puts, until the reader has found their batch. */
 	uint64_t batch_id;
 };
@@ -171,6 +172,8 @@ static inline const void *pen_entry_key(const struct pen_chunk *chunk, const str
 	pen_put_be64(buf, e->prefix);
 	return buf;
 }
+/* Takes entries out whose item has its bit set. */
+void pen_chunk_leave_out(struct pen_chunk *chunk, const uint8_t bits[PEN_CHUNK_ITEMS / 8]);
 /* Order of keys as LMDB sorts them: < 0, 0, > 0. */
 int pen_entry_compare(const struct pen_chunk *a, const struct pen_entry *x, const struct pen_chunk *b,
 		      const struct pen_entry *y);

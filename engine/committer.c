@@ -126,7 +126,7 @@ static void answer_late(struct committer *c, struct pen_batch *batch)
 {
 	struct pen_chunk *chunk;
 
-	while (pen_plan_is_job(batch->plan) && (chunk = batch->line)) {
+	while ((chunk = batch->line)) {
 		pen_assert(chunk->kind == PEN_CHUNK_PAUSE || chunk->kind == PEN_CHUNK_RESUME);
 		batch->line = chunk->next;
 		complete_note(c, chunk, -PEN_NOT_FOUND);
@@ -354,6 +354,7 @@ static void give_up(struct committer *c, int code)
 	struct pen_batch *batch = c->from;
 
 	batch->over = batch->end_code = code;
+	batch->gave_up = true;
 	atomic_store_explicit(&batch->stop, true,
 			      memory_order_relaxed); /* a hint: the reader stops reading early */
 	pen_foreman_wake(c->engine->foreman);
@@ -392,6 +393,7 @@ static void settle_group(struct committer *c, const struct pen_outcome *out)
 			end = true;
 			finish(c, batch, batch->end_code ? batch->end_code : out->standing->fixed.code);
 		} else if (chunk->kind == PEN_CHUNK_PAUSE || chunk->kind == PEN_CHUNK_RESUME) {
+			batch->held = chunk->kind == PEN_CHUNK_PAUSE;
 			complete_note(c, chunk, 0);
 		} else {
 			complete_puts(c, chunk, 0);
@@ -521,15 +523,24 @@ static void add_ready(struct committer *c, struct pen_chunk *chunk)
 		c->ready_now = true;
 }
 
-/* The batch's next chunk. The foreman has put a job's in order; others are put so here. */
-static struct pen_chunk *peek(const struct pen_batch *batch)
+/*
+ * The batch's next chunk. The foreman has put a job's in order; others are put so here, but for notes that do not wait.
+ * While it is held nothing is taken but its end: a batch that has nothing left but to complete completes.
+ */
+static struct pen_chunk *peek(const struct committer *c, const struct pen_batch *batch)
 {
-	return pen_plan_is_job(batch->plan) ? batch->line : pen_window_peek(&batch->window);
+	struct pen_chunk *chunk;
+
+	if (batch->line || pen_plan_is_job(batch->plan))
+		return batch->line;
+	chunk = pen_window_peek(&batch->window);
+	return chunk && batch->held && !batch->over && !c->dead && chunk->kind != PEN_CHUNK_END ? NULL
+												: chunk;
 }
 
 static void pop(struct pen_batch *batch)
 {
-	if (!pen_plan_is_job(batch->plan)) {
+	if (!batch->line) {
 		pen_window_pop(&batch->window);
 		return;
 	}
@@ -544,18 +555,33 @@ static bool survives(const struct pen_chunk *chunk)
 	return chunk->kind == PEN_CHUNK_END || chunk->kind == PEN_CHUNK_RESULTS;
 }
 
+/* What was cut may be far behind what is committed: the end that is wanted does not wait for it. */
+static void look_for_end(struct committer *c, struct pen_batch *batch)
+{
+	/* Relaxed, both: they rise once, and nothing is read through them. */
+	int cancel = atomic_load_explicit(&batch->cancel, memory_order_relaxed);
+
+	if (batch->over || pen_plan_is_job(batch->plan) || batch->plan->puts)
+		return;
+	if (cancel)
+		batch->over = batch->end_code = cancel;
+	else if (batch->held && atomic_load_explicit(&c->engine->drain, memory_order_relaxed))
+		batch->over = batch->end_code = -PEN_INTERRUPTED_BY;
+}
+
 /* Moves what is contiguous in the batch's window into the group, as long as the group takes it. */
 static void advance(struct committer *c, struct pen_batch *batch)
 {
 	struct pen_chunk *chunk;
 
-	while ((chunk = peek(batch))) {
+	look_for_end(c, batch);
+	while ((chunk = peek(c, batch))) {
 		bool end = chunk->kind == PEN_CHUNK_END;
 
 		if (c->ready_count && (c->from != batch || group_full(c)))
 			return;
 		pop(batch);
-		if (c->dead || (batch->over && (!survives(chunk) || batch->over != -PEN_STOPPED_BY)))
+		if (c->dead || (batch->over && (!survives(chunk) || batch->gave_up)))
 			drop(c, chunk);
 		else
 			add_ready(c, chunk);
@@ -584,7 +610,7 @@ static void take(struct committer *c, struct pen_chunk *chunk)
 		begin(c, chunk);
 		return;
 	}
-	if (pen_plan_is_job(batch->plan)) {
+	if (pen_plan_is_job(batch->plan) || chunk->beside) {
 		if (!batch->line)
 			batch->line_end = &batch->line;
 		chunk->next = NULL;

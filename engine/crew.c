@@ -170,12 +170,20 @@ const char *pen_crew_last_line(const char *text, size_t len, int *ret_len)
 	return begin;
 }
 
-const char *pen_crew_status_text(int status, char *buf, size_t cap)
+const char *pen_crew_status_text(const struct pen_crew *crew, int status, char *buf, size_t cap)
 {
+	size_t len;
+
 	if (WIFSIGNALED(status))
 		(void)snprintf(buf, cap, "signal %d (%s)", WTERMSIG(status), sigdescr_np(WTERMSIG(status)));
 	else
 		(void)snprintf(buf, cap, "status %d", WEXITSTATUS(status));
+	/* The kernel does not say that a limit was met: whoever reads of a failure is told that there is one. */
+	len = strlen(buf);
+	if (crew->opt.memory_max && status)
+		(void)snprintf(buf + len, cap - len,
+			       " (each of its processes had %" PRIu64 " MiB of memory: --memory-max)",
+			       crew->opt.memory_max >> 20);
 	return buf;
 }
 

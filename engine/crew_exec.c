@@ -457,7 +457,7 @@ static void decide(struct pen_crew *crew, uint32_t i, const struct pen_launch_en
 
 	r->stderr_tail = pen_tail_get(&c->tail, &r->stderr_len);
 	line = pen_crew_last_line(r->stderr_tail, r->stderr_len, &line_len);
-	(void)pen_crew_status_text(end->status, status, sizeof(status));
+	(void)pen_crew_status_text(crew, end->status, status, sizeof(status));
 	if (c->killed)
 		pen_crew_end(crew, i, PEN_TASK_UNCHARGED, -ECANCELED, NULL);
 	else if (c->excess)

@@ -114,7 +114,7 @@ int pen_crew_pipe(int *ret_ours, int *ret_theirs, bool we_write);
 /* The last line of a text, for a message: its place and length. */
 const char *pen_crew_last_line(const char *text, size_t len, int *ret_len);
 /* How a child ended, in words. */
-const char *pen_crew_status_text(int status, char *buf, size_t cap);
+const char *pen_crew_status_text(const struct pen_crew *crew, int status, char *buf, size_t cap);
 /* A key as text: as it is, or its bytes in hexadecimal digits if it has a NUL or is no UTF-8. buf: 2 * len + 1. */
 void pen_crew_key_text(const struct pen_task *task, char *buf);
 

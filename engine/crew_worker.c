@@ -322,7 +322,7 @@ static void blame(struct pen_crew *crew, struct pen_worker_child *c, uint32_t i)
 		r->stderr_len = len;
 	}
 	line = pen_crew_last_line(tail, len, &line_len);
-	(void)pen_crew_status_text(c->end.status, status, sizeof(status));
+	(void)pen_crew_status_text(crew, c->end.status, status, sizeof(status));
 	if (c->complaint[0])
 		pen_crew_end(crew, i, PEN_TASK_CRASHED, -PEN_WORKER_REPLY, "%s", c->complaint);
 	else if (c->timed_out)
@@ -360,8 +360,8 @@ static void look_for_break(struct pen_crew *crew, const struct pen_worker_child 
 	tail = pen_tail_get(&c->tail, &len);
 	line = pen_crew_last_line(tail, len, &line_len);
 	pen_crew_break(crew, -PEN_CHILD_BROKEN, 0, "%u in a row, the last with %s%s%.*s", crew->falls,
-		       pen_crew_status_text(c->end.status, status, sizeof(status)), line_len ? ": " : "",
-		       line_len, line);
+		       pen_crew_status_text(crew, c->end.status, status, sizeof(status)),
+		       line_len ? ": " : "", line_len, line);
 }
 
 /* Everything it said is taken: now what it did not say. */

@@ -349,6 +349,7 @@ void pen_engine_drain(struct pen_engine *engine)
 	/* Relaxed: it only rises, and nothing is read through it. */
 	atomic_store_explicit(&engine->drain, true, memory_order_relaxed);
 	pen_io_wake(engine->io);
+	pen_fanin_ring(&engine->commit_in); /* a batch that rests ends */
 	if (engine->foreman)
 		pen_foreman_wake(engine->foreman);
 }
@@ -370,8 +371,9 @@ void pen_engine_stop(struct pen_engine *engine)
 	pen_tell_close(engine->tell);
 	for (uint32_t i = 0; i < engine->entries; i++)
 		pen_plan_close(engine->sqes[i].plan);
-	if (engine->jumbo.base)
-		munmap(engine->jumbo.base, engine->jumbo.bytes);
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++)
+		if (engine->jumbos[i].base)
+			munmap(engine->jumbos[i].base, engine->jumbos[i].bytes);
 	free_engine(engine);
 }
 

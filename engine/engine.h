@@ -87,7 +87,7 @@ struct pen_jumbo {
 	/* The reader's. */
 	char *base; /* mapped at first use */
 	size_t bytes;
-	bool used;
+	const struct pen_batch *holder; /* NULL: free */
 };
 
 struct pen_engine {
@@ -120,7 +120,7 @@ struct pen_engine {
 	pthread_t reader;
 	struct pen_io *io;
 	struct pen_tags tags;
-	struct pen_jumbo jumbo;
+	struct pen_jumbo jumbos[PEN_BATCHES_MAX]; /* one is in use, but for those of batches that rest */
 	struct pen_batch *batches[PEN_BATCHES_MAX];
 	struct pen_sqe *waiting, **waiting_end; /* runs that wait for a free place, oldest first */
 	bool starved;				/* in this turn, a feed found no free tag */

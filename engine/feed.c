@@ -3,7 +3,7 @@
  * A source of records is read into a chunk behind what the last chunk left over (the carry: the beginning
  * of a record that was not whole), cut behind the last whole record, and sent. A record that fills a whole
  * chunk moves to the jumbo buffer, of which there is one: a second such record waits until the committer
- * gave it back.
+ * gave it back. A batch that is paused keeps its own, and others get another.
  *
  * A tree of files is packed: small files are fetched side by side into one chunk, each at its own place; a
  * pack is sent when its last file has arrived. Packs are numbered when they are begun, so they commit in
@@ -187,14 +187,33 @@ void pen_feed_put_chunk(struct pen_feed *feed, struct pen_chunk *chunk)
 	pen_tags_put(&feed->engine->tags, feed->user, chunk->tag);
 }
 
+/*
+ * One is in use at a time, but a batch that rests may keep its own for days, and others must not wait for that. A batch
+ * has one at most.
+ */
+static struct pen_jumbo *find_jumbo(const struct pen_feed *feed)
+{
+	struct pen_jumbo *found = NULL;
+
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
+		struct pen_jumbo *jumbo = &feed->engine->jumbos[i];
+
+		if (jumbo->holder && (!jumbo->holder->paused || jumbo->holder == feed->batch))
+			return NULL;
+		if (!jumbo->holder && !found)
+			found = jumbo;
+	}
+	return found;
+}
+
 bool pen_feed_take_jumbo(struct pen_feed *feed)
 {
-	struct pen_jumbo *jumbo = &feed->engine->jumbo;
+	struct pen_jumbo *jumbo = find_jumbo(feed);
 	size_t slack =
 		2 * (size_t)PEN_CHUNK_BYTES_MAX + PEN_JSON_PADDING; /* a read may overshoot by one step */
 	size_t bytes = pen_round_up(feed->batch->plan->max_record + slack, 4096);
 
-	if (jumbo->used)
+	if (!jumbo)
 		return false;
 	if (jumbo->base && jumbo->bytes < bytes) {
 		munmap(jumbo->base, jumbo->bytes);
@@ -211,14 +230,15 @@ bool pen_feed_take_jumbo(struct pen_feed *feed)
 		jumbo->base = p;
 		jumbo->bytes = bytes;
 	}
-	jumbo->used = true;
+	jumbo->holder = feed->batch;
+	feed->jumbo = jumbo;
 	feed->holds_jumbo = true;
 	return true;
 }
 
 bool pen_feed_grow_jumbo(struct pen_feed *feed, uint64_t bytes)
 {
-	struct pen_jumbo *jumbo = &feed->engine->jumbo;
+	struct pen_jumbo *jumbo = feed->jumbo;
 	uint64_t made = pen_transform_room(&feed->batch->plan->transform, bytes, 1);
 	uint64_t need = pen_round_up(bytes + made + PEN_JSON_PADDING, 4096);
 	void *moved;
@@ -237,14 +257,28 @@ bool pen_feed_grow_jumbo(struct pen_feed *feed, uint64_t bytes)
 
 void pen_feed_drop_jumbo(struct pen_feed *feed)
 {
-	struct pen_jumbo *jumbo = &feed->engine->jumbo;
-
 	if (!feed->holds_jumbo)
 		return;
-	/* Its pages go back at once: one large record must not weigh on the rest of the run. */
-	(void)madvise(jumbo->base, jumbo->bytes, MADV_DONTNEED);
-	jumbo->used = false;
+	pen_jumbo_free(feed->engine, feed->batch);
 	feed->holds_jumbo = false;
+}
+
+void pen_jumbo_free(struct pen_engine *engine, const struct pen_batch *batch)
+{
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
+		struct pen_jumbo *jumbo = &engine->jumbos[i];
+
+		if (jumbo->holder != batch)
+			continue;
+		/* Its pages go back at once: one large record must not weigh on the rest of the run. */
+		if (i) {
+			munmap(jumbo->base, jumbo->bytes);
+			jumbo->base = NULL;
+		} else {
+			(void)madvise(jumbo->base, jumbo->bytes, MADV_DONTNEED); /* advice */
+		}
+		jumbo->holder = NULL;
+	}
 }
 
 /* ---- sending ------------------------------------------------------------------------------- */

@@ -54,6 +54,8 @@ void pen_feed_put(struct pen_feed *feed, struct pen_chunk *chunk);
 struct pen_aftermath *pen_feed_aftermath(const struct pen_feed *feed);
 uint32_t pen_feed_user(const struct pen_feed *feed);
 
+/* The jumbo buffer of the batch's is not needed any more. */
+void pen_jumbo_free(struct pen_engine *engine, const struct pen_batch *batch);
 /* Hands a chunk to the processor with the least work (data), or straight to the committer (everything else). */
 void pen_feed_send(struct pen_engine *engine, struct pen_chunk *chunk);
 

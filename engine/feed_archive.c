@@ -142,8 +142,8 @@ static void add_jumbo(struct pen_feed *feed)
 		add_member(feed, 0, -PEN_RECORD_LARGE);
 		return;
 	}
-	pack->data = feed->engine->jumbo.base;
-	pack->room = feed->engine->jumbo.bytes;
+	pack->data = feed->jumbo->base;
+	pack->room = feed->jumbo->bytes;
 	pack->jumbo = true;
 	feed->holds_jumbo = false;
 	add_member(feed, feed->jumbo_used, 0);
@@ -161,14 +161,14 @@ static bool make_way(struct pen_feed *feed)
 	}
 	if (!pen_feed_take_jumbo(feed))
 		return false;
-	memcpy(feed->engine->jumbo.base, full->data, feed->jumbo_used);
+	memcpy(feed->jumbo->base, full->data, feed->jumbo_used);
 	return true;
 }
 
 static int64_t read_member(struct pen_feed *feed)
 {
 	struct pen_chunk *pack = feed->pack;
-	char *to = feed->holds_jumbo ? feed->engine->jumbo.base : pack->data + pack->end;
+	char *to = feed->holds_jumbo ? feed->jumbo->base : pack->data + pack->end;
 	size_t room = feed->holds_jumbo ? (size_t)feed->engine->chunk_bytes
 					: text_end(feed, pack) - pack->end - (size_t)feed->jumbo_used;
 

@@ -453,8 +453,8 @@ static void send_whole(struct pen_feed *feed, uint64_t raw, int code)
 				    : pen_chunk_add_key(chunk, name, strlen(name) + 1);
 
 	if (feed->holds_jumbo) {
-		chunk->data = feed->engine->jumbo.base;
-		chunk->room = feed->engine->jumbo.bytes;
+		chunk->data = feed->jumbo->base;
+		chunk->room = feed->jumbo->bytes;
 		chunk->jumbo = true;
 		feed->holds_jumbo = false;
 	}
@@ -497,7 +497,7 @@ bool pen_feed_step_whole(struct pen_feed *feed)
 	    (want > feed->chunk->capacity || !(too_large(feed) || fits_alone(feed, want))) &&
 	    !pen_feed_take_jumbo(feed))
 		return feed->state == FEED_BREAK;
-	to = feed->holds_jumbo ? feed->engine->jumbo.base : feed->chunk->data;
+	to = feed->holds_jumbo ? feed->jumbo->base : feed->chunk->data;
 	/* One byte more than it should have: its absence proves the end. */
 	return pen_feed_read(feed, to + feed->jumbo_used,
 			     (size_t)pen_min(want - feed->jumbo_used, WHOLE_STEP), (int64_t)feed->jumbo_used);

@@ -115,6 +115,7 @@ struct pen_feed {
 	uint32_t raw_len;     /* bytes of a record that is too large, kept in the chunk's own slot */
 	struct pen_seek seek; /* for the jumbo record's end */
 	bool holds_jumbo;
+	struct pen_jumbo *jumbo; /* that it holds, or held last */
 
 	/* The open archive; its members' bytes so far are counted by jumbo_used. */
 	struct pen_archive *archive;

@@ -493,7 +493,7 @@ static void keep_raw(struct pen_feed *feed, struct pen_chunk *chunk, uint64_t le
 	uint64_t lead = pen_min(feed->seek.lead, len);
 
 	feed->raw_len = (uint32_t)pen_min(len - lead, PEN_RAW_MAX);
-	memcpy(chunk->data, (char *)feed->engine->jumbo.base + lead, feed->raw_len);
+	memcpy(chunk->data, (char *)feed->jumbo->base + lead, feed->raw_len);
 }
 
 /*
@@ -503,7 +503,7 @@ static void keep_raw(struct pen_feed *feed, struct pen_chunk *chunk, uint64_t le
 static bool make_room(struct pen_feed *feed, uint64_t len)
 {
 	const struct pen_seek *seek = &feed->seek;
-	const struct pen_jumbo *jumbo = &feed->engine->jumbo;
+	const struct pen_jumbo *jumbo = feed->jumbo;
 	uint64_t need = len;
 
 	if (feed->csv) {
@@ -518,7 +518,7 @@ static bool make_room(struct pen_feed *feed, uint64_t len)
 /* The jumbo buffer becomes the chunk's; the committer gives it back with the tag. */
 static void send_jumbo(struct pen_feed *feed, struct pen_chunk *chunk, uint64_t len)
 {
-	char *base = feed->engine->jumbo.base;
+	char *base = feed->jumbo->base;
 	struct pen_limits one = { .items = 1, .room = SIZE_MAX };
 	struct pen_cut cut;
 
@@ -526,7 +526,7 @@ static void send_jumbo(struct pen_feed *feed, struct pen_chunk *chunk, uint64_t 
 	pen_assert(cut.len == len && cut.items <= 1); /* the scan follows the same rule */
 	feed->holds_jumbo = false;
 	chunk->data = base;
-	chunk->room = feed->engine->jumbo.bytes;
+	chunk->room = feed->jumbo->bytes;
 	chunk->jumbo = true;
 	send_records(feed, chunk, 0, 0, &cut);
 }
@@ -535,7 +535,7 @@ static void send_jumbo(struct pen_feed *feed, struct pen_chunk *chunk, uint64_t 
 static void end_jumbo(struct pen_feed *feed, uint64_t len)
 {
 	struct pen_chunk *chunk = feed->chunk;
-	char *base = feed->engine->jumbo.base;
+	char *base = feed->jumbo->base;
 
 	pen_feed_pass_text(feed, base, 0, len);
 	keep_rest(feed, base + len, feed->jumbo_used - len);
@@ -561,7 +561,7 @@ static void end_seek(struct pen_seek *seek)
 /* Looks at bytes that were just added to the jumbo buffer. */
 static void look_jumbo(struct pen_feed *feed, uint64_t got)
 {
-	char *base = feed->engine->jumbo.base;
+	char *base = feed->jumbo->base;
 	size_t n;
 
 	if (feed->splitter->seek(&feed->seek, base + feed->jumbo_used, got, &n)) {
@@ -589,7 +589,7 @@ bool pen_feed_step_jumbo(struct pen_feed *feed)
 	if (!feed->holds_jumbo) {
 		if (!pen_feed_take_jumbo(feed))
 			return feed->state == FEED_BREAK;
-		memcpy(feed->engine->jumbo.base, feed->chunk->data, feed->used);
+		memcpy(feed->jumbo->base, feed->chunk->data, feed->used);
 		feed->jumbo_used = 0;
 		feed->seek = (struct pen_seek){ .rules = &feed->rules, .context = feed->context };
 		look_jumbo(feed, feed->used);
@@ -597,7 +597,7 @@ bool pen_feed_step_jumbo(struct pen_feed *feed)
 	}
 	if (feed->state == FEED_SKIP)
 		feed->jumbo_used = 0; /* read over and over into its front */
-	return pen_feed_read_on(feed, feed->engine->jumbo.base + feed->jumbo_used, feed->engine->chunk_bytes,
+	return pen_feed_read_on(feed, feed->jumbo->base + feed->jumbo_used, feed->engine->chunk_bytes,
 				feed->state == FEED_SKIP ? pen_feed_done_skip : pen_feed_done_jumbo);
 }
 
@@ -610,7 +610,7 @@ void pen_feed_done_jumbo(struct pen_feed *feed, int64_t got, size_t wanted)
 void pen_feed_done_skip(struct pen_feed *feed, int64_t got, size_t wanted)
 {
 	struct pen_chunk *chunk = feed->chunk;
-	char *base = feed->engine->jumbo.base;
+	char *base = feed->jumbo->base;
 	size_t n = (size_t)pen_max(got, 0);
 	bool found;
 

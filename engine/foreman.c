@@ -8,9 +8,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "engine/context.h"
-#include "engine/csv.h"
-#include "engine/group.h"
+#include "engine/due.h"
+#include "engine/errand.h"
 #include "engine/headroom.h"
 #include "ring/assert.h"
 #include "ring/bell.h"
@@ -21,31 +20,15 @@
 
 #define PACKS 32u
 #define TAKE 64u
-#define POLL 256u	 /* results at once */
-#define TASKS_MAX 65536u /* of a crew, at once */
+#define POLL 256u /* results at once */
 #ifdef PEN_PLANT_EARLY_PASS
 #define PACK_NS (300 * PEN_NS_PER_MS)
 #else
 #define PACK_NS (5 * PEN_NS_PER_MS) /* how long results gather */
 #endif
-#define DUE_MAX 64u		    /* rows that are due, read at once */
 #define LEAVE_NS (2 * PEN_NS_PER_S) /* a wait that is worth leaving the engine for */
 #define TURN_NS (250 * PEN_NS_PER_MS)
 #define ROOM_NS (100 * PEN_NS_PER_MS)
-
-/* One item with the crew. */
-struct task {
-	struct pen_chunk *chunk; /* NULL: it comes from a row */
-	uint32_t entry;
-	uint32_t next; /* of the free ones */
-	struct pen_item_copy row;
-	uint32_t attempts, crashes; /* before this try */
-	char *path;		    /* malloc'ed, or NULL */
-	uint8_t number[8];	    /* a key that is made */
-	enum pen_task_form form;
-	bool keyed; /* the cache was asked, and has nothing */
-	struct pen_cache_key key;
-};
 
 /* A batch at work. */
 struct site {
@@ -55,20 +38,16 @@ struct site {
 	struct pen_chunk *line, **line_end; /* chunks that were begun, in order */
 	struct pen_chunk *current;	    /* the one whose entries are given */
 	struct pen_chunk *end;
-	struct task *tasks;
-	uint32_t task_free, in_flight;
+	struct pen_errands errands;
+	uint32_t in_flight;
 	struct pen_pack *pack;
 	bool paused, stopping, cancelled, stuck;
 	bool added, watched; /* the crew's descriptor is in the set; and is looked at */
 	int code;	     /* negative: what END is to say */
 	struct pen_failure why;
 
-	/* Items that wait. */
-	uint64_t retrying;
-	uint64_t due_ms; /* look then; UINT64_MAX: no need */
-	struct pen_index_wait waits[DUE_MAX], last;
-	uint32_t wait_count, wait_next;
-	bool any_last;
+	uint64_t retrying; /* items that wait */
+	struct pen_due due;
 
 	bool resumed_rows; /* items behind the place may have rows */
 	uint64_t last_row;
@@ -128,70 +107,6 @@ static void commit(struct pen_foreman *f, struct pen_chunk *chunk)
 	pen_assert(pushed == 1);
 }
 
-/* ---- tasks ----------------------------------------------------------------------------------- */
-
-static struct task *get_task(struct site *s)
-{
-	struct task *t;
-
-	if (s->task_free == UINT32_MAX)
-		return NULL;
-	t = &s->tasks[s->task_free];
-	s->task_free = t->next;
-	*t = (struct task){ .next = UINT32_MAX };
-	return t;
-}
-
-/* As many as the crew takes at once: it has pointers into them. */
-static int make_tasks(struct site *s, uint32_t count)
-{
-	count = (uint32_t)pen_min(pen_max(count, 1), TASKS_MAX);
-	s->tasks = calloc(count, sizeof *s->tasks);
-	if (!s->tasks)
-		return -ENOMEM;
-	for (uint32_t i = count; i-- > 0;) {
-		s->tasks[i].next = s->task_free;
-		s->task_free = i;
-	}
-	return 0;
-}
-
-static void put_task(struct site *s, struct task *t)
-{
-	free(t->row.block);
-	free(t->path);
-	*t = (struct task){ .next = s->task_free };
-	s->task_free = (uint32_t)(t - s->tasks);
-}
-
-/* The file that an item is, when it is one by itself. */
-static char *path_of(const struct pen_plan *plan, uint32_t source_number, const char *below)
-{
-	const struct pen_source *source;
-	char *path = NULL;
-
-	if (source_number >= plan->source_count)
-		return NULL;
-	source = &plan->sources[source_number];
-	if (source->archive || source->kind == PEN_SOURCE_STREAM)
-		return NULL;
-	if (source->kind != PEN_SOURCE_TREE)
-		return strdup(source->path);
-	if (asprintf(&path, "%s%s%s", source->path, source->path[strlen(source->path) - 1] == '/' ? "" : "/",
-		     below) < 0)
-		return NULL;
-	return path;
-}
-
-static bool is_json(const struct pen_plan *plan, const struct pen_chunk *chunk)
-{
-	enum pen_format format = chunk->rules.format;
-
-	return ((format == PEN_FORMAT_NDJSON || format == PEN_FORMAT_JSON) &&
-		plan->validate == PEN_VALIDATE_STRICT) ||
-	       (chunk->rules.csv && chunk->rules.csv->json);
-}
-
 /* ---- packs ----------------------------------------------------------------------------------- */
 
 static bool open_pack(struct pen_foreman *f, struct site *s)
@@ -219,6 +134,7 @@ static void send_pack(struct pen_foreman *f, struct site *s)
 	/* What a group's size is judged by. */
 	pack->chunk.bytes = pack->used;
 	pack->chunk.items = pack->count + pack->deed_count;
+	pack->clock_ms = pen_due_now(&s->due);
 	commit(f, &pack->chunk);
 }
 
@@ -233,7 +149,7 @@ static void take_back(struct pen_foreman *f)
 
 			for (uint32_t k = 0; words[i] & 1 && k < PEN_BATCHES_MAX; k++)
 				if (f->sites[k].batch && f->sites[k].id == pack->id)
-					f->sites[k].due_ms = pen_min(f->sites[k].due_ms, pack->due_ms);
+					pen_due_known(&f->sites[k].due, pack->due_ms);
 			pack->out = false;
 			pack->next = f->free_packs;
 			f->free_packs = pack;
@@ -241,21 +157,6 @@ static void take_back(struct pen_foreman *f)
 }
 
 /* ---- what became of an item ------------------------------------------------------------------ */
-
-static uint64_t now_ms(const struct pen_foreman *f)
-{
-	return pen_real_ms(f->engine->clock);
-}
-
-/* When it is tried again; after all that was due when rows were last read, so that none is read twice. */
-static uint64_t due_of(const struct pen_foreman *f, const struct site *s, uint64_t seq, uint32_t retry,
-		       uint64_t at_least_ns)
-{
-	uint64_t wait = pen_backoff_delay(&s->batch->plan->job.backoff, retry, s->id, seq, 0);
-	uint64_t due = now_ms(f) + (pen_max(wait, at_least_ns) + PEN_NS_PER_MS - 1) / PEN_NS_PER_MS;
-
-	return s->any_last ? pen_max(due, s->last.due_ms + 1) : due;
-}
 
 /* The earliest next try that the store does not know yet: rows are not read past it. */
 static uint64_t unknown_due(const struct pen_foreman *f, const struct site *s)
@@ -266,115 +167,6 @@ static uint64_t unknown_due(const struct pen_foreman *f, const struct site *s)
 		if (f->packs[i]->out && f->packs[i]->id == s->id)
 			due = pen_min(due, f->packs[i]->due_ms);
 	return due;
-}
-
-/* Settles state, tries and due time. False: nothing is known, it is to be given again. */
-static bool judge(struct pen_foreman *f, struct site *s, const struct task *t,
-		  const struct pen_task_result *got, struct pen_result *r)
-{
-	const struct pen_plan *plan = s->batch->plan;
-
-	r->attempts = t->attempts + 1;
-	r->crashes = t->crashes;
-	r->code = got->code;
-	r->due_ms = 0;
-	switch (got->fate) {
-	case PEN_TASK_DONE:
-		r->state = PEN_ITEM_COMMITTED;
-		return true;
-	case PEN_TASK_REJECTED:
-		r->state = PEN_ITEM_REJECTED;
-		return true;
-	case PEN_TASK_DROPPED:
-		r->state = PEN_ITEM_SKIPPED;
-		return true;
-	case PEN_TASK_FAILED:
-		r->state = PEN_ITEM_FAILED;
-		return true;
-	case PEN_TASK_RETRY:
-		r->state = r->attempts > plan->job.backoff.max_retries ? PEN_ITEM_FAILED : PEN_ITEM_RETRYING;
-		if (r->state == PEN_ITEM_RETRYING)
-			r->due_ms = due_of(f, s, r->seq, r->attempts, got->retry_after_ns);
-		return true;
-	case PEN_TASK_CRASHED:
-		r->attempts = t->attempts; /* a crash is no try */
-		r->crashes++;
-		r->state = r->crashes >= plan->job.max_crashes ? PEN_ITEM_QUARANTINED : PEN_ITEM_RETRYING;
-		if (r->state == PEN_ITEM_RETRYING)
-			r->due_ms = due_of(f, s, r->seq, r->crashes, 0);
-		return true;
-	case PEN_TASK_UNCHARGED:
-		break;
-	}
-	return false;
-}
-
-/* The item's key, bytes and place, from its chunk or its row. */
-static int copy_item(struct site *s, struct task *t, struct pen_result *r, bool keep_raw)
-{
-	struct pen_pack *pack = s->pack;
-	const void *item = t->row.row.raw, *key = t->row.row.key;
-	size_t item_len = t->row.row.raw_len, key_len = t->row.row.key_len;
-	const char *path = t->row.row.path;
-	int rc;
-
-	if (t->chunk) {
-		const struct pen_entry *e = &t->chunk->table[t->entry];
-		struct pen_row place = { 0 };
-
-		pen_group_place(t->chunk, e->at, e->line, &place);
-		r->source = place.source;
-		r->line = place.line;
-		r->offset = place.offset;
-		path = place.path;
-		item = t->chunk->data + e->at;
-		item_len = e->len;
-		key = pen_entry_key(t->chunk, e, t->number);
-		key_len = e->key_len;
-	} else {
-		r->source = t->row.row.source;
-		r->line = t->row.row.line;
-		r->offset = t->row.row.offset;
-		r->again = true;
-	}
-	rc = pen_pack_add(pack, key, key_len, &r->key);
-	if (!rc && path)
-		rc = pen_pack_add(pack, path, strlen(path) + 1, &r->path);
-	/* What is a file by itself is read again from there. */
-	if (!rc && keep_raw && !t->path)
-		rc = pen_pack_add(pack, item, item_len, &r->raw);
-	return rc;
-}
-
-/* Whether the row may have to hold the item's bytes: it did not end well, or the store may yet refuse it. */
-static bool keeps_raw(const struct site *s, const struct pen_result *r, const struct pen_task_result *got)
-{
-	if (r->state == PEN_ITEM_COMMITTED)
-		return got->deed_count || s->batch->plan->on_duplicate == PEN_DUP_REJECT;
-	return r->state != PEN_ITEM_SKIPPED;
-}
-
-static int copy_result(struct site *s, const struct pen_task_result *got, struct pen_result *r)
-{
-	struct pen_pack *pack = s->pack;
-	bool done = r->state == PEN_ITEM_COMMITTED;
-	int rc = 0;
-
-	if (done && got->value)
-		rc = pen_pack_add(pack, got->value, got->value_len, &r->value);
-	if (!rc && !done && got->message && *got->message)
-		rc = pen_pack_add(pack, got->message, strlen(got->message) + 1, &r->message);
-	if (!rc && !done && got->stderr_len) {
-		size_t len = pen_min(got->stderr_len, PEN_STDERR_MAX);
-
-		rc = pen_pack_add(pack, got->stderr_tail + (got->stderr_len - len), len, &r->stderr_tail);
-	}
-	if (!rc && done && got->deed_count) {
-		r->deeds_at = pack->deed_count;
-		r->deed_count = got->deed_count;
-		rc = pen_pack_add_deeds(pack, got->deeds, got->deed_count);
-	}
-	return rc;
 }
 
 static void count(struct site *s, const struct pen_result *r, const struct pen_task_result *got)
@@ -408,64 +200,30 @@ static void stop(struct pen_foreman *f, struct site *s, int code, bool now)
 	s->cancelled |= now;
 }
 
-/* No memory for a result: the item has not ended, and the run stops where it can resume. */
-static void forget(struct pen_foreman *f, struct site *s)
-{
-	s->pack->count--;
-	stop(f, s, -PEN_MEMORY, false);
-}
-
 static bool finish_task(struct pen_foreman *f, struct site *s, const struct pen_task_result *got)
 {
-	struct task *t = &s->tasks[got->id];
+	struct pen_errand *e = &s->errands.all[got->id];
+	const struct pen_plan *plan = s->batch->plan;
 	struct pen_pack *pack = s->pack;
 	struct pen_result *r = &pack->results[pack->count];
-	bool again = false;
+	bool again = !pen_errand_judge(e, plan, got, &s->due, r);
 
-	*r = (struct pen_result){
-		.seq = t->chunk ? t->chunk->first_item + t->chunk->table[t->entry].item : t->row.row.seq,
-		.ended_ms = now_ms(f),
-		.spent_us = got->spent_ns / 1000,
-		.form = (uint8_t)(t->path ? PEN_RESULT_FILE : t->form),
-		.exit_status = (int16_t)got->exit_status,
-		.term_signal = (uint8_t)got->term_signal,
-	};
 	PEN_TRACE3(item_ended, s->id, r->seq, got->fate);
 	s->in_flight--;
-	if (judge(f, s, t, got, r)) {
-		bool done = r->state == PEN_ITEM_COMMITTED;
-		int rc;
-
-		pack->count++;
-		r->nothing = done && !got->value;
-		rc = copy_item(s, t, r, keeps_raw(s, r, got));
-		if (!rc)
-			rc = copy_result(s, got, r);
-		if (!rc && t->keyed && done && got->value && !got->deed_count) {
-			r->keep = true;
-			r->cache = t->key;
-		}
-		if (rc) {
-			forget(f, s);
-			again = true;
-		} else {
-			if (done && !r->nothing) {
-				const char *key = pack->data + r->key.at;
-
-				pen_sum_add(&pack->sums[pen_hash_bucket(key, r->key.len)],
-					    pen_hash_record(key, r->key.len, pack->data + r->value.at,
-							    r->value.len));
-			}
-			count(s, r, got);
-		}
-	} else {
+	if (!again && pen_errand_pack(e, plan, got, pack, r)) {
+		/* No memory for a result: the item has not ended, and the run stops where it can resume. */
+		stop(f, s, -PEN_MEMORY, false);
 		again = true;
 	}
-	if (t->chunk) {
-		t->chunk->left -= !again;
-		t->chunk->undecided |= again; /* it is given again by the run that resumes */
+	if (!again) {
+		pack->count++;
+		count(s, r, got);
 	}
-	put_task(s, t);
+	if (e->chunk) {
+		e->chunk->left -= !again;
+		e->chunk->undecided |= again; /* it is given again by the run that resumes */
+	}
+	pen_errand_put(&s->errands, e);
 	return again;
 }
 
@@ -520,49 +278,22 @@ static bool collect(struct pen_foreman *f, struct site *s)
 static bool need_crew(struct pen_foreman *f, struct site *s)
 {
 	const struct pen_plan *plan = s->batch->plan;
-	const struct pen_context *context = &s->batch->context;
-	char id[48], owner[320], correlation[80], trace[12 + PEN_TRACEPARENT_MAX] = "TRACEPARENT=";
-	const char **env;
-	struct pen_crew_options opt = {
-		.kind = plan->job.worker ? PEN_CREW_WORKER : PEN_CREW_EXEC,
-		.command = plan->job.line,
-		.jobs = plan->job.jobs,
-		.window = plan->job.window,
-		.timeout_ns = plan->job.timeout_ns,
-		.output_max = plan->max_record,
-		.clock = f->engine->clock,
-		.correlation_id = context->correlation_id,
-	};
+	struct pen_crew_options opt = { .clock = f->engine->clock };
 	struct epoll_event event = { .events = EPOLLIN };
-	size_t n = 0;
 	int rc;
 
 	if (s->crew)
 		return true;
-	env = calloc(plan->job.env_count + 5, sizeof *env);
-	if (!env) {
-		stop(f, s, -PEN_MEMORY, false);
-		return false;
-	}
-	snprintf(id, sizeof id, "PENSTOCK_BATCH=%016llx", (unsigned long long)s->id);
-	snprintf(owner, sizeof owner, "PENSTOCK_OWNER=%s", plan->owner);
-	snprintf(correlation, sizeof correlation, "PENSTOCK_CORRELATION_ID=%s", context->correlation_id);
-	pen_context_child(context, s->id, trace + strlen(trace));
-	env[n++] = id;
-	env[n++] = owner;
-	env[n++] = correlation;
-	env[n++] = trace;
-	for (size_t i = 0; i < plan->job.env_count; i++)
-		env[n++] = plan->job.env[i];
-	opt.env = env;
-	rc = pen_crew_open(&s->crew, &opt, &s->why);
-	free(env);
+	rc = pen_plan_crew(plan, s->id, &s->batch->context, &opt);
+	if (!rc)
+		rc = pen_crew_open(&s->crew, &opt, &s->why);
+	free((void *)(uintptr_t)opt.env);
 	if (rc) {
 		s->crew = NULL;
 		stop(f, s, rc == -ENOMEM || rc == -PEN_MEMORY ? -PEN_MEMORY : broken_code(rc), false);
 		return false;
 	}
-	if (make_tasks(s, pen_crew_room(s->crew))) {
+	if (pen_errands_open(&s->errands, pen_crew_room(s->crew))) {
 		stop(f, s, -PEN_MEMORY, false);
 		return false;
 	}
@@ -591,7 +322,6 @@ static void watch(struct pen_foreman *f, struct site *s)
 static void leave_out_ended(struct pen_foreman *f, struct site *s, struct pen_chunk *chunk)
 {
 	uint8_t bits[PEN_CHUNK_ITEMS / 8];
-	uint32_t kept = 0;
 	int rc;
 
 	if (!s->resumed_rows || chunk->first_item > s->last_row || !chunk->items)
@@ -601,13 +331,7 @@ static void leave_out_ended(struct pen_foreman *f, struct site *s, struct pen_ch
 		stop(f, s, rc, false);
 		return;
 	}
-	for (uint32_t i = 0; i < chunk->entry_count; i++) {
-		uint32_t item = chunk->table[i].item;
-
-		if (!(bits[item / 8] >> item % 8 & 1))
-			chunk->table[kept++] = chunk->table[i];
-	}
-	chunk->entry_count = kept;
+	pen_chunk_leave_out(chunk, bits);
 }
 
 /* The chunk whose entries are given next: true while there is one with entries left. */
@@ -636,41 +360,35 @@ static bool next_chunk(struct pen_foreman *f, struct site *s)
 	return true;
 }
 
-static bool give(struct site *s, struct task *t, struct pen_task *task)
+static bool give(struct site *s, struct pen_errand *e, struct pen_task *task)
 {
-	int rc;
-
-	task->id = (uint64_t)(t - s->tasks);
-	task->attempt = t->attempts + 1;
-	task->crashes = t->crashes;
-	task->path = t->path;
-	rc = pen_crew_give(s->crew, task);
-	if (!rc) {
+	task->id = (uint64_t)(e - s->errands.all);
+	if (!pen_crew_give(s->crew, task)) {
 		PEN_TRACE3(item_given, s->id, task->seq, task->attempt);
 		s->in_flight++;
 		return true;
 	}
-	put_task(s, t);
+	pen_errand_put(&s->errands, e);
 	return false;
 }
 
 /* The result is there already: the item ends without the crew. False: it is not, or there is no pack to put it in. */
-static bool recall(struct pen_foreman *f, struct site *s, struct task *t, struct pen_task *task)
+static bool recall(struct pen_foreman *f, struct site *s, struct pen_errand *e, struct pen_task *task)
 {
-	struct pen_task_result got = { .id = (uint64_t)(t - s->tasks),
+	struct pen_task_result got = { .id = (uint64_t)(e - s->errands.all),
 				       .fate = PEN_TASK_DONE,
 				       .exit_status = -1 };
 	struct pen_cache_entry entry;
 
 	if (!s->recall || !open_pack(f, s))
 		return false;
-	t->key = pen_recall_key(s->recall, task->item, task->item_len);
-	t->keyed = true;
-	if (pen_cache_find(f->engine->store, &t->key, &entry)) {
+	e->key = pen_recall_key(s->recall, task->item, task->item_len);
+	e->keyed = true;
+	if (pen_cache_find(f->engine->store, &e->key, &entry)) {
 		s->pack->cache_misses++;
 		return false;
 	}
-	t->keyed = false;
+	e->keyed = false;
 	s->pack->cache_hits++;
 	got.value = entry.data;
 	got.value_len = entry.len;
@@ -684,109 +402,45 @@ static bool recall(struct pen_foreman *f, struct site *s, struct task *t, struct
 
 static bool give_entry(struct pen_foreman *f, struct site *s)
 {
-	struct pen_chunk *chunk;
-	struct pen_entry *e;
+	struct pen_errand *e;
 	struct pen_task task;
-	struct task *t;
 
 	if (!next_chunk(f, s) || s->stopping || !need_crew(f, s) || !pen_crew_room(s->crew))
 		return false;
-	t = get_task(s);
-	if (!t)
+	e = pen_errand_get(&s->errands);
+	if (!e)
 		return false;
-	chunk = s->current;
-	e = &chunk->table[chunk->given];
-	t->chunk = chunk;
-	t->entry = chunk->given;
-	t->form = is_json(s->batch->plan, chunk) ? PEN_TASK_JSON : PEN_TASK_BYTES;
-	if (chunk->kind == PEN_CHUNK_FILES)
-		t->path = path_of(s->batch->plan, chunk->source, chunk->keys + e->line);
-	task = (struct pen_task){
-		.seq = chunk->first_item + e->item,
-		.form = t->form,
-		.key = pen_entry_key(chunk, e, t->number),
-		.key_len = e->key_len,
-		.item = chunk->data + e->at,
-		.item_len = e->len,
-	};
 	/* Before it may end: a chunk's last entry lets it go. */
-	chunk->given++;
-	if (recall(f, s, t, &task))
+	pen_errand_from_entry(e, s->batch->plan, s->current, s->current->given++, &task);
+	if (recall(f, s, e, &task) || give(s, e, &task))
 		return true;
-	if (give(s, t, &task))
-		return true;
-	chunk->given--;
+	s->current->given--;
 	return false;
-}
-
-/* Rows whose time has come, a few at a time. */
-static void find_due(struct pen_foreman *f, struct site *s)
-{
-	uint64_t now = now_ms(f), unknown = unknown_due(f, s);
-	int n;
-
-	if (s->wait_next < s->wait_count || s->due_ms > now)
-		return;
-	n = pen_index_waits(f->engine->store, s->id, pen_min(now, unknown - 1), s->any_last ? &s->last : NULL,
-			    s->waits, DUE_MAX);
-	s->wait_next = 0;
-	s->wait_count = n > 0 ? (uint32_t)n : 0;
-	if (n > 0) {
-		s->last = s->waits[n - 1];
-		s->any_last = true;
-		return;
-	}
-	/* None is due: when is the next? */
-	n = n < 0 ? n
-		  : pen_index_waits(f->engine->store, s->id, UINT64_MAX, s->any_last ? &s->last : NULL,
-				    s->waits, 1);
-	s->due_ms = n > 0 ? pen_max(s->waits[0].due_ms, now + 1) : UINT64_MAX;
-	if (unknown <= now)
-		s->due_ms = UINT64_MAX; /* until that pack comes back */
-	if (n < 0)
-		stop(f, s, n, false);
 }
 
 static bool give_row(struct pen_foreman *f, struct site *s)
 {
+	struct pen_errand *e;
 	struct pen_task task;
-	struct pen_row *row;
-	struct task *t;
+	uint64_t item;
+	int rc = pen_due_find(&s->due, unknown_due(f, s), &item);
 
-	find_due(f, s);
-	if (s->wait_next == s->wait_count || s->stopping || !need_crew(f, s) || !pen_crew_room(s->crew))
+	if (rc < 0)
+		stop(f, s, rc, false);
+	if (rc <= 0 || s->stopping || !need_crew(f, s) || !pen_crew_room(s->crew))
 		return false;
-	t = get_task(s);
-	if (!t)
+	e = pen_errand_get(&s->errands);
+	if (!e)
 		return false;
-	if (pen_item_read(f->engine->store, s->id, s->waits[s->wait_next].item, &t->row)) {
-		put_task(s, t);
-		stop(f, s, -PEN_STORE_DAMAGED, false);
+	rc = pen_errand_from_row(e, s->batch->plan, f->engine->store, s->id, item, &task);
+	if (rc) {
+		pen_errand_put(&s->errands, e);
+		stop(f, s, rc, false);
 		return false;
 	}
-	row = &t->row.row;
-	t->attempts = row->attempts;
-	t->crashes = row->crashes;
-	t->form = row->form == PEN_RESULT_FILE ? PEN_TASK_BYTES : row->form;
-	if (row->form == PEN_RESULT_FILE) {
-		t->path = path_of(s->batch->plan, row->source, row->path ? row->path : "");
-		if (!t->path) {
-			put_task(s, t);
-			stop(f, s, -PEN_MEMORY, false);
-			return false;
-		}
-	}
-	task = (struct pen_task){
-		.seq = row->seq,
-		.key = row->key,
-		.key_len = row->key_len,
-		.item = row->raw,
-		.item_len = row->raw_len,
-		.form = t->form,
-	};
-	if (!give(s, t, &task))
+	if (!give(s, e, &task))
 		return false;
-	s->wait_next++;
+	pen_due_take(&s->due);
 	return true;
 }
 
@@ -836,7 +490,7 @@ static void free_site(struct pen_foreman *f, struct site *s)
 		f->free_packs = s->pack;
 	}
 	pen_recall_close(s->recall);
-	free(s->tasks);
+	pen_errands_close(&s->errands);
 	*s = (struct site){ .batch = NULL };
 }
 
@@ -933,6 +587,7 @@ static bool has_room(struct pen_foreman *f)
 static bool turn(struct pen_foreman *f, struct site *s)
 {
 	bool any = collect(f, s);
+	uint64_t wait;
 
 	look_around(f, s);
 	if (!s->stopping && !s->paused && has_room(f)) {
@@ -948,14 +603,20 @@ static bool turn(struct pen_foreman *f, struct site *s)
 		send_pack(f, s);
 	if (s->stopping)
 		return wind_up(f, s) || any;
-	if (!s->end || s->line || s->in_flight || s->paused)
+	if (s->paused)
+		(void)next_chunk(f, s); /* is its end next? */
+	if (!s->end || s->line || s->in_flight)
 		return any;
 	if (!s->retrying) {
 		pass_end(f, s, 0);
 		return true;
 	}
-	if (s->batch->plan->job.may_leave && s->due_ms != UINT64_MAX &&
-	    s->due_ms > now_ms(f) + LEAVE_NS / PEN_NS_PER_MS && s->wait_next == s->wait_count) {
+	if (s->paused)
+		return any;
+	wait = pen_due_in_ms(&s->due);
+	/* Others go by the date: where that was set back, it waits here. */
+	if (s->batch->plan->job.may_leave && wait != UINT64_MAX && wait > LEAVE_NS / PEN_NS_PER_MS &&
+	    pen_due_ahead_ms(&s->due) < PEN_DUE_BACK_MS) {
 		pass_end(f, s, -PEN_WAITS);
 		return true;
 	}
@@ -969,13 +630,13 @@ static void begin(struct pen_foreman *f, struct site *s, struct pen_batch *batch
 	*s = (struct site){
 		.batch = batch,
 		.id = batch->id,
-		.task_free = UINT32_MAX,
 		.retrying = batch->job.retrying,
-		.due_ms = batch->job.retrying ? 0 : UINT64_MAX,
 		.done = { .succeeded = n->committed + n->skipped,
 			  .failed = n->failed + n->rejected,
 			  .total = batch->plan->items_total },
 	};
+	pen_due_begin(&s->due, f->engine->store, f->engine->clock, batch->id, batch->job.retrying,
+		      batch->job.clock_ms);
 	s->line_end = &s->line;
 	s->resumed_rows = batch->resumed && !pen_item_last(f->engine->store, batch->id, &s->last_row);
 }
@@ -1006,12 +667,12 @@ static void take(struct pen_foreman *f, struct pen_chunk *chunk)
 		stop(f, s, chunk->res, chunk->res == -PEN_CANCELLED_BY);
 }
 
-static uint64_t patience(const struct pen_foreman *f)
+static uint64_t patience(struct pen_foreman *f)
 {
-	uint64_t wait = TURN_NS, mono = pen_mono_ns(f->engine->clock), real = now_ms(f);
+	uint64_t wait = TURN_NS, mono = pen_mono_ns(f->engine->clock);
 
 	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
-		const struct site *s = &f->sites[i];
+		struct site *s = &f->sites[i];
 
 		if (!s->batch)
 			continue;
@@ -1019,8 +680,9 @@ static uint64_t patience(const struct pen_foreman *f)
 			wait = pen_min(wait, s->pack->began_ns + PACK_NS > mono
 						     ? s->pack->began_ns + PACK_NS - mono
 						     : 0);
-		if (!s->paused && !s->stopping && s->due_ms != UINT64_MAX && s->wait_next == s->wait_count)
-			wait = pen_min(wait, s->due_ms > real ? (s->due_ms - real) * PEN_NS_PER_MS : 0);
+		/* A row that is due and finds no room waits for the crew. */
+		if (!s->paused && !s->stopping && !pen_due_ready(&s->due))
+			wait = pen_min(wait, pen_min(pen_due_in_ms(&s->due), UINT32_MAX) * PEN_NS_PER_MS);
 	}
 	return wait;
 }

@@ -79,6 +79,9 @@ static const struct field {
 	ONE(max_crashes, WORD),
 	ONE(cache, FLAG),
 	MANY(env, LIST, env_count),
+	ONE(retry_for_ns, NUMBER),
+	ONE(memory_max, NUMBER),
+	ONE(output_max, NUMBER),
 #undef ONE
 #undef MANY
 };

@@ -73,6 +73,8 @@ struct pen_plan {
 		bool worker;
 		uint32_t jobs, window, max_crashes;
 		uint64_t timeout_ns;
+		uint64_t retry_for_ns; /* no try begins later than that after the first; 0: no limit */
+		uint64_t memory_max, output_max; /* of a child; 0: no limit of ours */
 		struct pen_backoff backoff;
 		struct pen_halt halt;
 		char **env;
@@ -135,6 +137,11 @@ enum pen_format pen_plan_settled_format(const struct pen_plan *plan);
 bool pen_plan_names_job(const char *processor);
 int pen_plan_copy_job(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why);
 void pen_plan_free_job(struct pen_plan *plan);
+/* What its crew is opened with; ret->env is to be freed, in one piece. 0 or -ENOMEM. */
+struct pen_crew_options;
+struct pen_context;
+int pen_plan_crew(const struct pen_plan *plan, uint64_t batch, const struct pen_context *context,
+		  struct pen_crew_options *ret);
 bool pen_plan_sign_job(const struct pen_plan *plan, FILE *f);
 /* Its items end one by one, in any order. */
 static inline bool pen_plan_is_job(const struct pen_plan *plan)

@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/context.h"
 #include "engine/crew.h"
 #include "engine/plan.h"
 #include "ring/error.h"
 
 #define MAX_CRASHES 3u
+#define MEMORY_LEAST (8u << 20) /* a program with the C library maps some 6 */
 
 static int copy_env(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
 {
@@ -43,6 +45,12 @@ static int copy_children(struct pen_plan *plan, const struct pen_run *run, struc
 	if (run->jobs > PEN_CREW_JOBS_MAX || run->window > PEN_CREW_WINDOW_MAX)
 		return pen_fail(why, -PEN_USAGE, 0, "at most %u jobs, and %u items sent ahead to one worker",
 				PEN_CREW_JOBS_MAX, PEN_CREW_WINDOW_MAX);
+	if (run->memory_max && run->memory_max < MEMORY_LEAST)
+		return pen_fail(why, -PEN_USAGE, 0,
+				"a child of %llu bytes does not even start: %u MiB at least",
+				(unsigned long long)run->memory_max, MEMORY_LEAST >> 20);
+	if (run->output_max > PEN_RECORD_MAX)
+		return pen_fail(why, -PEN_USAGE, 0, "a value has at most %u bytes", PEN_RECORD_MAX);
 	plan->job.command = strdup(run->processor);
 	if (!plan->job.command)
 		return -ENOMEM;
@@ -51,6 +59,9 @@ static int copy_children(struct pen_plan *plan, const struct pen_run *run, struc
 	plan->job.jobs = run->jobs;
 	plan->job.window = run->window;
 	plan->job.timeout_ns = run->timeout_ns;
+	plan->job.retry_for_ns = run->retry_for_ns;
+	plan->job.memory_max = run->memory_max;
+	plan->job.output_max = run->output_max ? run->output_max : plan->max_record;
 	plan->job.cache = run->cache;
 	plan->job.max_crashes = run->max_crashes ? run->max_crashes : MAX_CRASHES;
 	if (!*plan->job.line)
@@ -81,6 +92,38 @@ void pen_plan_free_job(struct pen_plan *plan)
 		free(plan->job.env[i]);
 	free(plan->job.env);
 	free(plan->job.command);
+}
+
+int pen_plan_crew(const struct pen_plan *plan, uint64_t batch, const struct pen_context *context,
+		  struct pen_crew_options *ret)
+{
+	static const size_t line = 384; /* an owner has at most 255 bytes */
+	size_t own = 4, slots = own + plan->job.env_count + 1;
+	const char **env = malloc(slots * sizeof *env + own * line);
+	char *text = (char *)(env + slots);
+
+	if (!env)
+		return -ENOMEM;
+	for (size_t i = 0; i < own; i++)
+		env[i] = text + i * line;
+	snprintf(text, line, "PENSTOCK_BATCH=%016llx", (unsigned long long)batch);
+	snprintf(text + line, line, "PENSTOCK_OWNER=%s", plan->owner);
+	snprintf(text + 2 * line, line, "PENSTOCK_CORRELATION_ID=%s", context->correlation_id);
+	snprintf(text + 3 * line, line, "TRACEPARENT=");
+	pen_context_child(context, batch, text + 3 * line + strlen("TRACEPARENT="));
+	for (size_t i = 0; i < plan->job.env_count; i++)
+		env[own + i] = plan->job.env[i];
+	env[slots - 1] = NULL;
+	ret->kind = plan->job.worker ? PEN_CREW_WORKER : PEN_CREW_EXEC;
+	ret->command = plan->job.line;
+	ret->jobs = plan->job.jobs;
+	ret->window = plan->job.window;
+	ret->timeout_ns = plan->job.timeout_ns;
+	ret->correlation_id = context->correlation_id;
+	ret->memory_max = plan->job.memory_max;
+	ret->output_max = plan->job.output_max;
+	ret->env = env;
+	return 0;
 }
 
 /* What is done to an item decides the result; how often, how long and by how many does not. */

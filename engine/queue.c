@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/due.h"
 #include "engine/graph.h"
 #include "engine/headroom.h"
+#include "engine/order.h"
 #include "ring/base.h"
 #include "ring/error.h"
 #include "store/control.h"
@@ -225,7 +227,9 @@ static int add(struct pen_queue *q, uint64_t id, const struct view *v)
 		.paused = v->has_control && v->control.want == PEN_WANT_PAUSE,
 		.depends = answer == PEN_GRAPH_WAIT,
 	};
-	if (v->standing->fixed.state == PEN_WAITING)
+	/* When the date was set back since, how long it waits is known to who runs it alone. */
+	if (v->standing->fixed.state == PEN_WAITING &&
+	    v->job.clock_ms < pen_real_ms(pen_store_clock(q->store)) + PEN_DUE_BACK_MS)
 		b->not_before_ms = pen_max(b->not_before_ms, v->job.due_ms);
 	if (owner_of(q, v->facts->owner, &b->owner))
 		return -ENOMEM;
@@ -611,6 +615,23 @@ static void say_dedup(struct text *t, struct pen_store *store, uint64_t id, uint
 		say(t, "%" PRIu64 " other submissions with this key were one with it\n", d.count);
 }
 
+/* What else may end an item's tries: said where it was asked for, and the request is kept. */
+static void say_retry_for(struct text *t, const struct pen_order *order)
+{
+	struct pen_run *run = NULL;
+	uint64_t ms;
+
+	if (!order || pen_order_unpack(order->spec, order->spec_len, &run))
+		return;
+	ms = run->retry_for_ns / PEN_NS_PER_MS;
+	if (ms)
+		say(t,
+		    "an item fails when its next try would begin later than %" PRIu64 ".%03" PRIu64
+		    " s after its first (--retry-for)\n",
+		    ms / 1000, ms % 1000);
+	free(run);
+}
+
 static void say_state(struct text *t, struct pen_store *store, uint64_t id, const struct view *v,
 		      uint64_t now)
 {
@@ -635,6 +656,7 @@ static void say_state(struct text *t, struct pen_store *store, uint64_t id, cons
 		say(t, "%" PRIu64 " items wait for their next try; the first is due ", v->job.retrying);
 		say_time(t, v->job.due_ms, now);
 		say(t, "\n");
+		say_retry_for(t, v->order);
 	}
 	if (v->order && v->order->fixed.not_before_ms > now) {
 		say(t, "it is not to run before its time, ");

@@ -11,12 +11,11 @@
  *   puts        chunks that the program filled are numbered and passed on.
  *   draining    every feed is stopped; what was read and cut is still committed.
  *
- * It owns the tag pool, the jumbo buffer, the table of batches and every feed; nobody else touches them.
+ * It owns the tag pool, the jumbo buffers, the table of batches and every feed; nobody else touches them.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "engine/aftermath.h"
 #include "engine/feed.h"
@@ -36,6 +35,18 @@ static struct pen_batch *find_batch(struct pen_engine *engine, uint64_t id)
 
 		if (b && b->feed && b->id == id && !b->ended &&
 		    (pen_plan_is_job(b->plan) || !pen_feed_ended(b->feed)))
+			return b;
+	}
+	return NULL;
+}
+
+/* The same, also while all that is left is to be committed. */
+static struct pen_batch *find_unended(struct pen_engine *engine, uint64_t id)
+{
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
+		struct pen_batch *b = engine->batches[i];
+
+		if (b && b->feed && b->id == id && !b->ended)
 			return b;
 	}
 	return NULL;
@@ -226,20 +237,25 @@ static bool pause_batch(struct pen_engine *engine, struct pen_batch *batch, stru
 	bool job = pen_plan_is_job(batch->plan);
 	enum pen_chunk_kind kind = pause ? PEN_CHUNK_PAUSE : PEN_CHUNK_RESUME;
 
-	if (note->kind || (batch->end.kind && !job)) {
+	if (note->kind) {
 		if (sqe)
 			refuse(engine, sqe, -EBUSY, NULL);
 		return false;
 	}
-	if (!job) {
+	batch->paused = pause;
+	/* A program's own pause stands where it was said. A wish, and going on, do not wait for what was cut. */
+	if (!job)
 		pen_feed_pause(batch->feed, pause);
+	if (!job && pause && sqe && !pen_feed_ended(batch->feed)) {
 		pen_feed_note(batch->feed, note, kind, sqe ? sqe->index : UINT32_MAX);
 		return true;
 	}
-	/* The feed goes on as long as there is room: what rests is the crew. */
-	*note = (struct pen_chunk){
-		.batch = batch, .tag = PEN_TAG_NONE, .kind = kind, .sqe = sqe ? sqe->index : UINT32_MAX
-	};
+	/* A job's feed goes on as long as there is room: what rests is the crew. */
+	*note = (struct pen_chunk){ .batch = batch,
+				    .tag = PEN_TAG_NONE,
+				    .kind = kind,
+				    .beside = true,
+				    .sqe = sqe ? sqe->index : UINT32_MAX };
 	pen_feed_send(engine, note);
 	return true;
 }
@@ -247,11 +263,13 @@ static bool pause_batch(struct pen_engine *engine, struct pen_batch *batch, stru
 static void cancel_batch(struct pen_engine *engine, struct pen_batch *batch)
 {
 	pen_feed_stop(batch->feed, -PEN_CANCELLED_BY);
-	if (!pen_plan_is_job(batch->plan))
-		return;
 	/* Its feed may have ended long ago. Relaxed: it is set once, and looked at again and again. */
-	atomic_store_explicit(&batch->cancel, -PEN_CANCELLED_BY, memory_order_relaxed);
-	pen_foreman_wake(engine->foreman);
+	if (atomic_exchange_explicit(&batch->cancel, -PEN_CANCELLED_BY, memory_order_relaxed))
+		return;
+	if (pen_plan_is_job(batch->plan))
+		pen_foreman_wake(engine->foreman);
+	else
+		pen_fanin_ring(&engine->commit_in);
 }
 
 /* What other processes want of the batches here. */
@@ -273,7 +291,10 @@ static void follow_wishes(struct pen_engine *engine)
 
 static void take(struct pen_engine *engine, struct pen_sqe *sqe)
 {
-	struct pen_batch *batch = sqe->op > PEN_OP_PUT ? find_batch(engine, sqe->batch) : NULL;
+	bool rests = sqe->op == PEN_OP_PAUSE || sqe->op == PEN_OP_RESUME || sqe->op == PEN_OP_CANCEL;
+	struct pen_batch *batch = rests			 ? find_unended(engine, sqe->batch)
+				  : sqe->op > PEN_OP_PUT ? find_batch(engine, sqe->batch)
+							 : NULL;
 
 	if (sqe->early) {
 		refuse(engine, sqe, sqe->early, &sqe->why);
@@ -383,10 +404,8 @@ static void take_back(struct pen_engine *engine, struct pen_chunk *chunk)
 	}
 	pen_csv_unref(chunk->csv);
 	chunk->csv = NULL;
-	if (chunk->jumbo) {
-		(void)madvise(engine->jumbo.base, engine->jumbo.bytes, MADV_DONTNEED); /* advice */
-		engine->jumbo.used = false;
-	}
+	if (chunk->jumbo)
+		pen_jumbo_free(engine, batch);
 	pen_tags_put(&engine->tags, pen_feed_user(batch->feed), chunk->tag);
 }
 

@@ -10,6 +10,7 @@
 
 #include "engine/group.h"
 #include "ring/error.h"
+#include "store/item.h"
 
 #define TEXT_BYTES (1u << 20)
 
@@ -157,6 +158,11 @@ int pen_rehearsal_open(struct pen_engine *engine, struct pen_batch *batch,
 	rc = pen_admit_look(engine, batch, &look, why);
 	look_at_store(r, &look, bounds->look_bytes);
 	r->before = batch->standing.fixed.counted;
+	/* What waits for its next try is not read again. It counts like the others: as if its command succeeded. */
+	if (batch->resumed) {
+		r->before.items += batch->job.retrying;
+		r->before.committed += batch->job.retrying;
+	}
 	r->out.resumed_items = batch->from_items;
 	return rc;
 }
@@ -477,11 +483,28 @@ static uint32_t drops(const struct pen_chunk *chunk)
 	return n;
 }
 
+/* A job's items behind its place may have ended, or wait for their next try: they were counted. */
+static uint32_t leave_out_ended(struct pen_rehearsal *r, struct pen_chunk *chunk)
+{
+	uint8_t bits[PEN_CHUNK_ITEMS / 8];
+	uint32_t all = chunk->entry_count;
+	int rc;
+
+	if (!r->batch->resumed || !pen_plan_is_job(r->batch->plan) || !all || r->failed)
+		return 0;
+	rc = pen_item_which(r->engine->store, r->batch->id, chunk->first_item, chunk->items, bits);
+	if (rc < 0)
+		r->failed = rc;
+	else
+		pen_chunk_leave_out(chunk, bits);
+	return all - chunk->entry_count;
+}
+
 int pen_rehearsal_count(struct pen_rehearsal *r, struct pen_chunk *chunk)
 {
 	struct pen_forecast_source *source = &r->out.sources[chunk->source];
 	uint64_t rejected = r->batch->standing.fixed.counted.rejected, new_before = r->pages.records;
-	uint32_t dropped;
+	uint32_t dropped, ended = leave_out_ended(r, chunk);
 	bool above;
 
 	if (r->look && !r->failed && chunk->entry_count)
@@ -496,14 +519,14 @@ int pen_rehearsal_count(struct pen_rehearsal *r, struct pen_chunk *chunk)
 		r->out.appended += r->pages.records - new_before;
 	if (chunk->flaw_count || r->twice_count)
 		add_rows(r, chunk);
-	r->items += chunk->items;
+	r->items += chunk->items - ended;
 	r->bytes += chunk->bytes;
 	r->entries += chunk->entry_count;
 	dropped = drops(chunk);
 	r->dropped += dropped;
 	r->flaws += chunk->flaw_count - dropped;
 	r->out.large += chunk->jumbo && chunk->entry_count;
-	source->items += chunk->items;
+	source->items += chunk->items - ended;
 	source->rejected += chunk->flaw_count - dropped;
 	r->batch->passed_counted = pen_max(r->batch->passed_counted, chunk->after.passed);
 	see_format(r, chunk, source);

@@ -98,6 +98,10 @@ static void take(struct pen_engine *engine, struct pen_chunk *chunk)
 		begin(engine, chunk);
 		return;
 	}
+	if (chunk->beside) {
+		settle(engine, chunk);
+		return;
+	}
 	pen_window_put(window, chunk);
 	/* Behind END the batch, and the window with it, may be gone. */
 	while (!over && (chunk = pen_window_peek(window))) {

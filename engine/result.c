@@ -54,6 +54,7 @@ void pen_pack_reset(struct pen_pack *pack, struct pen_batch *batch, uint64_t now
 	pack->id = batch->id;
 	pack->began_ns = now_ns;
 	pack->due_ms = UINT64_MAX;
+	pack->clock_ms = 0;
 	pack->count = pack->deed_count = 0;
 	pack->used = 0;
 	pack->tries = pack->retries = pack->crashes = pack->cost_ns = 0;
@@ -299,6 +300,7 @@ static int put_row(struct apply *a, const struct pen_result *r, uint8_t state, i
 		.due_ms = r->due_ms,
 		.ended_ms = r->ended_ms,
 		.spent_us = r->spent_us,
+		.since_ms = r->since_ms,
 		.exit_status = r->exit_status,
 		.term_signal = r->term_signal,
 		.crashes = (uint16_t)pen_min(r->crashes, UINT16_MAX),
@@ -365,6 +367,7 @@ int pen_pack_apply(struct pen_pack *pack, struct pen_txn *txn, struct pen_datase
 	if (!rc)
 		rc = settle_others(&a);
 	pen_dataset_offer(ds, pack->sums);
+	tally->job->clock_ms = pack->clock_ms;
 	tally->job->tries += pack->tries;
 	tally->job->retries += pack->retries;
 	tally->job->crashes += pack->crashes;

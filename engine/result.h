@@ -32,7 +32,7 @@ struct pen_piece {
 
 struct pen_result {
 	uint64_t seq;
-	uint64_t line, offset, due_ms, ended_ms, spent_us;
+	uint64_t line, offset, due_ms, ended_ms, spent_us, since_ms;
 	uint32_t source;
 	int code;
 	struct pen_piece key, value, raw, path, message, stderr_tail;
@@ -46,6 +46,7 @@ struct pen_result {
 	uint8_t state; /* enum pen_item_state */
 	uint8_t form;  /* enum pen_task_form */
 	bool again;    /* it has one: it was retrying */
+	bool late;     /* it failed because its next try would begin too late */
 };
 
 struct pen_pack_deed {
@@ -59,7 +60,8 @@ struct pen_pack {
 	bool out;		/* the foreman's: the committer has it */
 	uint64_t id;		/* of the batch, which may be gone when the pack comes back */
 	uint64_t began_ns;
-	uint64_t due_ms; /* the earliest next try in it; UINT64_MAX: none */
+	uint64_t due_ms;   /* the earliest next try in it; UINT64_MAX: none */
+	uint64_t clock_ms; /* of its batch, when it was sent (due.h) */
 	uint32_t count;
 	struct pen_result results[PEN_PACK_RESULTS];
 	struct pen_pack_deed *deeds;

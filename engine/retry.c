@@ -76,6 +76,7 @@ static int turn_row(struct pen_txn *txn, uint64_t batch, uint64_t seq, uint64_t 
 	copy.row.state = PEN_ITEM_RETRYING;
 	copy.row.due_ms = now_ms;
 	copy.row.crashes = 0;
+	copy.row.since_ms = 0; /* its time begins anew */
 	rc = pen_item_put(txn, &copy.row);
 out:
 	free(copy.block);

@@ -2,7 +2,9 @@
 #include "engine/where.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <regex.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -472,13 +474,61 @@ static bool ordered(enum operator op, int sign)
 	}
 }
 
-static struct pen_view text_of(const struct term *term, const struct pen_item *item)
+/* Enough for the longest key as hex digits. */
+#define WORD (2 * PEN_KEY_MAX + 1)
+
+static bool is_number(const struct pen_item *item)
+{
+	return (item->key_kind == PEN_KEY_SEQ || item->key_kind == PEN_KEY_OFFSET) &&
+	       (item->key.len == 8 || item->key.len == 12);
+}
+
+/* A key as people type it. */
+static struct pen_view key_text(const struct pen_item *item, char word[WORD])
+{
+	const uint8_t *key = item->key.data;
+	int len;
+
+	if (is_number(item) && item->key.len == 8) {
+		len = snprintf(word, WORD, "%" PRIu64, pen_get_be64(key));
+		return (struct pen_view){ word, (size_t)len };
+	}
+	if (is_number(item)) {
+		len = snprintf(word, WORD, "%" PRIu32 ":%" PRIu64, pen_get_be32(key), pen_get_be64(key + 4));
+		return (struct pen_view){ word, (size_t)len };
+	}
+	if (item->key_kind == PEN_KEY_CONTENT && item->key.len <= PEN_KEY_MAX) {
+		for (size_t i = 0; i < item->key.len; i++)
+			(void)snprintf(word + 2 * i, 3, "%02x", key[i]);
+		return (struct pen_view){ word, 2 * item->key.len };
+	}
+	return key ? item->key : (struct pen_view){ "", 0 };
+}
+
+/* NUMBER or SOURCE:OFFSET, as two numbers. */
+static bool numbers(const char *text, uint64_t ret[2])
+{
+	const char *colon = strchr(text, ':');
+	char source[24];
+	size_t len = colon ? (size_t)(colon - text) : 0;
+
+	ret[0] = 0;
+	if (!colon)
+		return whole_number(text, &ret[1]);
+	if (len >= sizeof source)
+		return false;
+	memcpy(source, text, len);
+	source[len] = '\0';
+	return whole_number(source, &ret[0]) && whole_number(colon + 1, &ret[1]);
+}
+
+static struct pen_view text_of(const struct term *term, const struct pen_item *item, char word[WORD])
 {
 	const char *text = NULL;
 
 	switch (term->field) {
 	case KEY:
-		return item->key.data ? item->key : (struct pen_view){ "", 0 };
+		return key_text(item, word);
 	case SOURCE:
 		text = item->source;
 		break;
@@ -510,15 +560,32 @@ static uint64_t number_of(const struct term *term, const struct pen_item *item)
 	}
 }
 
+/* Keys that are numbers are compared as such: true, and *ret_sign, when the value is one of the same form. */
+static bool compare_key(const struct term *term, const struct pen_item *item, int *ret_sign)
+{
+	bool pair = item->key.len == 12;
+	uint64_t want[2], have[2];
+
+	if (!is_number(item) || pair != (strchr(term->text, ':') != NULL) || !numbers(term->text, want))
+		return false;
+	have[0] = pair ? pen_get_be32(item->key.data) : 0;
+	have[1] = pen_get_be64((const uint8_t *)item->key.data + (pair ? 4 : 0));
+	*ret_sign = have[0] != want[0]	? (have[0] < want[0] ? -1 : 1)
+		    : have[1] < want[1] ? -1
+					: have[1] > want[1];
+	return true;
+}
+
 static bool holds(const struct term *term, const struct pen_item *item)
 {
 	struct pen_view text;
+	char word[WORD];
 	int sign;
 
 	if (term->has_regex) {
 		regmatch_t range = { .rm_so = 0 };
 
-		text = text_of(term, item);
+		text = text_of(term, item, word);
 		range.rm_eo = (regoff_t)text.len; /* a key may hold NUL */
 		return (regexec(&term->regex, text.data, 1, &range, REG_STARTEND) == 0) == (term->op == FITS);
 	}
@@ -527,7 +594,9 @@ static bool holds(const struct term *term, const struct pen_item *item)
 
 		return ordered(term->op, n < term->number ? -1 : n > term->number);
 	}
-	text = text_of(term, item);
+	if (term->field == KEY && compare_key(term, item, &sign))
+		return ordered(term->op, sign);
+	text = text_of(term, item, word);
 	sign = memcmp(text.data, term->text, pen_min(text.len, term->len));
 	if (!sign)
 		sign = text.len < term->len ? -1 : text.len > term->len;

@@ -9,7 +9,9 @@
  *   code         the error code, by name or number: PEN1042, 1042; none: no error. Only = != ~ !~
  *   state        committed, rejected, failed, quarantined, skipped, retrying. Only = != ~ !~
  *   error        the message; `message` is the same
- *   key, source  bytes
+ *   key          as `penstock get` takes it: a number (or SOURCE:OFFSET) in datasets keyed by @seq and @offset, whose
+ *                order is that of the numbers; hex digits for @content; else bytes
+ *   source       bytes
  *   seq, line, attempts    whole numbers. Not ~ !~
  *   = != < <= > >=         numbers as such, text byte by byte
  *   ~ !~         a POSIX extended regular expression fits somewhere, or nowhere; letters differ from capitals

@@ -284,6 +284,9 @@ struct pen_run {
 	const char *const *env; /* NAME=VALUE for the children, beside the process's own environment */
 	size_t env_count;
 	const char *traceparent; /* W3C: what this is a part of; NULL: the context's, or none */
+	uint64_t retry_for_ns;	 /* no try begins later than that after an item's first; 0: no limit */
+	uint64_t memory_max;	 /* address space of each process of a child, in bytes; 0: no limit of ours */
+	uint64_t output_max;	 /* bytes of a value; 0: max_record */
 };
 
 #define PEN_LIVE_MAX 8u
@@ -812,6 +815,7 @@ struct pen_item {
 	uint64_t raw_total;  /* the item's length, when it was longer */
 	struct pen_view key; /* may be empty */
 	uint32_t attempts;
+	enum pen_key key_kind; /* of its dataset: what the bytes of its key mean */
 
 	/* Items that a processor worked on by themselves; ended_ms is 0 for others. */
 	uint64_t ended_ms; /* of the last try */

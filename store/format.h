@@ -178,7 +178,8 @@ struct pen_fmt_try {
 	uint16_t crashes;    /* of its workers, charged to it */
 	uint8_t term_signal; /* 0: none */
 	uint8_t form;	     /* how a worker is told it: enum pen_task_form */
-	uint8_t unused[4];
+	uint32_t
+		since_cs; /* from the first try's begin to this one's end, in 10 ms, rounded up; 0: not known */
 };
 
 struct pen_fmt_event {
@@ -238,7 +239,8 @@ struct pen_fmt_job {
 	uint64_t tries, retries, crashes;
 	uint64_t dropped; /* of the skipped: by the processor */
 	uint64_t cache_hits, cache_misses;
-	uint64_t unused;
+	uint64_t
+		clock_ms; /* what its retries went by at the last results; above the date: that was set back */
 	uint64_t cost_ns; /* of its tries: what its owner is charged */
 	uint64_t fed;	  /* 1: all items were given out, and the sources are not needed any more */
 };

@@ -103,6 +103,7 @@ int pen_item_put(struct pen_txn *txn, const struct pen_row *row)
 		.crashes = row->crashes,
 		.term_signal = row->term_signal,
 		.form = row->form,
+		.since_cs = (uint32_t)pen_min((row->since_ms + 9) / 10, UINT32_MAX),
 	};
 	size_t size = sizeof(item) + (row->tried ? sizeof(try) : 0) + key_len + path_len + raw_len +
 		      message_len + stderr_len;
@@ -260,6 +261,7 @@ static int copy(const uint8_t *key, const MDB_val *value, struct pen_item_copy *
 			 .term_signal = try.term_signal,
 			 .form = try.form,
 			 .crashes = try.crashes,
+			 .since_ms = try.since_cs * 10ull,
 			 .stderr_len = try.stderr_len },
 	};
 	ret->row.key = block;
@@ -453,6 +455,7 @@ static int item_fill(struct pen_cursor *cur, uint64_t seq, const struct pen_fmt_
 		.raw_total = item->raw_total,
 		.attempts = item->attempts,
 		.key = { tail, item->key_len },
+		.key_kind = (enum pen_key)((const struct pen_facts *)cur->extra)->fixed.key_kind,
 		.raw = { tail + item->key_len + item->path_len, item->raw_len },
 		.exit_status = try->exit_status,
 		.term_signal = try->term_signal,

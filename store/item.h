@@ -24,6 +24,8 @@ struct pen_row {
 	bool tried;
 	bool replaces; /* there may be a row of this item already */
 	uint64_t due_ms, ended_ms, spent_us;
+	uint64_t
+		since_ms; /* from the first try's begin to this one's end, rounded up to 10 ms; 0: not known */
 	int16_t exit_status;
 	uint8_t term_signal, form;
 	uint16_t crashes;

@@ -101,31 +101,54 @@ static int collect(void *arg, uint64_t batch)
 	return 0;
 }
 
+static bool has(const struct kin *kin, uint64_t batch)
+{
+	for (size_t i = 0; i < kin->count; i++)
+		if (kin->ids[i] == batch)
+			return true;
+	return false;
+}
+
+/* Asks it unless it is over, or was asked before. 1: it was asked now. */
+static int ask_once(const struct pen_cmd *cmd, struct pen_store *store, uint64_t id, const struct wish *wish,
+		    struct kin *asked, int *ret_status)
+{
+	struct pen_batch_info info;
+
+	if (pen_batch_get(store, id, &info) || over(info.state) || has(asked, id))
+		return 0;
+	*ret_status = ask(cmd, store, id, wish);
+	/* Its process may take a while. Those are few. */
+	if (!*ret_status && !pen_batch_get(store, id, &info) && !over(info.state) && collect(asked, id))
+		*ret_status = pen_say_failure(-PEN_MEMORY, NULL);
+	return 1;
+}
+
 /*
  * Those behind it first, the last found first: each was found through a batch that ends after it, so none of them
- * becomes ready because what it waited for is cancelled.
+ * becomes ready because what it waited for is cancelled. What is submitted behind one of them meanwhile is found by the
+ * next look; the last one finds nothing new.
  */
 static int ask_graph(const struct pen_cmd *cmd, struct pen_store *store, uint64_t id, const struct wish *wish)
 {
 	struct pen_failure why = { 0 };
-	struct pen_batch_info info;
-	struct kin kin = { 0 };
-	int status = 0, rc = pen_batch_kin(store, id, true, collect, &kin, &why);
+	struct kin kin = { 0 }, asked = { 0 };
+	int status = 0, any = 1;
 
-	if (rc)
-		status = pen_say_failure(rc, &why);
-	while (kin.count && !status) {
-		uint64_t batch = kin.ids[--kin.count];
+	while (any && !status) {
+		int rc = pen_batch_kin(store, id, true, collect, &kin, &why);
 
-		if (!pen_batch_get(store, batch, &info) && !over(info.state))
-			status = ask(cmd, store, batch, wish);
+		any = 0;
+		if (rc)
+			status = pen_say_failure(rc, &why);
+		while (kin.count && !status)
+			any += ask_once(cmd, store, kin.ids[--kin.count], wish, &asked, &status);
+		if (!status)
+			any += ask_once(cmd, store, id, wish, &asked, &status);
 	}
 	free(kin.ids);
-	if (status || pen_batch_get(store, id, &info))
-		return status;
-	if (!over(info.state))
-		return ask(cmd, store, id, wish);
-	return 0;
+	free(asked.ids);
+	return status;
 }
 
 static int wish_all(const struct pen_cmd *cmd, const struct wish *wish)

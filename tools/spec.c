@@ -241,7 +241,10 @@ static void make_job(const struct pen_cmd *cmd, struct pen_run *ret)
 	ret->max_retries = (uint32_t)pen_cmd_value(cmd, PEN_O_MAX_RETRIES)->n;
 	ret->backoff = text_of(cmd, PEN_O_BACKOFF);
 	ret->jitter = jitters[pen_cmd_value(cmd, PEN_O_JITTER)->n];
+	ret->retry_for_ns = pen_cmd_value(cmd, PEN_O_RETRY_FOR)->n * 1000000;
 	ret->halt = text_of(cmd, PEN_O_HALT);
+	ret->memory_max = pen_cmd_value(cmd, PEN_O_MEMORY_MAX)->n;
+	ret->output_max = pen_cmd_value(cmd, PEN_O_OUTPUT_MAX)->n;
 	ret->cache = pen_cmd_set(cmd, PEN_O_CACHE);
 	ret->max_crashes = (uint32_t)pen_cmd_value(cmd, PEN_O_MAX_CRASHES)->n;
 }

@@ -135,6 +135,29 @@ def no_retry_is_passed_over(lab):
 
 
 @check
+def time_for_tries_is_over(lab):
+    """The second retry would begin 0.1 s + 60 s after the first try: it fails after its second one, and says why."""
+    f = lab.items("until 2", "fail 7", "ok x")
+    o = lab.job(f, "--backoff", "0.1s,60s", "--retry-for", "20s", rc=1)
+    assert (o["committed"], o["failed"]) == (2, 1), o
+    (row,) = lab.lines("items", "@last", "--state", "failed")
+    assert row["attempts"] == 2 and row["exit_status"] == 7 and row["code"] == "PEN1081" and row["due"] is None, row
+    assert ": given up, because the time of --retry-for is over before its next try: status 7" in row["message"], row
+    assert "--retry-for" in lab.run("why", "@last", "1").stdout.decode()
+    lab.verify()
+    # It gets its time again with a retry, and a worker that takes the batch up knows of the limit.
+    b = lab.submit(f, "--into", "b", "--max-retries", "9", "--backoff", "0.1s,60s", "--retry-for", "20s")
+    lab.run("work", rc=1)
+    assert [r["attempts"] for r in lab.lines("items", b, "--state", "failed")] == [2]
+    lab.run("retry", b)
+    assert "20.000 s after its first" in lab.run("why", b).stdout.decode()
+    lab.run("work", rc=1)
+    assert [r["attempts"] for r in lab.lines("items", b, "--state", "failed")] == [3]
+    lab.run("run", f, "--retry-for", "0", rc=2)
+    lab.verify()
+
+
+@check
 def nothing_is_retried(lab):
     o = lab.job(lab.items("fail 1", "ok x"), "--max-retries", "0", rc=1)
     assert (o["failed"], o["committed"]) == (1, 1) and sorted(lab.tries()) == [(0, 1), (1, 1)], o
@@ -367,6 +390,58 @@ def items_that_wait_survive(lab):
     o = lab.job(f, "--backoff", "1.5s")
     assert o["resumed"] and o["committed"] == 3 and sorted(lab.tries()) == [(0, 1), (1, 1), (1, 2), (2, 1)], o
     assert lab.began()[1, 2] >= (due - 1) * 1e6
+    lab.verify()
+
+
+@check
+def a_half_done_job_is_planned(lab):
+    """Its place lags behind: what ended behind it, and what waits, is not counted twice."""
+    f = lab.items(*["ok 1"] * 6, "sleep 600.78", *["ok 2"] * 20, "fail 1", *["ok 3"] * 4)
+    p = lab.start("run", f, "--format", "lines", "--processor", lab.script, "--jobs", "2", "--backoff", "600s", "--chunk", "4", "--progress", "none")
+    lab.until_counted(p, 30)
+    lab.until("one waits", lambda: lab.rows("@last", "--state", "retrying"))
+    p.kill()
+    p.wait()
+    said = json.loads(lab.run("plan", f, "--format", "lines", "--processor", lab.script, "--json", "--progress", "none").stdout)
+    assert said["fate"] == "resume" and (said["items"], said["committed"]) == (32, 32), said
+    assert said["resumed_items"] == 30 and said["sources"][0]["items"] == 1, said
+    lab.verify()
+
+
+@check
+def sources_of_what_is_taken_up_again(lab):
+    """All items were given out before the engine died; what another one ends is dealt with all the same."""
+    def die_and_go_on(what, between=None):
+        p = lab.start("work")
+        lab.until_state(what, "waiting")
+        p.kill()
+        p.wait()
+        if between:
+            between()
+        return lab.run("work").stderr.decode()
+
+    f = lab.items("ok 1", "until 2")
+    err = die_and_go_on(lab.submit(f, "--into", "a", "--backoff", "3s", "--on-success", "delete"))
+    assert not os.path.exists(f) and "1 source file was deleted" in err, err
+    tree = os.path.join(lab.dir, "tree")
+    os.mkdir(tree)
+    for name, text in (("a", "ok 1"), ("b", "until 2")):
+        lab.path("tree/" + name, text)
+    b = lab.run("submit", tree, "--format", "files", "--key", "@path", "--into", "b", "--processor", lab.script, "--backoff", "3s",
+                "--on-success", "move:" + os.path.join(lab.dir, "done")).stdout.decode().strip()
+    err = die_and_go_on(b)
+    assert os.listdir(tree) == [] and "2 source files were moved" in err, err
+    # It is not what was read any more: it stays, and that is said.
+    f = lab.items("ok 1", "until 2")
+    err = die_and_go_on(lab.submit(f, "--into", "c", "--backoff", "3s", "--on-success", "delete"), lambda: open(f, "a").write("ok 3\n"))
+    assert os.path.exists(f) and "the source files will be kept: they changed since they were read" in err, err
+    # Dead letters keep it, and it goes when they have ended well.
+    f = lab.items("ok 1", "until 2")
+    d = lab.submit(f, "--into", "d", "--max-retries", "0", "--on-success", "delete")
+    lab.run("work", rc=1)
+    assert os.path.exists(f)
+    lab.run("retry", d)
+    assert "1 source file was deleted" in lab.run("work").stderr.decode() and not os.path.exists(f)
     lab.verify()
 
 
@@ -828,6 +903,77 @@ def plain_ingest_is_paused_and_cancelled(lab):
 
 
 @check
+def a_large_record_of_a_paused_batch_is_in_nobodys_way(lab):
+    """A record that fits no chunk needs a buffer of which one is in use; a batch that rests keeps its own."""
+    go = os.path.join(lab.dir, "go")
+    large = "x" * 6000000
+    command = "exec:sh -c 'read -r x; case $x in wait*) while [ ! -e %s ]; do sleep 0.05; done;; esac; echo ${#x}'" % go
+    a = lab.submit(lab.items("wait", large), "--into", "a", "--jobs", "1", processor=command)
+    w = lab.start("work", "--batches", "2")
+    lab.until_state(a, "running")
+    time.sleep(0.5)  # its large record is read, and waits behind the first item
+    lab.run("pause", a)
+    lab.until_state(a, "paused")
+    b = lab.run("submit", lab.items(large, "y"), "--format", "lines", "--into", "b").stdout.decode().strip()
+    lab.until_state(b, "completed")
+    c = lab.run("submit", lab.items(large), "--format", "lines", "--into", "c").stdout.decode().strip()
+    lab.until_state(c, "completed")
+    lab.path("go", "")
+    lab.run("resume", a)
+    lab.until_state(a, "completed")
+    w.communicate(timeout=60)
+    assert [v for _, v in lab.dump("a")] == [b"4\n", b"6000000\n"]
+    lab.verify()
+
+
+@check
+def what_is_read_to_its_end_is_paused_and_cancelled(lab):
+    """All of it lies in buffers long before it is committed, fifty records a group."""
+    def counted():
+        return json.loads(lab.run("status", "@last", "--json").stdout)["committed"]
+
+    def rests():
+        lab.until_state("@last", "paused")
+        n = counted()
+        time.sleep(0.3)
+        assert counted() == n < 3000, n
+        return n
+
+    f = lab.path("f.ndjson", lab.records(3000))
+    words = ("run", f, "--key", "/id", "--chunk", "50", "--pause-ms", "40", "--progress", "none")
+    p = lab.start(*words)
+    lab.until_counted(p, 100)
+    lab.run("pause", "@running")
+    n = rests()
+    lab.run("resume", "@last")
+    lab.until_counted(p, n + 50)
+    lab.run("cancel", "@running", "--reason", "wrong file")
+    err = p.communicate(timeout=60)[1].decode()
+    assert p.returncode == 1 and lab.state("@last") == "cancelled" and n < counted() < 3000, err
+    assert len(lab.dump()) == counted()
+    lab.verify()
+    # What is paused is interrupted, and goes on where it was; the same while it is cancelled.
+    p = lab.start(*words, "--into", "b")
+    lab.until_counted(p, 100)
+    lab.run("pause", "@running")
+    n = rests()
+    p.send_signal(signal.SIGTERM)
+    p.communicate(timeout=60)
+    assert p.returncode == 143 and (lab.state("@last"), counted()) == ("paused", n), (p.returncode, lab.state("@last"))
+    lab.run("resume", "@last")
+    lab.run("run", f, "--key", "/id", "--chunk", "50", "--into", "b")
+    assert lab.state("@last") == "completed" and counted() == 3000
+    p = lab.start(*words, "--into", "c")
+    lab.until_counted(p, 100)
+    lab.run("pause", "@running")
+    n = rests()
+    lab.run("cancel", "@running")
+    p.communicate(timeout=60)
+    assert p.returncode == 1 and (lab.state("@last"), counted()) == ("cancelled", n)
+    lab.verify()
+
+
+@check
 def what_runs_is_cancelled(lab):
     f = lab.items("ok 1", *["sleep 600.91"] * 4)
     p = lab.start("run", f, "--format", "lines", "--processor", lab.script, "--jobs", "2", "--progress", "none",
@@ -1001,9 +1147,31 @@ def output_that_is_too_much(lab):
     o = lab.job(f, "--into", "l", "--max-record", "999", processor="exec:head -c 1000 /dev/zero", rc=1)
     assert lab.one_row_each(o["batch"], 1)[0]["code"] == "PEN1084" and o["failed"] == 1
     assert lab.job(f, "--into", "l", "--max-record", "1000", processor="exec:head -c 1000 /dev/zero")["committed"] == 1
+    # It has a limit of its own, below or above that of records.
+    o = lab.job(f, "--into", "m", "--output-max", "999", processor="exec:head -c 1000 /dev/zero", rc=1)
+    assert lab.one_row_each(o["batch"], 1)[0]["code"] == "PEN1084"
+    assert lab.job(f, "--into", "n", "--output-max", "1000", "--max-record", "9", processor="exec:head -c 1000 /dev/zero")["committed"] == 1
     o = lab.job(lab.items("x"), "--into", "e", "--max-retries", "0", processor="exec:sh -c 'yes | head -c 3000000 >&2; echo last >&2; exit 1'", rc=1)
     said = lab.run("why", o["batch"], "0").stdout
     assert b"last" in said and len(said) < 100000
+    lab.verify()
+
+
+@check
+def memory_that_is_too_much(lab):
+    grab = "import sys; n = int(sys.stdin.read()); x = bytearray(n << 20); print(len(x) >> 20)"
+    command = "exec:/usr/bin/python3 -c '%s'" % grab
+    f = lab.items("1", "900")
+    o = lab.job(f, "--memory-max", "600MiB", "--max-retries", "0", processor=command, rc=1)
+    rows = lab.one_row_each(o["batch"], 2)
+    assert [r["state"] for r in rows] == ["committed", "failed"], rows
+    assert "had 600 MiB of memory: --memory-max" in rows[1]["message"] and "MemoryError" in rows[1]["message"], rows
+    assert lab.job(f, "--into", "b", "--memory-max", "8GiB", processor=command)["committed"] == 2
+    # A worker that takes up a submitted batch knows of it.
+    b = lab.submit(f, "--into", "c", "--memory-max", "600MiB", "--max-retries", "0", processor=command)
+    lab.run("work", rc=1)
+    assert [r["state"] for r in lab.one_row_each(b, 2)] == ["committed", "failed"]
+    lab.run("run", f, "--memory-max", "1MiB", "--processor", command, rc=2)
     lab.verify()
 
 

@@ -7,8 +7,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 from lab import Lab, PENSTOCK, Skip, check, judge_all
 
@@ -222,6 +224,25 @@ def a_wide_graph(lab):
     assert sorted(graph) == sorted(kids + [grand]), len(graph)
     lab.run("cancel", root, "--graph")
     assert all(status(lab, x)["state"] == "cancelled" for x in (root, kids[0], kids[-1], grand))
+
+
+@check
+def a_child_that_comes_meanwhile(lab):
+    """It is submitted behind the root while what was behind the root is being cancelled."""
+    root = submit(lab, "root", "--not-before", "2100-01-01T00:00:00Z")
+    kids = [submit(lab, "kid%d" % i, "--after", root) for i in range(60)]
+    p = lab.start("cancel", root, "--graph")
+    while status(lab, kids[-1])["state"] != "cancelled":
+        assert p.poll() is None
+    p.send_signal(signal.SIGSTOP)  # it may hold the write lock: then the child comes right after it
+    late = subprocess.Popen([PENSTOCK, "--store", lab.store, "submit", lab.path("late", "x\n"), "--into", "late", "--after", root],
+                            stdout=subprocess.PIPE)
+    time.sleep(0.3)
+    p.send_signal(signal.SIGCONT)
+    child = late.communicate(timeout=60)[0].decode().strip()
+    assert p.wait(60) == 0 and late.returncode == 0
+    assert [status(lab, x)["state"] for x in (root, child)] == ["cancelled"] * 2
+    lab.verify()
 
 
 def spec(lab, what, *args, rc=0, **kw):

@@ -23,9 +23,9 @@ Test(backoff, the_reference_is_one_try_and_retries_after_2_4_and_8_seconds)
 	struct pen_backoff p;
 
 	cr_assert_eq(pen_backoff_parse(&p, NULL, PEN_JITTER_NONE, PEN_BACKOFF_RETRIES, NULL), 0);
-	cr_expect_eq(pen_backoff_delay(&p, 1, 7, 9, 0), 2 * S);
-	cr_expect_eq(pen_backoff_delay(&p, 2, 7, 9, 2 * S), 4 * S);
-	cr_expect_eq(pen_backoff_delay(&p, 3, 7, 9, 4 * S), 8 * S);
+	cr_expect_eq(pen_backoff_delay(&p, 1, 7, 9), 2 * S);
+	cr_expect_eq(pen_backoff_delay(&p, 2, 7, 9), 4 * S);
+	cr_expect_eq(pen_backoff_delay(&p, 3, 7, 9), 8 * S);
 	cr_expect_eq(pen_backoff_left(&p, 0), 3);
 	cr_expect_eq(pen_backoff_left(&p, 1), 3);
 	cr_expect_eq(pen_backoff_left(&p, 3), 1);
@@ -65,7 +65,7 @@ Test(backoff, schedules)
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		struct pen_backoff p = policy(rows[i].list, PEN_JITTER_NONE);
 
-		cr_expect_eq(pen_backoff_delay(&p, rows[i].retry, 1, 2, 0), rows[i].ns, "row %zu: %s", i,
+		cr_expect_eq(pen_backoff_delay(&p, rows[i].retry, 1, 2), rows[i].ns, "row %zu: %s", i,
 			     rows[i].list);
 	}
 }
@@ -142,8 +142,7 @@ Test(backoff, jitter_has_names)
 }
 
 /* Where the draws of a jitter lie in from .. to, over many items: the lowest, the highest and the mean. */
-static void spread(const struct pen_backoff *p, uint32_t retry, uint64_t previous, double *low, double *high,
-		   double *mean)
+static void spread(const struct pen_backoff *p, uint32_t retry, double *low, double *high, double *mean)
 {
 	enum { N = 20000 };
 	double sum = 0;
@@ -151,7 +150,7 @@ static void spread(const struct pen_backoff *p, uint32_t retry, uint64_t previou
 	*low = 1e300;
 	*high = 0;
 	for (uint64_t seq = 0; seq < N; seq++) {
-		double d = (double)pen_backoff_delay(p, retry, 0xbeef, seq, previous) / (double)S;
+		double d = (double)pen_backoff_delay(p, retry, 0xbeef, seq) / (double)S;
 
 		*low = d < *low ? d : *low;
 		*high = d > *high ? d : *high;
@@ -165,24 +164,18 @@ Test(backoff, jitter_fills_its_range_evenly)
 	static const struct {
 		enum pen_backoff_jitter jitter;
 		uint32_t retry;
-		uint64_t previous;
 		double low, high;
 	} rows[] = {
-		{ PEN_JITTER_EQUAL, 1, 0, 1, 2 },
-		{ PEN_JITTER_EQUAL, 3, 0, 4, 8 },
-		{ PEN_JITTER_FULL, 1, 0, 0, 2 },
-		{ PEN_JITTER_FULL, 9, 0, 0, 8 },
-		{ PEN_JITTER_DECORRELATED, 1, 0, 2, 6 },
-		{ PEN_JITTER_DECORRELATED, 2, 2500000000, 2, 7.5 },
-		{ PEN_JITTER_DECORRELATED, 2, 6 * S, 2, 8 },
-		{ PEN_JITTER_DECORRELATED, 2, UINT64_MAX, 2, 8 },
+		{ PEN_JITTER_EQUAL, 1, 1, 2 },	      { PEN_JITTER_EQUAL, 3, 4, 8 },
+		{ PEN_JITTER_FULL, 1, 0, 2 },	      { PEN_JITTER_FULL, 9, 0, 8 },
+		{ PEN_JITTER_DECORRELATED, 1, 2, 6 },
 	};
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		struct pen_backoff p = policy(NULL, rows[i].jitter);
 		double low, high, mean, width = rows[i].high - rows[i].low;
 
-		spread(&p, rows[i].retry, rows[i].previous, &low, &high, &mean);
+		spread(&p, rows[i].retry, &low, &high, &mean);
 		cr_expect(low >= rows[i].low && low < rows[i].low + width / 100, "row %zu: %f", i, low);
 		cr_expect(high <= rows[i].high && high > rows[i].high - width / 100, "row %zu: %f", i, high);
 		cr_expect(mean > rows[i].low + width * 0.48 && mean < rows[i].low + width * 0.52,
@@ -193,33 +186,70 @@ Test(backoff, jitter_fills_its_range_evenly)
 Test(backoff, a_draw_depends_on_batch_item_and_retry_alone)
 {
 	struct pen_backoff p = policy("1h", PEN_JITTER_FULL);
-	uint64_t one = pen_backoff_delay(&p, 1, 100, 200, 0);
+	uint64_t one = pen_backoff_delay(&p, 1, 100, 200);
 
-	cr_expect_eq(pen_backoff_delay(&p, 1, 100, 200, 5), one, "again the same");
-	cr_expect_neq(pen_backoff_delay(&p, 2, 100, 200, 0), one);
-	cr_expect_neq(pen_backoff_delay(&p, 1, 101, 200, 0), one);
-	cr_expect_neq(pen_backoff_delay(&p, 1, 100, 201, 0), one);
-	cr_expect_neq(pen_backoff_delay(&p, 1, 200, 100, 0), one);
+	cr_expect_eq(pen_backoff_delay(&p, 1, 100, 200), one, "again the same");
+	cr_expect_neq(pen_backoff_delay(&p, 2, 100, 200), one);
+	cr_expect_neq(pen_backoff_delay(&p, 1, 101, 200), one);
+	cr_expect_neq(pen_backoff_delay(&p, 1, 100, 201), one);
+	cr_expect_neq(pen_backoff_delay(&p, 1, 200, 100), one);
 	/* Fixed for good: what one version promised, the next one keeps. */
 	cr_expect_eq(one, 3340177732309, "%llu", (unsigned long long)one);
 }
 
-Test(backoff, decorrelated_stays_inside_its_bounds_for_ever)
+/* SplitMix64, as its authors write it: its state, and the state's next output. */
+static uint64_t splitmix(uint64_t x)
+{
+	x ^= x >> 30;
+	x *= 0xbf58476d1ce4e5b9ull;
+	x ^= x >> 27;
+	x *= 0x94d049bb133111ebull;
+	x ^= x >> 31;
+	return x;
+}
+
+/* sleep = min(cap, random_between(base, sleep * 3)), as the paper on back-off has it, step by step. */
+Test(backoff, decorrelated_follows_the_formula_with_the_delay_before)
 {
 	struct pen_backoff p = policy("exp:100ms,1m", PEN_JITTER_DECORRELATED);
+	const uint64_t base = S / 10, cap = 60 * S;
+	uint32_t at_cap = 0;
 
 	for (uint64_t seq = 0; seq < 200; seq++) {
-		uint64_t previous = 0;
+		uint64_t sleep = base;
 
-		for (uint32_t retry = 1; retry <= 200; retry++) {
-			uint64_t d = pen_backoff_delay(&p, retry, 1, seq, previous);
+		for (uint32_t retry = 1; retry <= 50; retry++) {
+			uint64_t x = splitmix(splitmix(splitmix(5 + 0x9e3779b97f4a7c15ull) + seq) + retry);
+			uint64_t above = (uint64_t)((unsigned __int128)x * (sleep * 3 - base + 1) >> 64);
 
-			cr_assert_geq(d, S / 10);
-			cr_assert_leq(d, 60 * S);
-			cr_assert_leq(d, 3 * (previous ? previous : S / 10));
-			previous = d;
+			sleep = base + above < cap ? base + above : cap;
+			cr_assert_eq(pen_backoff_delay(&p, retry, 5, seq), sleep, "item %llu, retry %u",
+				     (unsigned long long)seq, retry);
+			at_cap += sleep == cap;
 		}
 	}
+	cr_expect(at_cap > 500, "%u of 10,000 were cut", at_cap);
+}
+
+Test(backoff, decorrelated_grows_with_the_tries)
+{
+	struct pen_backoff p = policy("exp:1s,10m", PEN_JITTER_DECORRELATED);
+	double low, high, mean, last = 0;
+
+	for (uint32_t retry = 1; retry <= 8; retry++) {
+		spread(&p, retry, &low, &high, &mean);
+		cr_expect(mean > last * 1.2, "retry %u: %f s after %f s", retry, mean, last);
+		cr_expect(low >= 1 && high <= 600, "retry %u: %f .. %f s", retry, low, high);
+		last = mean;
+	}
+}
+
+Test(backoff, decorrelated_takes_more_tries_than_there_are)
+{
+	struct pen_backoff p = policy("exp:1s,10m", PEN_JITTER_DECORRELATED);
+
+	cr_expect_eq(pen_backoff_delay(&p, UINT32_MAX, 1, 1),
+		     pen_backoff_delay(&p, PEN_BACKOFF_RETRIES_MAX, 1, 1));
 }
 
 Test(backoff, what_is_written_parses_to_the_same)
@@ -248,5 +278,5 @@ Test(backoff, retry_numbers_begin_at_1, .signal = SIGABRT)
 {
 	struct pen_backoff p = policy(NULL, PEN_JITTER_NONE);
 
-	pen_backoff_delay(&p, 0, 1, 2, 0);
+	pen_backoff_delay(&p, 0, 1, 2);
 }

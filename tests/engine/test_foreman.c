@@ -136,13 +136,13 @@ static void noise(void)
 
 /* ---- a clock whose date the test sets, and which counts who asks ------------------------------- */
 
-static _Atomic uint64_t date_ms, looks;
+static _Atomic uint64_t date_ms, looks, skipped_ns;
 
 static uint64_t mono(const struct pen_clock *clock)
 {
 	(void)clock;
 	atomic_fetch_add_explicit(&looks, 1, memory_order_relaxed);
-	return pen_mono_ns(&pen_clock_real);
+	return pen_mono_ns(&pen_clock_real) + atomic_load_explicit(&skipped_ns, memory_order_relaxed);
 }
 
 static uint64_t real(const struct pen_clock *clock)
@@ -153,9 +153,10 @@ static uint64_t real(const struct pen_clock *clock)
 
 static const struct pen_clock test_clock = { .mono_ns = mono, .real_ms = real };
 
-static void set_date(uint64_t ms)
+/* In seconds: a batch's clock goes on by itself, but no test lasts as long as the 10 s that its items wait. */
+static void set_date(uint64_t s)
 {
-	atomic_store_explicit(&date_ms, ms, memory_order_relaxed);
+	atomic_store_explicit(&date_ms, s * 1000, memory_order_relaxed);
 }
 
 static uint64_t now_ns(void)
@@ -208,7 +209,7 @@ static void make_batch(void)
 	plan.job.command = (char *)"exec:x";
 	plan.job.line = "x";
 	plan.job.max_crashes = 2;
-	cr_assert_eq(pen_backoff_parse(&plan.job.backoff, "10ms", PEN_JITTER_NONE, 3, &why), 0, "%s",
+	cr_assert_eq(pen_backoff_parse(&plan.job.backoff, "10s", PEN_JITTER_NONE, 3, &why), 0, "%s",
 		     why.text);
 	cr_assert_eq(pen_dataset_use(txn, "d", PEN_KEY_GIVEN, &ds, &why), 0, "%s", why.text);
 	batch = calloc(1, sizeof *batch);
@@ -371,11 +372,11 @@ static void say_fate(uint32_t n, enum pen_task_fate fate)
 					 .value_len = 1 });
 }
 
-static void say_retry(uint32_t n, uint64_t after_ms)
+static void say_retry(uint32_t n, uint64_t after_s)
 {
 	say(n, (struct pen_task_result){ .fate = PEN_TASK_RETRY,
 					 .code = -PEN_CHILD_EXIT,
-					 .retry_after_ns = after_ms * PEN_NS_PER_MS });
+					 .retry_after_ns = after_s * PEN_NS_PER_S });
 }
 
 /* What comes to the committer next. */
@@ -650,6 +651,38 @@ Test(foreman, while_it_is_paused_nothing_is_given)
 	expect_end(0);
 }
 
+Test(foreman, a_batch_with_nothing_left_completes_though_it_is_paused)
+{
+	push_items(1);
+	(void)task(0);
+	push_note(PEN_CHUNK_PAUSE);
+	cr_expect_eq(next(), &batch->note);
+	push_end(1, 0);
+	say_fate(0, PEN_TASK_DONE);
+	commit_pack(next_pack(1));
+	cr_expect_eq(next(), &chunk[0]);
+	expect_end(0);
+}
+
+Test(foreman, a_batch_with_a_retry_left_stays_paused)
+{
+	push_items(1);
+	push_end(1, 0);
+	say_retry(0, 0);
+	commit_pack(next_pack(1));
+	cr_expect_eq(next(), &chunk[0]);
+	push_note(PEN_CHUNK_PAUSE);
+	cr_expect_eq(next(), &batch->note);
+	set_date(2000);
+	turns();
+	cr_expect_eq(given(), 1);
+	push_note(PEN_CHUNK_RESUME);
+	cr_expect_eq(next(), &batch->note);
+	say_fate(1, PEN_TASK_DONE);
+	commit_pack(next_pack(1));
+	expect_end(0);
+}
+
 Test(foreman, paused_and_then_drained_ends_with_the_place_before_what_was_not_begun)
 {
 	push_note(PEN_CHUNK_PAUSE);
@@ -742,7 +775,7 @@ Test(foreman, a_batch_that_may_leave_goes_when_the_next_try_is_far)
 	plan.job.may_leave = true;
 	push_items(1);
 	push_end(1, 0);
-	say_retry(0, 60000);
+	say_retry(0, 60);
 	commit_pack(next_pack(1));
 	cr_expect_eq(next(), &chunk[0]);
 	expect_end(-PEN_WAITS);
@@ -753,12 +786,12 @@ Test(foreman, a_crew_without_work_keeps_nobody_awake)
 {
 	push_items(1);
 	push_end(1, 0);
-	say_retry(0, 60000);
+	say_retry(0, 60);
 	commit_pack(next_pack(1));
 	(void)next();
 	noise();
 	expect_quiet();
-	set_date(61001);
+	set_date(1061);
 	pen_foreman_wake(engine->foreman);
 	say_fate(1, PEN_TASK_DONE); /* and it is heard when it has some */
 	commit_pack(next_pack(1));
@@ -780,6 +813,26 @@ Test(foreman, a_row_that_is_due_keeps_nobody_awake_while_it_stops)
 	(void)next();
 	push_end(1, -PEN_INTERRUPTED_BY);
 	expect_end(-PEN_INTERRUPTED_BY);
+}
+
+/* Goal: the date has no say while a batch runs. Method: it is set back, and the monotonic clock goes on. */
+Test(foreman, a_date_that_is_set_back_delays_no_retry)
+{
+	plan.job.may_leave = true; /* it does not: others go by the date */
+	push_items(1);
+	push_end(1, 0);
+	say_retry(0, 60);
+	set_date(100);
+	commit_pack(next_pack(1));
+	cr_expect_eq(next(), &chunk[0]);
+	turns();
+	cr_expect_eq(given(), 1);
+	atomic_fetch_add_explicit(&skipped_ns, 61 * PEN_NS_PER_S, memory_order_relaxed);
+	pen_foreman_wake(engine->foreman);
+	say_fate(1, PEN_TASK_DONE);
+	commit_pack(next_pack(1));
+	expect_end(0);
+	cr_expect_geq(job.clock_ms, 1060000);
 }
 
 /* ---- files ------------------------------------------------------------------------------------ */

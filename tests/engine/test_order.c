@@ -87,7 +87,11 @@ static const struct field {
 	ONE(jitter, TEXT),
 	ONE(halt, TEXT),
 	ONE(max_crashes, WORD),
+	ONE(cache, FLAG),
 	MANY(env, env_count),
+	ONE(retry_for_ns, NUMBER),
+	ONE(memory_max, NUMBER),
+	ONE(output_max, NUMBER),
 #undef ONE
 #undef NOT
 #undef MANY

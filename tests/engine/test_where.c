@@ -208,3 +208,40 @@ Test(where, limits)
 	cr_expect(fits("error~'^[[:alpha:]+{999}]+ '", &item));
 	pen_where_free(NULL);
 }
+
+/* Keys are compared as they are typed, whatever their bytes are. */
+Test(where, keys_of_numbers_and_digests)
+{
+	static const struct {
+		enum pen_key kind;
+		const char *key;
+		size_t len;
+		const char *text;
+		bool yes;
+	} rows[] = {
+		{ PEN_KEY_SEQ, "\0\0\0\0\0\0\1\0", 8, "key=256", true },
+		{ PEN_KEY_SEQ, "\0\0\0\0\0\0\1\0", 8, "key=0256", true },
+		{ PEN_KEY_SEQ, "\0\0\0\0\0\0\1\0", 8, "key!=256", false },
+		{ PEN_KEY_SEQ, "\0\0\0\0\0\0\1\0", 8, "key>30", true },
+		{ PEN_KEY_SEQ, "\0\0\0\0\0\0\1\0", 8, "key<30", false },
+		{ PEN_KEY_SEQ, "\0\0\0\0\0\0\1\0", 8, "key>=256 and key<=256 and not key<256", true },
+		{ PEN_KEY_SEQ, "\0\0\0\0\0\0\1\0", 8, "key~'^25'", true },
+		{ PEN_KEY_SEQ, "\0\0\0\0\0\0\1\0", 8, "key=x", false },
+		{ PEN_KEY_SEQ, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, "key=18446744073709551615", true },
+		{ PEN_KEY_OFFSET, "\0\0\0\2\0\0\0\0\0\0\0\7", 12, "key='2:7'", true },
+		{ PEN_KEY_OFFSET, "\0\0\0\2\0\0\0\0\0\0\0\7", 12, "key<'10:1' and key>'2:6'", true },
+		{ PEN_KEY_OFFSET, "\0\0\0\2\0\0\0\0\0\0\0\7", 12, "key=7", false },
+		{ PEN_KEY_CONTENT, "\xab\0\1", 3, "key=ab0001", true },
+		{ PEN_KEY_CONTENT, "\xab\0\1", 3, "key~01$", true },
+		/* Nobody made a number of these. */
+		{ PEN_KEY_GIVEN, "\0\0\0\0\0\0\1\0", 8, "key=256", false },
+		{ PEN_KEY_POINTER, "256", 3, "key=256 and key>1000", true },
+		{ PEN_KEY_SEQ, "", 0, "key=''", true },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		const struct pen_item of = { .key = { rows[i].key, rows[i].len }, .key_kind = rows[i].kind };
+
+		cr_expect_eq(fits(rows[i].text, &of), rows[i].yes, "row %zu: %s", i, rows[i].text);
+	}
+}

@@ -32,7 +32,7 @@ static const struct pen_fmt_job sample = {
 	.dropped = 7,
 	.cache_hits = 8,
 	.cache_misses = 9,
-	.unused = 10,
+	.clock_ms = 10,
 	.cost_ns = 11,
 	.fed = 12,
 };

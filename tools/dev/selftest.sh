@@ -48,6 +48,9 @@ plant sizes ring/planted.c "$(printf '/* %s */\\n' $(seq 701))" '/* short */'
 plant sizes ring/planted.c "/* $(printf 'x%.0s' $(seq 120)) */" '/* short */'
 plant selfonly docs/planted.md "see /wo""rk/main" 'see docs/'
 plant selfonly ring/planted.c '/* RINGS.md says so */' '/* the header says so */'
+plant states docs/STATES.md '    queued --> running: pen_planted (start)' 'No function.'
+plant states docs/STATES.md '| to | function |\n|---|---|\n| failed | `planted` |' '| to | function |\n|---|---|'
+plant states docs/STATES.md 'It is `pen_planted`, engine/planted.c.' 'It is `planted`.'
 plant headers ring/planted.h 'struct planted { uint32_t x; };' '#include <stdint.h>\nstruct planted { uint32_t x; };'
 
 # A row of the table that no source carries.

@@ -3,7 +3,7 @@
 set -uo pipefail
 here=$(dirname "$0")
 bad=0
-for check in headers arrows pairs banned sizes selfonly selftest; do
+for check in headers arrows pairs banned sizes selfonly states selftest; do
 	if "$here/$check.sh"; then
 		echo "ok   tidy/$check"
 	else
