@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/due.h"
+#include "engine/gate.h"
 #include "engine/graph.h"
 #include "engine/headroom.h"
 #include "engine/order.h"
@@ -224,7 +225,8 @@ static int add(struct pen_queue *q, uint64_t id, const struct view *v)
 		.not_before_ms = v->order->fixed.not_before_ms,
 		.cost = pen_max(v->facts->fixed.items_total, v->facts->fixed.bytes_total >> 10),
 		.priority = v->order->fixed.priority,
-		.paused = v->has_control && v->control.want == PEN_WANT_PAUSE,
+		.paused = (v->has_control && v->control.want == PEN_WANT_PAUSE) ||
+			  pen_gate_held(q->store, id, v->facts->owner, NULL),
 		.depends = answer == PEN_GRAPH_WAIT,
 	};
 	/* When the date was set back since, how long it waits is known to who runs it alone. */
@@ -488,7 +490,8 @@ void pen_queue_done(struct pen_queue *q, uint64_t batch, int code)
 		if (q->busy[i].others)
 			q->busy[i].until_ms = q->busy[i].times = 0;
 	if (code && code != -PEN_WAITS)
-		put_aside(q, batch, others, at_cap, !others && code != -PEN_PAUSED_BY);
+		put_aside(q, batch, others, at_cap,
+			  !others && code != -PEN_PAUSED_BY && code != -PEN_FLAG_REFUSED);
 }
 
 int pen_batch_due(struct pen_store *store, uint64_t batch, uint64_t *ret_wait_ms)
@@ -542,6 +545,25 @@ static void say_time(struct text *t, uint64_t ms, uint64_t now_ms)
 		say(t, "in %" PRIu64 ".%" PRIu64 " s", (ms - now_ms) / 1000, (ms - now_ms) % 1000 / 100);
 	else
 		say(t, "now");
+}
+
+/* True: a flag holds it. */
+static bool say_flags(struct text *t, struct pen_store *store, uint64_t id)
+{
+	struct pen_flag_pin pins[PEN_FLAG_GATES_MAX], held;
+	bool holds = pen_batch_held(store, id, &held) == 1;
+	int n = pen_batch_flags(store, id, pins, PEN_COUNT(pins));
+
+	if (holds)
+		say(t,
+		    "flag %s is off for its owner (%s, version %" PRIu64
+		    "): it goes on when that is on again\n",
+		    held.name, pen_flag_reason_name(held.verdict.reason), held.verdict.version);
+	for (int i = 0; i < n; i++)
+		say(t, "it was made under flag %s, version %" PRIu64 ": on, %s, variant %s\n", pins[i].name,
+		    pins[i].verdict.version, pen_flag_reason_name(pins[i].verdict.reason),
+		    pins[i].verdict.variant);
+	return holds;
 }
 
 static void say_control(struct text *t, const struct pen_control *c)
@@ -638,6 +660,7 @@ static void say_state(struct text *t, struct pen_store *store, uint64_t id, cons
 	const struct pen_fmt_state *s = &v->standing->fixed;
 	uint32_t pid = pen_ledger_over(s->state) ? 0 : pen_lock_holder(store, id);
 	struct pen_graph_parent cause;
+	bool held;
 
 	if (pid)
 		say(t, "it is %s; process %" PRIu32 " runs it\n", pen_state_name(s->state), pid);
@@ -652,6 +675,7 @@ static void say_state(struct text *t, struct pen_store *store, uint64_t id, cons
 	say_dedup(t, store, id, now);
 	if (v->has_control)
 		say_control(t, &v->control);
+	held = say_flags(t, store, id);
 	if (v->job.retrying) {
 		say(t, "%" PRIu64 " items wait for their next try; the first is due ", v->job.retrying);
 		say_time(t, v->job.due_ms, now);
@@ -665,7 +689,7 @@ static void say_state(struct text *t, struct pen_store *store, uint64_t id, cons
 	}
 	if (!pen_ledger_over(s->state) && ready(store, v->order, &cause) == PEN_GRAPH_WAIT)
 		say(t, "it waits for batch " ID ", which %s\n", cause.id, pen_graph_cause(&cause));
-	if (pid || pen_ledger_over(s->state))
+	if (pid || held || pen_ledger_over(s->state))
 		return;
 	if (v->order)
 		say_queue(t, store, id, now);
