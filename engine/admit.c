@@ -14,11 +14,9 @@
 #include "store/job.h"
 #include "store/journal.h"
 #include "store/control.h"
-#include "store/flagset.h"
 #include "store/lock.h"
 #include "store/order.h"
 #include "store/running.h"
-#include "store/pin.h"
 
 struct admission {
 	struct pen_engine *engine;
@@ -222,25 +220,6 @@ static int put_order(struct admission *a, uint64_t id)
 	return rc ? rc : pen_order_put(a->txn, &order);
 }
 
-/* May it be made? What flags say here is what they say in this transaction: no change comes between. */
-static int ask_flags(struct admission *a)
-{
-	const struct pen_plan *plan = a->plan;
-	int rc = pen_flagset_sync(a->engine->store);
-
-	a->batch->gates.count = 0;
-	return rc ? rc
-		  : pen_gate_make(a->engine->store, plan->owner, (const char *const *)plan->flags,
-				  plan->flag_count, &a->batch->gates, NULL, a->why);
-}
-
-/* May it go on? */
-static int pass_flags(struct admission *a, const struct pen_facts *facts)
-{
-	return pen_gate_pass(a->txn, facts->fixed.id, facts->owner, (const char *const *)a->plan->flags,
-			     a->plan->flag_count, &a->batch->gates, a->why);
-}
-
 static int create(struct admission *a)
 {
 	struct pen_standing *st = calloc(1, sizeof *st);
@@ -260,7 +239,8 @@ static int create(struct admission *a)
 
 	facts.sources = sources;
 	if (!rc)
-		rc = ask_flags(a);
+		rc = pen_gate_create(a->txn, id, plan->owner, plan->flags, plan->flag_count, &a->batch->gates,
+				     a->why);
 	if (!rc)
 		rc = pen_dataset_use(a->txn, plan->into, plan->key_kind, &a->ds, a->why);
 	/* One that is only entered claims nothing yet, and has no runner. */
@@ -298,8 +278,6 @@ static int create(struct admission *a)
 		}
 		rc = pen_ledger_create(a->txn, &facts, st);
 	}
-	if (!rc && a->batch->gates.count)
-		rc = pen_pin_put(a->txn, id, a->batch->gates.pins, a->batch->gates.count);
 	if (!rc && plan->packed)
 		rc = put_order(a, id);
 	if (!rc && pen_plan_is_job(plan)) {
@@ -327,7 +305,8 @@ static int create(struct admission *a)
 static int resume(struct admission *a, const struct pen_facts *facts, struct pen_standing *st)
 {
 	uint64_t id = facts->fixed.id;
-	int rc = pass_flags(a, facts);
+	int rc = pen_gate_pass(a->txn, facts->fixed.id, facts->owner, a->plan->flags, a->plan->flag_count,
+			       &a->batch->gates, a->why);
 
 	if (!rc)
 		rc = pen_dataset_use_id(a->txn, a->plan->into, facts->fixed.dataset_id, &a->ds, a->why);
@@ -443,7 +422,8 @@ static int meet(struct admission *a, const struct pen_facts *facts, struct pen_s
 static int start_queued(struct admission *a, struct pen_facts *facts, struct pen_standing *st)
 {
 	char *sources = NULL;
-	int rc = pass_flags(a, facts);
+	int rc = pen_gate_pass(a->txn, facts->fixed.id, facts->owner, a->plan->flags, a->plan->flag_count,
+			       &a->batch->gates, a->why);
 
 	if (!rc)
 		rc = pen_dataset_use_id(a->txn, a->plan->into, facts->fixed.dataset_id, &a->ds, a->why);
@@ -710,8 +690,8 @@ int pen_admit_look(struct pen_engine *engine, struct pen_batch *batch, struct pe
 	else if (rc == -PEN_NOT_FOUND)
 		rc = engine->store ? look_dataset(&a, 0, ret) : 0;
 	if (!rc && engine->store && ret->fate != PEN_FATE_DONE)
-		rc = pen_batch_may(engine->store, a.plan->owner, (const char *const *)a.plan->flags,
-				   a.plan->flag_count, NULL, why);
+		rc = pen_batch_may(engine->store, a.plan->owner, a.plan->flags, a.plan->flag_count, NULL,
+				   why);
 	if (rc)
 		ret->fate = PEN_FATE_REFUSED;
 	free(facts);

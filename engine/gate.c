@@ -95,6 +95,18 @@ int pen_gate_make(struct pen_store *store, const char *owner, const char *const 
 	return rc;
 }
 
+int pen_gate_create(struct pen_txn *txn, uint64_t batch, const char *owner, const char *const *flags,
+		    size_t count, struct pen_gates *ret, struct pen_failure *why)
+{
+	struct pen_store *store = pen_txn_store(txn);
+	int rc = pen_flagset_sync(store);
+
+	ret->count = 0;
+	if (!rc)
+		rc = pen_gate_make(store, owner, flags, count, ret, NULL, why);
+	return rc || !ret->count ? rc : pen_pin_put(txn, batch, ret->pins, ret->count);
+}
+
 /* What holds although the batch was let in: people say so outright. */
 static bool outright(const struct pen_flag_verdict *v)
 {
@@ -187,6 +199,30 @@ int pen_batch_held(struct pen_store *store, uint64_t batch, struct pen_flag_pin 
 	free(facts);
 	free(st);
 	return rc;
+}
+
+bool pen_gate_say(struct pen_store *store, uint64_t batch, char *ret, size_t cap)
+{
+	struct pen_flag_pin pins[PEN_FLAG_GATES_MAX], held = { .name = "" };
+	bool holds = pen_batch_held(store, batch, &held) == 1;
+	int n = pen_batch_flags(store, batch, pins, PEN_COUNT(pins));
+	size_t len = 0;
+
+	*ret = 0;
+	if (holds)
+		len = (size_t)snprintf(ret, cap,
+				       "flag %s is off for its owner (%s, version %" PRIu64
+				       "): it goes on when that is on again\n",
+				       held.name, pen_flag_reason_name(held.verdict.reason),
+				       held.verdict.version);
+	for (int i = 0; i < n && len < cap; i++)
+		len += (size_t)snprintf(ret + len, cap - len,
+					"it was made under flag %s, version %" PRIu64
+					": on, %s, variant %s\n",
+					pins[i].name, pins[i].verdict.version,
+					pen_flag_reason_name(pins[i].verdict.reason),
+					pins[i].verdict.variant);
+	return holds;
 }
 
 int pen_batch_ask(struct pen_store *store, uint64_t id, enum pen_wish wish, const char *by,

@@ -22,6 +22,8 @@
 #include "include/penstock.h"
 #include "store/txn.h"
 
+#define PEN_GATE_TEXT (256u * (PEN_FLAG_GATES_MAX + 2)) /* of pen_gate_say */
+
 struct pen_gates {
 	struct pen_flag_pin pins[PEN_FLAG_GATES_MAX];
 	uint32_t count;
@@ -35,6 +37,11 @@ int pen_gate_check(const char *const *flags, size_t count, struct pen_failure *w
  */
 int pen_gate_make(struct pen_store *store, const char *owner, const char *const *flags, size_t count,
 		  struct pen_gates *gates, struct pen_flag_pin *ret, struct pen_failure *why);
+/* For a new batch, in its transaction: what flags say here is what they say, no change comes between. It is pinned. */
+int pen_gate_create(struct pen_txn *txn, uint64_t batch, const char *owner, const char *const *flags,
+		    size_t count, struct pen_gates *ret, struct pen_failure *why);
+/* Which flags a batch was made under and which one holds it, in sentences, a line each. True: one does. */
+bool pen_gate_say(struct pen_store *store, uint64_t batch, char *ret, size_t cap);
 /* Does a flag hold a batch that was made with these? *ret (may be NULL) is the one, as it says now. */
 bool pen_gate_holds(struct pen_store *store, const char *owner, const struct pen_gates *gates,
 		    struct pen_flag_pin *ret);

@@ -296,7 +296,7 @@ void pen_plan_close(struct pen_plan *plan)
 	if (!plan)
 		return;
 	for (size_t i = 0; i < plan->flag_count; i++)
-		free(plan->flags[i]);
+		free((void *)(uintptr_t)plan->flags[i]);
 	free(plan->flags);
 	for (size_t i = 0; i < plan->wanted_count; i++)
 		free(plan->wanted[i]);

@@ -62,7 +62,7 @@ struct pen_plan {
 	char **wanted;		     /* sources as given, before they are looked at */
 	size_t wanted_count;
 
-	char **flags; /* names of those that gate it, beside the batches' own */
+	const char **flags; /* names of those that gate it, beside the batches' own */
 	size_t flag_count;
 
 	struct pen_transform transform; /* what is done to each item */

@@ -547,25 +547,6 @@ static void say_time(struct text *t, uint64_t ms, uint64_t now_ms)
 		say(t, "now");
 }
 
-/* True: a flag holds it. */
-static bool say_flags(struct text *t, struct pen_store *store, uint64_t id)
-{
-	struct pen_flag_pin pins[PEN_FLAG_GATES_MAX], held;
-	bool holds = pen_batch_held(store, id, &held) == 1;
-	int n = pen_batch_flags(store, id, pins, PEN_COUNT(pins));
-
-	if (holds)
-		say(t,
-		    "flag %s is off for its owner (%s, version %" PRIu64
-		    "): it goes on when that is on again\n",
-		    held.name, pen_flag_reason_name(held.verdict.reason), held.verdict.version);
-	for (int i = 0; i < n; i++)
-		say(t, "it was made under flag %s, version %" PRIu64 ": on, %s, variant %s\n", pins[i].name,
-		    pins[i].verdict.version, pen_flag_reason_name(pins[i].verdict.reason),
-		    pins[i].verdict.variant);
-	return holds;
-}
-
 static void say_control(struct text *t, const struct pen_control *c)
 {
 	say(t, "%s asked for it to be %s%s%s\n", *c->by ? c->by : "somebody",
@@ -660,6 +641,7 @@ static void say_state(struct text *t, struct pen_store *store, uint64_t id, cons
 	const struct pen_fmt_state *s = &v->standing->fixed;
 	uint32_t pid = pen_ledger_over(s->state) ? 0 : pen_lock_holder(store, id);
 	struct pen_graph_parent cause;
+	char flags[PEN_GATE_TEXT];
 	bool held;
 
 	if (pid)
@@ -675,7 +657,8 @@ static void say_state(struct text *t, struct pen_store *store, uint64_t id, cons
 	say_dedup(t, store, id, now);
 	if (v->has_control)
 		say_control(t, &v->control);
-	held = say_flags(t, store, id);
+	held = pen_gate_say(store, id, flags, sizeof flags);
+	say(t, "%s", flags);
 	if (v->job.retrying) {
 		say(t, "%" PRIu64 " items wait for their next try; the first is due ", v->job.retrying);
 		say_time(t, v->job.due_ms, now);
