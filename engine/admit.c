@@ -8,6 +8,7 @@
 
 #include "engine/context.h"
 #include "engine/dedup.h"
+#include "engine/gate.h"
 #include "ring/error.h"
 #include "store/dataset.h"
 #include "store/job.h"
@@ -238,6 +239,9 @@ static int create(struct admission *a)
 
 	facts.sources = sources;
 	if (!rc)
+		rc = pen_gate_create(a->txn, id, plan->owner, plan->flags, plan->flag_count, &a->batch->gates,
+				     a->why);
+	if (!rc)
 		rc = pen_dataset_use(a->txn, plan->into, plan->key_kind, &a->ds, a->why);
 	/* One that is only entered claims nothing yet, and has no runner. */
 	if (!rc && !plan->order)
@@ -301,8 +305,11 @@ static int create(struct admission *a)
 static int resume(struct admission *a, const struct pen_facts *facts, struct pen_standing *st)
 {
 	uint64_t id = facts->fixed.id;
-	int rc = pen_dataset_use_id(a->txn, a->plan->into, facts->fixed.dataset_id, &a->ds, a->why);
+	int rc = pen_gate_pass(a->txn, facts->fixed.id, facts->owner, a->plan->flags, a->plan->flag_count,
+			       &a->batch->gates, a->why);
 
+	if (!rc)
+		rc = pen_dataset_use_id(a->txn, a->plan->into, facts->fixed.dataset_id, &a->ds, a->why);
 	if (!rc)
 		rc = claim_seq(a, id);
 	if (rc)
@@ -415,8 +422,11 @@ static int meet(struct admission *a, const struct pen_facts *facts, struct pen_s
 static int start_queued(struct admission *a, struct pen_facts *facts, struct pen_standing *st)
 {
 	char *sources = NULL;
-	int rc = pen_dataset_use_id(a->txn, a->plan->into, facts->fixed.dataset_id, &a->ds, a->why);
+	int rc = pen_gate_pass(a->txn, facts->fixed.id, facts->owner, a->plan->flags, a->plan->flag_count,
+			       &a->batch->gates, a->why);
 
+	if (!rc)
+		rc = pen_dataset_use_id(a->txn, a->plan->into, facts->fixed.dataset_id, &a->ds, a->why);
 	if (!rc)
 		rc = claim_seq(a, facts->fixed.id);
 	if (!rc && pen_plan_is_job(a->plan))
@@ -679,6 +689,9 @@ int pen_admit_look(struct pen_engine *engine, struct pen_batch *batch, struct pe
 		rc = look_met(&a, facts, st, ret);
 	else if (rc == -PEN_NOT_FOUND)
 		rc = engine->store ? look_dataset(&a, 0, ret) : 0;
+	if (!rc && engine->store && ret->fate != PEN_FATE_DONE)
+		rc = pen_batch_may(engine->store, a.plan->owner, a.plan->flags, a.plan->flag_count, NULL,
+				   why);
 	if (rc)
 		ret->fate = PEN_FATE_REFUSED;
 	free(facts);

@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 
 #include "engine/chunk.h"
+#include "engine/gate.h"
 #include "engine/plan.h"
 #include "engine/window.h"
 #include "ring/gauge.h"
@@ -88,12 +89,15 @@ struct pen_batch {
 	struct pen_gauge gauge; /* published after every commit; anyone reads */
 	struct pen_fmt_job job; /* where items end one by one: as the last commit left it */
 	struct pen_chunk *line,
-		**line_end; /* the same: chunks in the order they came; else notes without number */
-	bool gave_up;	    /* it cannot be written: not even its end is */
-	bool held;	    /* paused: what lies in the window waits */
-	bool wished_pause;  /* somebody wants it to rest (store/control.h) */
-	bool owes;	    /* it completed, and the reader is to say so when its files are dealt with */
-	_Atomic bool stop;  /* committer and foreman to reader and foreman: produce no more; it only rises */
+		**line_end;	/* the same: chunks in the order they came; else notes without number */
+	bool gave_up;		/* it cannot be written: not even its end is */
+	bool held;		/* paused: what lies in the window waits */
+	bool wished_pause;	/* somebody wants it to rest (store/control.h) */
+	uint32_t asked;		/* enum pen_wish, what people want of it; 0: nothing */
+	struct pen_gates gates; /* the flags it was made under */
+	bool flagged;		/* one of them keeps it from running (gate.h) */
+	bool owes;		/* it completed, and the reader is to say so when its files are dealt with */
+	_Atomic bool stop; /* committer and foreman to reader and foreman: produce no more; it only rises */
 	_Atomic uint32_t wish; /* committer to reader: enum pen_wish, what is wanted now; 0: nothing */
 	struct pen_rehearsal *rehearsal;
 

@@ -26,12 +26,14 @@
 
 #include "engine/admit.h"
 #include "engine/foreman.h"
+#include "engine/gate.h"
 #include "engine/group.h"
 #include "engine/tell.h"
 #include "ring/assert.h"
 #include "ring/error.h"
 #include "ring/trace.h"
 #include "store/control.h"
+#include "store/flagset.h"
 #include "store/journal.h"
 #include "store/lock.h"
 #include "store/turn.h"
@@ -63,6 +65,7 @@ struct committer {
 	struct pen_tell *tell;
 	struct pen_minutes minutes; /* of the last transaction */
 	uint64_t seen_txn;	    /* the store's newest one when wishes were looked for */
+	uint64_t seen_flags;	    /* the newest change of a flag that was gone by; UINT64_MAX: none */
 
 	uint64_t bytes_target, items_target;
 	bool ordered; /* the last group appended */
@@ -384,7 +387,8 @@ static void settle_group(struct committer *c, const struct pen_outcome *out)
 	}
 	if (holds_puts(c))
 		(void)sync_if_due(c, true); /* a put completes when it counts */
-	pen_batch_publish(batch, 0);
+	/* One that rests by itself says why. */
+	pen_batch_publish(batch, batch->standing.fixed.state == PEN_PAUSED ? batch->standing.fixed.code : 0);
 	pen_tell_group(c->tell, batch, &c->minutes);
 	for (uint32_t i = 0; i < c->ready_count; i++) {
 		struct pen_chunk *chunk = c->ready[i];
@@ -483,6 +487,7 @@ static void begin(struct committer *c, struct pen_chunk *chunk)
 	batch->began_ns = pen_mono_ns(c->engine->clock);
 	if (!rc && !batch->already) {
 		c->seen_txn = 0; /* there may be a wish from before */
+		c->seen_flags = UINT64_MAX;
 		c->batches[batch->index] = batch;
 		batch->level_ticket = pen_turn_level_enter(c->engine->store, batch->plan->durability);
 		pen_batch_publish(batch, 0);
@@ -625,6 +630,18 @@ static void take(struct committer *c, struct pen_chunk *chunk)
 
 /* ---- wishes -------------------------------------------------------------------------------- */
 
+/* What people want of a batch, and flags. True: it is something else than before. */
+static bool settle_wish(struct pen_batch *b)
+{
+	uint32_t wish = b->asked != PEN_WISH_CANCEL && b->flagged ? PEN_WISH_PAUSE : b->asked;
+
+	/* Relaxed: one word, and what it asks for is asked again until it is done. */
+	if (atomic_load_explicit(&b->wish, memory_order_relaxed) == wish)
+		return false;
+	atomic_store_explicit(&b->wish, wish, memory_order_relaxed);
+	return true;
+}
+
 /*
  * Whether somebody else wrote to the store since the last look; only then can there be a new wish. Our own transactions
  * come between without being told apart, which costs a look more.
@@ -648,12 +665,41 @@ static void look_for_wishes(struct committer *c, bool now)
 			continue;
 		if (!pen_control_read(c->engine->store, b->id, &control))
 			wish = control.want == PEN_WANT_CANCEL ? PEN_WISH_CANCEL : PEN_WISH_PAUSE;
+		b->asked = wish;
 		b->wished_pause = wish == PEN_WISH_PAUSE;
-		/* Relaxed: one word, and what it asks for is asked again until it is done. */
-		if (atomic_load_explicit(&b->wish, memory_order_relaxed) == wish)
+		any |= settle_wish(b);
+	}
+	if (any)
+		pen_io_wake(c->engine->io);
+}
+
+/* Whether flags still let the batches here run: asked when one was changed, in any process (store/flagset.h). */
+static void look_at_flags(struct committer *c)
+{
+	struct pen_store *store = c->engine->store;
+	uint64_t change = pen_flagset_seen(store);
+	bool any = false;
+
+	if (change == c->seen_flags)
+		return;
+	c->seen_flags = change;
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
+		struct pen_batch *b = c->batches[i];
+		struct pen_flag_pin pin;
+		bool held = b && pen_gate_holds(store, b->plan->owner, &b->gates, &pin);
+
+		if (!b || held == b->flagged)
 			continue;
-		atomic_store_explicit(&b->wish, wish, memory_order_relaxed);
-		any = true;
+		b->flagged = held;
+		if (held)
+			pen_engine_notice(c->engine, 0,
+					  "flag %s is off (%s): batch %016llx rests until it is on", pin.name,
+					  pen_flag_reason_name(pin.verdict.reason),
+					  (unsigned long long)b->id);
+		else
+			pen_engine_notice(c->engine, 0, "flags let batch %016llx go on",
+					  (unsigned long long)b->id);
+		any |= settle_wish(b);
 	}
 	if (any)
 		pen_io_wake(c->engine->io);
@@ -707,6 +753,7 @@ static void run(struct committer *c)
 			pen_io_wake(c->engine->io);
 		pen_tell_turn(c->tell);
 		look_for_wishes(c, false);
+		look_at_flags(c);
 		if (due(c, n == TAKE, &wait)) {
 			c->next_batch = c->from->index + 1;
 			commit_group(c);

@@ -527,7 +527,9 @@ static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int 
 			rc = end_batch(a, st, a->batch->over ? a->batch->over : chunk->res, now_ms);
 			break;
 		case PEN_CHUNK_PAUSE:
-			rc = set_state(a, st, PEN_PAUSED, PEN_EVENT_PAUSED, 0);
+			/* A code only where nobody asked for it: a flag did. */
+			rc = set_state(a, st, PEN_PAUSED, PEN_EVENT_PAUSED,
+				       a->batch->flagged && !a->batch->wished_pause ? -PEN_FLAG_REFUSED : 0);
 			break;
 		case PEN_CHUNK_RESUME:
 			rc = set_state(a, st, PEN_RUNNING, PEN_EVENT_RESUMED, 0);

@@ -82,6 +82,7 @@ static const struct field {
 	ONE(retry_for_ns, NUMBER),
 	ONE(memory_max, NUMBER),
 	ONE(output_max, NUMBER),
+	MANY(flags, LIST, flag_count),
 #undef ONE
 #undef MANY
 };

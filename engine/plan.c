@@ -15,6 +15,7 @@
 
 #include "engine/chunk.h"
 #include "engine/context.h"
+#include "engine/gate.h"
 #include "ring/base.h"
 #include "ring/error.h"
 #include "store/dataset.h"
@@ -175,6 +176,21 @@ static int copy_table(struct pen_plan *plan, const struct pen_run *run)
 	return plan->header_names ? 0 : -ENOMEM;
 }
 
+static int copy_flags(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
+{
+	int rc = pen_gate_check(run->flags, run->flag_count, why);
+
+	if (rc || !run->flag_count)
+		return rc;
+	plan->flags = calloc(run->flag_count, sizeof *plan->flags);
+	for (size_t i = 0; plan->flags && i < run->flag_count; i++, plan->flag_count++) {
+		plan->flags[i] = strdup(run->flags[i]);
+		if (!plan->flags[i])
+			return -ENOMEM;
+	}
+	return plan->flags ? 0 : -ENOMEM;
+}
+
 static int copy_transform(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
 {
 	struct pen_run in_process;
@@ -244,6 +260,8 @@ int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret,
 	if (!rc)
 		rc = copy_live(plan, run, why);
 	if (!rc)
+		rc = copy_flags(plan, run, why);
+	if (!rc)
 		rc = pen_plan_copy_tree(plan, run, why);
 	if (!rc)
 		rc = pen_plan_copy_job(plan, run, why);
@@ -277,6 +295,9 @@ void pen_plan_close(struct pen_plan *plan)
 {
 	if (!plan)
 		return;
+	for (size_t i = 0; i < plan->flag_count; i++)
+		free((void *)(uintptr_t)plan->flags[i]);
+	free(plan->flags);
 	for (size_t i = 0; i < plan->wanted_count; i++)
 		free(plan->wanted[i]);
 	free(plan->wanted);

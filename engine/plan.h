@@ -30,7 +30,7 @@ struct pen_plan {
 	uint32_t source_count;
 	char *into, *key, *owner, *correlation_id, *idempotency_key;
 	char traceparent[PEN_TRACEPARENT_MAX]; /* as it was given; "" */
-	char *labels; /* joined by NUL bytes */
+	char *labels;			       /* joined by NUL bytes */
 	size_t labels_len;
 	enum pen_format format;
 	enum pen_compression compression;
@@ -61,6 +61,9 @@ struct pen_plan {
 	char live[PEN_LIVE_MAX][24]; /* names of the program's counters */
 	char **wanted;		     /* sources as given, before they are looked at */
 	size_t wanted_count;
+
+	const char **flags; /* names of those that gate it, beside the batches' own */
+	size_t flag_count;
 
 	struct pen_transform transform; /* what is done to each item */
 	uint32_t processors;		/* of the engine, for those who need something a processor; 0: 1 */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/due.h"
+#include "engine/gate.h"
 #include "engine/graph.h"
 #include "engine/headroom.h"
 #include "engine/order.h"
@@ -224,7 +225,8 @@ static int add(struct pen_queue *q, uint64_t id, const struct view *v)
 		.not_before_ms = v->order->fixed.not_before_ms,
 		.cost = pen_max(v->facts->fixed.items_total, v->facts->fixed.bytes_total >> 10),
 		.priority = v->order->fixed.priority,
-		.paused = v->has_control && v->control.want == PEN_WANT_PAUSE,
+		.paused = (v->has_control && v->control.want == PEN_WANT_PAUSE) ||
+			  pen_gate_held(q->store, id, v->facts->owner, NULL),
 		.depends = answer == PEN_GRAPH_WAIT,
 	};
 	/* When the date was set back since, how long it waits is known to who runs it alone. */
@@ -488,7 +490,8 @@ void pen_queue_done(struct pen_queue *q, uint64_t batch, int code)
 		if (q->busy[i].others)
 			q->busy[i].until_ms = q->busy[i].times = 0;
 	if (code && code != -PEN_WAITS)
-		put_aside(q, batch, others, at_cap, !others && code != -PEN_PAUSED_BY);
+		put_aside(q, batch, others, at_cap,
+			  !others && code != -PEN_PAUSED_BY && code != -PEN_FLAG_REFUSED);
 }
 
 int pen_batch_due(struct pen_store *store, uint64_t batch, uint64_t *ret_wait_ms)
@@ -638,6 +641,8 @@ static void say_state(struct text *t, struct pen_store *store, uint64_t id, cons
 	const struct pen_fmt_state *s = &v->standing->fixed;
 	uint32_t pid = pen_ledger_over(s->state) ? 0 : pen_lock_holder(store, id);
 	struct pen_graph_parent cause;
+	char flags[PEN_GATE_TEXT];
+	bool held;
 
 	if (pid)
 		say(t, "it is %s; process %" PRIu32 " runs it\n", pen_state_name(s->state), pid);
@@ -652,6 +657,8 @@ static void say_state(struct text *t, struct pen_store *store, uint64_t id, cons
 	say_dedup(t, store, id, now);
 	if (v->has_control)
 		say_control(t, &v->control);
+	held = pen_gate_say(store, id, flags, sizeof flags);
+	say(t, "%s", flags);
 	if (v->job.retrying) {
 		say(t, "%" PRIu64 " items wait for their next try; the first is due ", v->job.retrying);
 		say_time(t, v->job.due_ms, now);
@@ -665,7 +672,7 @@ static void say_state(struct text *t, struct pen_store *store, uint64_t id, cons
 	}
 	if (!pen_ledger_over(s->state) && ready(store, v->order, &cause) == PEN_GRAPH_WAIT)
 		say(t, "it waits for batch " ID ", which %s\n", cause.id, pen_graph_cause(&cause));
-	if (pid || pen_ledger_over(s->state))
+	if (pid || held || pen_ledger_over(s->state))
 		return;
 	if (v->order)
 		say_queue(t, store, id, now);

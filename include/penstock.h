@@ -287,6 +287,8 @@ struct pen_run {
 	uint64_t retry_for_ns;	 /* no try begins later than that after an item's first; 0: no limit */
 	uint64_t memory_max;	 /* address space of each process of a child, in bytes; 0: no limit of ours */
 	uint64_t output_max;	 /* bytes of a value; 0: max_record */
+	const char *const *flags; /* names of feature flags that gate it, beside BATCH_OPERATIONS_V1 */
+	size_t flag_count;
 };
 
 #define PEN_LIVE_MAX 8u
@@ -945,6 +947,200 @@ int pen_retain_clean(struct pen_store *store, const struct pen_clean *what, stru
  * thread is in a write transaction.
  */
 int pen_retain_some(struct pen_store *store, uint64_t budget_ns);
+
+/* ---- feature flags ------------------------------------------------------------------------- */
+
+#define PEN_FLAG_NAME_MAX 128u	 /* A-Z a-z 0-9 _ . - */
+#define PEN_FLAG_LIST_MAX 10000u /* names of one list */
+#define PEN_FLAG_TEXT_MAX 255u	 /* bytes of such a name, of a salt, of who and why */
+#define PEN_FLAG_METADATA_MAX 65536u
+#define PEN_FLAG_VARIANTS_MAX 64u
+#define PEN_FLAG_VARIANT_MAX 63u /* bytes of its name */
+#define PEN_FLAG_KEY_MAX 511u	 /* bytes of a targeting key */
+#define PEN_FLAG_WHOLE 100000u	 /* a rollout is in thousandths of a percent: 100 % */
+#define PEN_FLAGS_MAX 100000u	 /* in a store */
+/* The flag that gates batches by itself, as user:OWNER, once it is in the store. */
+#define PEN_FLAG_BATCHES "BATCH_OPERATIONS_V1"
+#define PEN_FLAG_GATES_MAX 16u /* of one batch, that one among them */
+
+/* How a key finds its place in a rollout. */
+enum pen_flag_bucketing {
+	PEN_FLAG_FINE = 0, /* 100,000 places: murmur3_32("SALT:KEY"), scaled */
+	PEN_FLAG_UNLEASH,  /* Unleash's 100: murmur3_32("GROUP:ID") mod 100 + 1 */
+};
+
+struct pen_flag_variant {
+	const char *name;
+	uint32_t weight; /* the sum of all is at most INT32_MAX */
+};
+
+struct pen_flag {
+	const char *id; /* a cuid */
+	const char *name;
+	bool enabled;	  /* false: off for everybody, whatever else it says */
+	uint32_t rollout; /* thousandths of a percent, 0 .. PEN_FLAG_WHOLE */
+	const char *const *whitelist, *const *blacklist;
+	size_t whitelist_count, blacklist_count;
+	const char *metadata; /* a JSON object, or "" */
+	uint64_t created_ms, updated_ms;
+
+	const char *salt; /* "": the name */
+	enum pen_flag_bucketing bucketing;
+	const struct pen_flag_variant *variants;
+	size_t variant_count;
+	uint64_t version; /* from 1; every change makes it one more */
+};
+
+/* What to do to a list: `at` replaces it, `add` and `remove` change it. */
+struct pen_flag_edit {
+	bool replace;
+	const char *const *at, *const *add, *const *remove;
+	size_t count, add_count, remove_count;
+};
+
+/* A change. What it does not speak of stays as it is; of a new flag: off, rollout 0, no lists. */
+struct pen_flag_set {
+	size_t size; /* sizeof(struct pen_flag_set) */
+	const char *name;
+	bool has_enabled, enabled;
+	bool has_rollout;
+	uint32_t rollout;
+	struct pen_flag_edit whitelist, blacklist;
+	const char *metadata; /* NULL: as it is; "": none */
+	const char *salt;     /* NULL: as it is. Another one draws everybody anew */
+	bool has_bucketing;
+	enum pen_flag_bucketing bucketing;
+	bool has_variants;
+	const struct pen_flag_variant *variants;
+	size_t variant_count;
+	uint64_t if_version;	 /* only if it is this one; 0: whatever it is */
+	const char *by, *reason; /* for its history; NULL: "" */
+};
+
+/* OpenFeature's. */
+enum pen_flag_reason {
+	PEN_FLAG_STATIC = 1,
+	PEN_FLAG_DEFAULT,
+	PEN_FLAG_TARGETING_MATCH,
+	PEN_FLAG_SPLIT,
+	PEN_FLAG_DISABLED,
+	PEN_FLAG_ERROR,
+};
+enum pen_flag_error {
+	PEN_FLAG_NO_ERROR = 0,
+	PEN_FLAG_NOT_FOUND,	  /* the program's default holds */
+	PEN_FLAG_PARSE_ERROR,	  /* its row is damaged: likewise */
+	PEN_FLAG_INVALID_CONTEXT, /* the key is too long: likewise */
+	PEN_FLAG_GENERAL,	  /* the store cannot be read: likewise */
+};
+/* "SPLIT", "FLAG_NOT_FOUND", ... Never NULL; static storage. */
+const char *pen_flag_reason_name(enum pen_flag_reason reason);
+const char *pen_flag_error_name(enum pen_flag_error error); /* "" for none */
+
+struct pen_flag_verdict {
+	bool on;
+	enum pen_flag_reason reason;
+	enum pen_flag_error error;
+	uint32_t bucket;			/* SPLIT: its place, on when below the rollout */
+	uint64_t version;			/* of the flag; 0: there is none */
+	char variant[PEN_FLAG_VARIANT_MAX + 1]; /* "on", "off", or one of the flag's */
+};
+
+/*
+ * Is the flag on for this key? Always answers: where it cannot tell, the verdict is `fallback` with reason ERROR. A
+ * key is whatever names a user for good, by custom user:ID; NULL or "": nobody in particular. In the lists "user:ID"
+ * and "ID" are the same. The order: no such flag, disabled, blacklist, whitelist, rollout 0 and all, no key, the
+ * key's place in the rollout. No system call unless flags changed. Any thread.
+ */
+void pen_flag_eval(struct pen_store *store, const char *name, const char *key, bool fallback,
+		   struct pen_flag_verdict *ret);
+/* The same as a gate: 0, or -PEN_FLAG_REFUSED with a sentence. *ret (may be NULL) is filled in both cases. */
+int pen_flag_guard(struct pen_store *store, const char *name, const char *key, bool fallback,
+		   struct pen_flag_verdict *ret, struct pen_failure *why);
+
+/*
+ * Makes or changes a flag, durably; every process that has the store open goes by it at once. *ret_version may be NULL.
+ * -PEN_FLAG_BAD; -PEN_FLAG_CHANGED (if_version). Any thread.
+ */
+int pen_flag_set(struct pen_store *store, const struct pen_flag_set *set, uint64_t *ret_version,
+		 struct pen_failure *why);
+/* -PEN_NOT_FOUND. Its history stays. */
+int pen_flag_rm(struct pen_store *store, const char *name, const char *by, const char *reason,
+		struct pen_failure *why);
+/* One flag, in one block: free() it. -PEN_NOT_FOUND. */
+int pen_flag_get(struct pen_store *store, const char *name, struct pen_flag **ret);
+/* The first flag behind that name (NULL: of all), by bytes: 1, 0 when there is none, or a code. free() it. */
+int pen_flag_list(struct pen_store *store, const char *after, struct pen_flag **ret);
+
+enum pen_flag_action { PEN_FLAG_DID_SET = 1, PEN_FLAG_DID_RM, PEN_FLAG_DID_RAMP, PEN_FLAG_DID_HOLD };
+struct pen_flag_change {
+	uint64_t seq; /* of all changes in the store */
+	uint64_t time_ms;
+	uint64_t version; /* after it */
+	enum pen_flag_action action;
+	const char *name, *by, *reason;
+	const char *changes; /* JSON: {"rollout":{"before":5,"after":25},...} */
+};
+/* "set", "rm", "ramp", "hold". Never NULL. */
+const char *pen_flag_action_name(enum pen_flag_action action);
+/*
+ * The newest change of a flag before that one (UINT64_MAX: of all): 1, 0, or a code. free() it. Kept: the newest
+ * 1,000 of a flag, as long as retention keeps events.
+ */
+int pen_flag_history(struct pen_store *store, const char *name, uint64_t before,
+		     struct pen_flag_change **ret);
+
+/* What a flag said when a batch was made. The draw of a rollout holds for the batch from then on. */
+struct pen_flag_pin {
+	char name[PEN_FLAG_NAME_MAX + 1];
+	struct pen_flag_verdict verdict;
+};
+/* The flags that gate a batch: how many (at most PEN_FLAG_GATES_MAX), or a code. */
+int pen_batch_flags(struct pen_store *store, uint64_t batch, struct pen_flag_pin *ret, size_t cap);
+/* 1: this flag keeps it from running now. 0: none does. -PEN_NOT_FOUND: no such batch. */
+int pen_batch_held(struct pen_store *store, uint64_t batch, struct pen_flag_pin *ret);
+/*
+ * May this owner make a batch, with these further flags? 0, or -PEN_FLAG_REFUSED; *ret (may be NULL) is the flag that
+ * says no. Of BATCH_OPERATIONS_V1 the default is on, of those that are named it is off.
+ */
+int pen_batch_may(struct pen_store *store, const char *owner, const char *const *flags, size_t count,
+		  struct pen_flag_pin *ret, struct pen_failure *why);
+/* As pen_batch_wish(), but a cancellation is refused where a flag that gates the batch is off. What a service calls for
+ * its users; pen_batch_wish() is the operator's. */
+int pen_batch_ask(struct pen_store *store, uint64_t id, enum pen_wish wish, const char *by,
+		  const char *reason, bool *ret_runs, struct pen_failure *why);
+
+#define PEN_RAMP_STEPS 32u
+enum pen_ramp_state { PEN_RAMP_RUNNING = 1, PEN_RAMP_HELD, PEN_RAMP_DONE };
+/* A rollout that is raised step by step, while the batches that the flag let in do well. */
+struct pen_ramp {
+	size_t size;			/* sizeof(struct pen_ramp) */
+	uint32_t steps[PEN_RAMP_STEPS]; /* rollouts, rising */
+	uint32_t step_count;
+	uint64_t every_ms;  /* a step lasts at least so long */
+	uint32_t max_error; /* hold when (rejected + failed) / items is not below this, in millionths */
+	bool guarded;	    /* the above is in force */
+	uint64_t min_items; /* a step ends, and is judged, once so many items were decided */
+
+	/* The rest is told. */
+	enum pen_ramp_state state;
+	uint32_t step;		      /* how many were taken */
+	uint64_t step_ms;	      /* when the last of them was */
+	uint64_t batches, items, bad; /* since then */
+};
+/* Begins a ramp (its first step is taken by the first pen_ramp_turn), instead of one that is there. */
+int pen_ramp_begin(struct pen_store *store, const char *name, const struct pen_ramp *ramp, const char *by,
+		   struct pen_failure *why);
+/* -PEN_NOT_FOUND: that flag has none. */
+int pen_ramp_get(struct pen_store *store, const char *name, struct pen_ramp *ret);
+/*
+ * Judges it, and takes the next step when it is time; *ret_wait_ms is when to come again, 0 when there is no need. 0;
+ * -PEN_FLAG_HELD, which says why, once it holds. May be called by several processes: each step is taken once.
+ */
+int pen_ramp_turn(struct pen_store *store, const char *name, const char *by, struct pen_ramp *ret,
+		  uint64_t *ret_wait_ms, struct pen_failure *why);
+/* One that holds goes on: its step begins again. */
+int pen_ramp_resume(struct pen_store *store, const char *name, const char *by, struct pen_failure *why);
 
 /* The store as a whole. O(1). */
 struct pen_store_info {

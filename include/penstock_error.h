@@ -39,6 +39,10 @@
 	X(REPLACED, 340, 1, "a later submission with the same key took its place", "`penstock why BATCH` names it; nothing of this one was done") \
 	X(AT_CAP, 341, 75, "as many batches run in the store as may", "it begins when one of them ends; see --cap and --owner-cap of `penstock work`") \
 	X(NO_ROOM, 342, 75, "too little memory or disk is free to begin", "free some, or ask for less: --min-free-memory, --min-free-disk") \
+	X(FLAG_REFUSED, 355, 6, "a flag is off", "`penstock flag eval` says for whom, `penstock flag history` who changed it and why") \
+	X(FLAG_BAD, 356, 2, "a flag cannot be like that", "see `penstock flag --help`") \
+	X(FLAG_CHANGED, 357, 75, "the flag was changed meanwhile", "look at it again") \
+	X(FLAG_HELD, 358, 4, "the ramp holds", "see `penstock flag history`; `penstock flag ramp NAME --resume` goes on") \
 	/* store */                                                                                \
 	X(STORE_MISSING, 401, 3, "there is no store in that directory", "`penstock run` makes one; check --store and $PENSTOCK_STORE") \
 	X(STORE_FOREIGN, 402, 2, "the directory holds other files and is no store", "choose an empty or new directory") \

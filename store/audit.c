@@ -519,6 +519,7 @@ static int check_all(struct pen_audit *audit, const char *dir, bool ours, struct
 	pen_audit_ledger(audit);
 	pen_audit_jobs(audit);
 	pen_audit_cache(audit);
+	pen_audit_flags(audit);
 	pen_audit_data(audit);
 	pen_audit_retain(audit);
 	walk_entries(audit, PEN_DB_MAIN, "the list of databases", true, NULL, NULL, NULL);

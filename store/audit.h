@@ -11,6 +11,7 @@
  *   audit_jobs.c    orders, jobs, wishes, edges, the index
  *   audit_cache.c   the cache of results
  *   audit_dedup.c   keys of submissions
+ *   audit_flags.c   feature flags
  *   audit_data.c    datasets, digests, who feeds them
  *   audit_retain.c  what retention left behind
  *
@@ -45,6 +46,7 @@ enum pen_invariant {
 	PEN_INV_INDEX,	   /* true, and whole */
 	PEN_INV_CACHE,	   /* entries, order, totals */
 	PEN_INV_DEDUP,	   /* keys of submissions */
+	PEN_INV_FLAGS,	   /* flags, their totals, history, pins and ramps */
 	PEN_INV_COUNT,
 };
 
@@ -187,6 +189,7 @@ bool pen_audit_dedup_index(const struct pen_audit *audit, const uint8_t *at);
 uint64_t pen_audit_dedup_ends(const struct pen_audit *audit); /* how many such entries there are to be */
 void pen_audit_dedup(struct pen_audit *audit);		      /* 20, after the orders */
 void pen_audit_cache(struct pen_audit *audit);		      /* 3, 19 */
+void pen_audit_flags(struct pen_audit *audit);		      /* 3, 21 */
 void pen_audit_data(struct pen_audit *audit);		      /* 3, 7 (next_seq), 8, 9, 12, 13, 14 */
 void pen_audit_databases(struct pen_audit *audit);	      /* 15 */
 

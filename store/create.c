@@ -48,6 +48,7 @@ const char *const pen_db_names[PEN_DB_COUNT] = {
 	[PEN_DB_ORDERS] = PEN_DB_PREFIX "orders",     [PEN_DB_JOBS] = PEN_DB_PREFIX "jobs",
 	[PEN_DB_CONTROLS] = PEN_DB_PREFIX "controls", [PEN_DB_EDGES] = PEN_DB_PREFIX "edges",
 	[PEN_DB_INDEX] = PEN_DB_PREFIX "index",	      [PEN_DB_CACHE] = PEN_DB_PREFIX "cache",
+	[PEN_DB_FLAGS] = PEN_DB_PREFIX "flags",
 };
 
 /* Where a store is built. */

@@ -63,19 +63,24 @@ static size_t character(const unsigned char *s)
 	return len;
 }
 
-int pen_dataset_name_check(const char *name)
+bool pen_dataset_text_fits(const char *text, size_t max)
 {
-	const unsigned char *s = (const unsigned char *)name;
+	const unsigned char *s = (const unsigned char *)text;
 	size_t total = 0, len;
 
-	if (!*s || !strncmp(name, PEN_DB_PREFIX, strlen(PEN_DB_PREFIX)))
-		return -PEN_DATASET_NAME;
 	for (; s[total]; total += len) {
 		len = character(s + total);
-		if (!len || total + len > PEN_DATASET_NAME_MAX)
-			return -PEN_DATASET_NAME;
+		if (!len || total + len > max)
+			return false;
 	}
-	return 0;
+	return true;
+}
+
+int pen_dataset_name_check(const char *name)
+{
+	if (!*name || !strncmp(name, PEN_DB_PREFIX, strlen(PEN_DB_PREFIX)))
+		return -PEN_DATASET_NAME;
+	return pen_dataset_text_fits(name, PEN_DATASET_NAME_MAX) ? 0 : -PEN_DATASET_NAME;
 }
 
 /* ---- use ------------------------------------------------------------------------------------- */

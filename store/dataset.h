@@ -27,6 +27,8 @@ struct pen_dataset;
 
 /* 0, or -PEN_DATASET_NAME: 1 .. 200 bytes of UTF-8 without control characters, not beginning with "penstock.". */
 int pen_dataset_name_check(const char *name);
+/* UTF-8 without control characters, of at most max bytes. Pure. */
+bool pen_dataset_text_fits(const char *text, size_t max);
 
 /*
  * The dataset `name` in this transaction; made with key_kind when it does not exist. -PEN_KEY_KIND: it has

@@ -33,6 +33,8 @@
  *   penstock.edges     u64 parent, u64 child                     -> u8 enum pen_edge
  *   penstock.index     u8 enum pen_index, fields                 -> nothing, or an i32 code (index.h)
  *   penstock.cache     u8 kind, fields                           -> totals, entries, their order (cache.h)
+ *   penstock.flags     u8 enum pen_flag_row, fields              -> flags and what is kept about them (flag.h)
+ *                      (made when a store without it is opened for writing)
  *   NAME               the user's key                            -> the user's bytes, nothing else
  */
 #ifndef PEN_STORE_FORMAT_H
@@ -78,6 +80,11 @@ enum pen_fmt_kind {
 	PEN_KIND_TRIMMED,
 	PEN_KIND_TOTALS,
 	PEN_KIND_DEDUP,
+	PEN_KIND_FLAG,
+	PEN_KIND_FLAG_TOTAL,
+	PEN_KIND_FLAG_CHANGE,
+	PEN_KIND_FLAG_PINS,
+	PEN_KIND_RAMP,
 };
 
 struct pen_fmt_meta {
@@ -328,6 +335,74 @@ struct pen_fmt_dedup {
 };
 
 _Static_assert(sizeof(struct pen_fmt_dedup) == 64, "dedup");
+/* First byte of a key of penstock.flags. */
+enum pen_flag_row {
+	PEN_FLAG_ROW_TOTAL = 1, /* nothing behind it */
+	PEN_FLAG_ROW_FLAG,	/* the name */
+	PEN_FLAG_ROW_CHANGE,	/* the name, a NUL, u64 sequence */
+	PEN_FLAG_ROW_PINS,	/* u64 batch */
+	PEN_FLAG_ROW_RAMP,	/* the name */
+};
+
+struct pen_fmt_flag_total {
+	struct pen_head head;
+	uint64_t flags;
+	uint64_t last_change; /* sequence of the newest one, of any flag */
+};
+
+/*
+ * Behind it: strings, each u32 length and bytes: name, id, salt, metadata; whitelist and blacklist, each name ended by
+ * NUL, in the order of their bytes; variants, each u32 weight and a name ended by NUL.
+ */
+struct pen_fmt_flag {
+	struct pen_head head;
+	uint64_t created_ms, updated_ms, version;
+	uint32_t rollout;
+	uint32_t whitelist, blacklist, variants; /* how many */
+	uint8_t enabled, bucketing;
+	uint8_t unused[6];
+};
+
+/* Behind it: strings, each u32 length and bytes: name, who, why, what changed (JSON). */
+struct pen_fmt_flag_change {
+	struct pen_head head;
+	uint64_t seq, time_ms, version;
+	uint8_t action;
+	uint8_t unused[7];
+};
+
+/* What flags said when a batch was made. Behind it: `count` times struct pen_fmt_flag_pin and its two texts. */
+struct pen_fmt_flag_pins {
+	struct pen_head head;
+	uint64_t id;
+	uint32_t count, unused;
+};
+
+struct pen_fmt_flag_pin {
+	uint64_t version;
+	uint32_t bucket;
+	uint8_t on, reason, error;
+	uint8_t name_len, variant_len;
+	uint8_t unused[7];
+};
+
+/* Behind it: the flag's name. */
+struct pen_fmt_ramp {
+	struct pen_head head;
+	uint64_t every_ms, min_items, step_ms;
+	uint64_t batches, items, bad; /* when it was last looked at */
+	uint32_t steps[32];
+	uint32_t step_count, step, max_error;
+	uint8_t state, guarded;
+	uint8_t unused[2];
+};
+
+_Static_assert(sizeof(struct pen_fmt_flag_total) == 24, "flag total");
+_Static_assert(sizeof(struct pen_fmt_flag) == 56, "flag");
+_Static_assert(sizeof(struct pen_fmt_flag_change) == 40, "flag change");
+_Static_assert(sizeof(struct pen_fmt_flag_pins) == 24, "flag pins");
+_Static_assert(sizeof(struct pen_fmt_flag_pin) == 24, "flag pin");
+_Static_assert(sizeof(struct pen_fmt_ramp) == 200, "ramp");
 _Static_assert(sizeof(struct pen_fmt_retention) == 216, "retention");
 _Static_assert(sizeof(struct pen_fmt_removed) == 16, "removed");
 _Static_assert(sizeof(struct pen_fmt_trimmed) == 48, "trimmed");

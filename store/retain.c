@@ -526,6 +526,8 @@ static int step_in(struct pass *p)
 		if (!rc && p->keys_done && (!p->rows || !step_full(p)))
 			rc = visit_events(p);
 	}
+	if (!rc && p->events_done)
+		rc = pen_retain_history(p->txn, p->rules.events_ms, p->now_ms, &p->changed);
 	if (rc || !by_the_rules(p))
 		return rc ? rc : p->changed ? pen_retain_write(p->txn, &p->row) : 0;
 	if (all_done(p)) {

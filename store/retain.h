@@ -76,6 +76,8 @@ int pen_retain_needed(struct pen_txn *txn, uint64_t id, bool *ret);
 int pen_retain_strike(struct pen_txn *txn, uint64_t id, unsigned most, unsigned *ret_count);
 /* The order with the edges to its parents, the job, the wish, and the index's entries. */
 int pen_retain_rest(struct pen_txn *txn, const struct pen_facts *facts, const struct pen_fmt_state *s);
+/* What is older than events are kept goes from the history of flags, some of it at a time. */
+int pen_retain_history(struct pen_txn *txn, uint64_t events_ms, uint64_t now_ms, bool *ret_changed);
 /* A row with what the index says of it. due_ms: when it waits for another try. */
 int pen_retain_row(struct pen_txn *txn, uint64_t batch, uint64_t seq, unsigned state, uint64_t due_ms);
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "ring/base.h"
+#include "store/change.h"
 #include "store/control.h"
 #include "store/dataset.h"
 #include "store/dedup.h"
@@ -16,7 +17,10 @@
 #include "store/job.h"
 #include "store/ledger.h"
 #include "store/order.h"
+#include "store/pin.h"
 #include "store/retain.h"
+
+#define HISTORY_STEP 1000u /* changes a transaction */
 
 /* The first child above `after`: 0, -PEN_NOT_FOUND, or a code. */
 static int next_child(struct pen_txn *txn, uint64_t parent, uint64_t after, uint64_t *ret)
@@ -170,6 +174,8 @@ int pen_retain_rest(struct pen_txn *txn, const struct pen_facts *facts, const st
 	if (!rc)
 		rc = pen_control_clear(txn, s->id);
 	if (!rc)
+		rc = pen_pin_clear(txn, s->id);
+	if (!rc)
 		rc = unindex(txn, pen_index_owner(facts->owner, s->id));
 	if (!rc)
 		rc = unindex(txn, pen_index_state(s->state, s->id));
@@ -212,4 +218,12 @@ int pen_retain_row(struct pen_txn *txn, uint64_t batch, uint64_t seq, unsigned s
 	if (!rc && state == PEN_ITEM_RETRYING)
 		rc = unwait(txn, batch);
 	return rc ? rc : pen_retain_del(txn, PEN_DB_ITEMS, key, sizeof(key));
+}
+
+int pen_retain_history(struct pen_txn *txn, uint64_t events_ms, uint64_t now_ms, bool *ret_changed)
+{
+	int n = events_ms < now_ms ? pen_change_expire(txn, now_ms - events_ms, HISTORY_STEP) : 0;
+
+	*ret_changed |= n > 0;
+	return n < 0 ? n : 0;
 }

@@ -18,6 +18,7 @@
 
 #include "ring/assert.h"
 #include "ring/base.h"
+#include "store/flagset.h"
 #include "store/index.h"
 #include "store/store_private.h"
 #include "store/turn.h"
@@ -311,6 +312,7 @@ static void store_free(struct pen_store *store)
 	registry_leave(store);
 	for (i = 0; i < store->pool_count; i++)
 		mdb_txn_abort(store->pool[i]);
+	pen_flagset_close(store->flags);
 	pen_turn_close(store->turn);
 	if (store->env)
 		mdb_env_close(store->env);
@@ -372,7 +374,9 @@ static int system_open(struct pen_store *store, struct pen_failure *why)
 	code = meta_first(store, txn, why);
 	for (i = 0; i < (store->format == 1 ? PEN_DB_FIRST_COUNT : PEN_DB_COUNT) && !code; i++) {
 		rc = mdb_dbi_open(txn, pen_db_names[i], 0, &store->db[i]);
-		if (rc)
+		if (rc == MDB_NOTFOUND && i == PEN_DB_FLAGS)
+			store->db[i] = 0; /* one of before there were flags */
+		else if (rc)
 			code = pen_fail(why, rc == MDB_NOTFOUND ? -PEN_STORE_DAMAGED : pen_mdb_code(rc), 0,
 					"%s has no %s", store->path, pen_db_names[i]);
 	}
@@ -494,7 +498,11 @@ static int store_bring_up(struct pen_store *store, const struct pen_store_option
 			store->path, store->format);
 	if (!code)
 		code = parts_open(store, why);
-	return !code && store->format < PEN_FORMAT_VERSION ? upgrade(store, why) : code;
+	if (!code && !store->read_only && (store->format < PEN_FORMAT_VERSION || !store->db[PEN_DB_FLAGS]))
+		code = upgrade(store, why);
+	if (!code)
+		code = pen_flagset_open(&store->flags);
+	return code;
 }
 
 /* Opens what is there. -PEN_STORE_MISSING when the directory is missing or empty. */

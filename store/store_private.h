@@ -51,6 +51,7 @@ enum pen_db {
 	PEN_DB_EDGES,
 	PEN_DB_INDEX,
 	PEN_DB_CACHE,
+	PEN_DB_FLAGS, /* a store that was only read may not have it: then its handle is 0 */
 	PEN_DB_COUNT,
 };
 extern const char *const pen_db_names[PEN_DB_COUNT];
@@ -85,7 +86,8 @@ struct pen_store {
 	ino_t ino;
 	struct pen_store *next_open; /* list of the process's open stores */
 	const struct pen_clock *clock;
-	struct pen_turn *turn; /* NULL when read-only */
+	struct pen_turn *turn;	   /* NULL when read-only */
+	struct pen_flagset *flags; /* flagset.h */
 
 	pthread_mutex_t write_mutex; /* held from begin to commit/abort, around sync, and to open a handle */
 	_Atomic pthread_t writer; /* the thread inside a write transaction, 0: none. Written by the holder */

@@ -50,6 +50,8 @@ struct turn_page {
 	_Alignas(64) _Atomic uint64_t waiter[TURN_SLOTS]; /* owner words; written as described above */
 	_Atomic uint32_t turns[TURN_SLOTS]; /* times the slot was served; written by its owner */
 	_Atomic uint64_t level[TURN_SLOTS]; /* owner words of engines */
+	/* Changes of flags. Written by who made one. */
+	_Alignas(64) _Atomic uint32_t flags;
 };
 _Static_assert(sizeof(struct turn_page) <= TURN_BYTES, "one page");
 
@@ -325,6 +327,20 @@ void pen_turn_yield(struct pen_store *store, uint64_t max_ns)
 				turn_wake(page);
 		}
 	}
+}
+
+/* ---- flags ----------------------------------------------------------------------------------- */
+
+uint32_t pen_turn_flags(const struct pen_store *store)
+{
+	/* Relaxed: it only says that there is something to read, and that is read in a transaction. */
+	return store->turn ? atomic_load_explicit(&store->turn->page->flags, memory_order_relaxed) : 0;
+}
+
+void pen_turn_flags_changed(struct pen_store *store)
+{
+	if (store->turn)
+		atomic_fetch_add_explicit(&store->turn->page->flags, 1, memory_order_relaxed);
 }
 
 /* ---- levels ---------------------------------------------------------------------------------- */

@@ -35,6 +35,11 @@ bool pen_turn_wanted(const struct pen_store *store);
 /* Stands aside until those who wait now were served, at most max_ns. */
 void pen_turn_yield(struct pen_store *store, uint64_t max_ns);
 
+/* How often flags were changed, modulo 2^32: told by those who did, after their commit. A hint: one that died between
+ * the two told nothing. Always 0 where there is no turn. One relaxed load. */
+uint32_t pen_turn_flags(const struct pen_store *store);
+void pen_turn_flags_changed(struct pen_store *store);
+
 /* Registers this engine's durability level while it runs a batch; unregister with the ticket. Two runs at once take
  * the stricter level. */
 uint32_t pen_turn_level_enter(struct pen_store *store, enum pen_durability level);

@@ -226,6 +226,42 @@ static void say_resume(const struct pen_closing *end)
 	pen_out_end(&out, 0);
 }
 
+int pen_closing_refused(const struct pen_cmd *cmd, struct pen_store *store, uint64_t batch,
+			const struct pen_failure *why)
+{
+	const struct pen_list *flags = &cmd->args->lists[PEN_O_FLAG - PEN_O_LABEL];
+	const char *owner = pen_cmd_value(cmd, PEN_O_OWNER)->text;
+	struct pen_flag_pin pin = { .name = "" };
+	char own[256];
+	struct pen_out out;
+	struct pen_jw jw;
+	int status = pen_say_failure(-PEN_FLAG_REFUSED, why);
+
+	if (!pen_cmd_set(cmd, PEN_O_JSON))
+		return status;
+	if (!owner) {
+		pen_cmd_own_name(own, sizeof own);
+		owner = own;
+	}
+	if (!batch || pen_batch_held(store, batch, &pin) != 1)
+		(void)pen_batch_may(store, owner, flags->at, flags->count, &pin, NULL);
+	pen_out_init(&out, STDOUT_FILENO);
+	pen_jw_init(&jw, &out);
+	pen_jw_object(&jw, NULL);
+	pen_jw_text(&jw, "refused", "flag");
+	/* It may be on again by now: then only the sentence is left. */
+	pen_jw_text(&jw, "flag", *pin.name ? pin.name : NULL);
+	pen_jw_text(&jw, "reason", *pin.name ? pen_flag_reason_name(pin.verdict.reason) : NULL);
+	pen_jw_text(&jw, "error_code", pin.verdict.error ? pen_flag_error_name(pin.verdict.error) : NULL);
+	pen_jw_u64(&jw, "version", pin.verdict.version);
+	pen_jw_data(&jw, "owner", owner, strlen(owner));
+	pen_jw_text(&jw, "code", pen_error_name(-PEN_FLAG_REFUSED));
+	pen_jw_data(&jw, "message", why->text, strlen(why->text));
+	pen_jw_object_end(&jw);
+	pen_jw_line(&jw);
+	return pen_out_end(&out, status);
+}
+
 int pen_closing_end(const struct pen_closing *end)
 {
 	struct pen_batch_info info;
@@ -234,6 +270,8 @@ int pen_closing_end(const struct pen_closing *end)
 		     end->res == -PEN_CANCELLED_BY;
 	int status;
 
+	if (end->res == -PEN_FLAG_REFUSED)
+		return pen_closing_refused(end->cmd, end->store, end->batch, &end->why);
 	if (!known || !ended) {
 		status = end->res < 0 ? pen_say_failure(end->res, &end->why) : 0;
 		if (end->res == -PEN_INTERRUPTED_BY && end->sig)

@@ -25,6 +25,10 @@ struct pen_closing {
 	struct pen_failure why; /* text[0] is 0 when the engine had nothing to say */
 };
 
+/* The batch that was asked for was refused by a flag: says so, and with --json on stdout. The exit status. batch: if it
+ * is there already; else 0. */
+int pen_closing_refused(const struct pen_cmd *cmd, struct pen_store *store, uint64_t batch,
+			const struct pen_failure *why);
 /* Says and prints everything; returns the exit status. The engine is stopped, the store is still open. */
 int pen_closing_end(const struct pen_closing *end);
 

@@ -34,6 +34,7 @@ int pen_cmd_datasets(const struct pen_cmd *cmd);
 int pen_cmd_get(const struct pen_cmd *cmd);
 int pen_cmd_scan(const struct pen_cmd *cmd);
 int pen_cmd_export(const struct pen_cmd *cmd);
+int pen_cmd_flag(const struct pen_cmd *cmd);
 int pen_cmd_clean(const struct pen_cmd *cmd);
 int pen_cmd_completion(const struct pen_cmd *cmd);
 int pen_cmd_drop(const struct pen_cmd *cmd);

@@ -42,7 +42,13 @@ static int ask(const struct pen_cmd *cmd, struct pen_store *store, uint64_t id, 
 	int rc;
 
 	pen_cmd_own_name(by, sizeof by);
-	rc = pen_batch_wish(store, id, wish->wish, by, pen_cmd_value(cmd, PEN_O_REASON)->text, &runs, &why);
+	rc = (pen_cmd_set(cmd, PEN_O_FORCE) ? pen_batch_wish : pen_batch_ask)(
+		store, id, wish->wish, by, pen_cmd_value(cmd, PEN_O_REASON)->text, &runs, &why);
+	if (rc == -PEN_FLAG_REFUSED) {
+		(void)pen_say_failure(rc, &why);
+		pen_say_advice("an operator may: --force");
+		return pen_error_exit(rc);
+	}
 	if (rc)
 		return pen_say_failure(rc, &why);
 	pen_say_note("batch %s %s", pen_text_id(text, id), runs ? wish->asked : wish->done);

@@ -246,7 +246,9 @@ static int enter(const struct pen_cmd *cmd, const struct pen_run *spec, struct p
 
 	if (!status) {
 		rc = pen_enter_do(engine, enter, end->store, &end->batch, &there, &end->why);
-		status = rc ? pen_say_failure(rc, &end->why) : 0;
+		status = rc == -PEN_FLAG_REFUSED ? pen_closing_refused(cmd, end->store, end->batch, &end->why)
+			 : rc			 ? pen_say_failure(rc, &end->why)
+						 : 0;
 	}
 	free(enter);
 	return status;
@@ -267,7 +269,7 @@ static int run_entered(const struct pen_cmd *cmd, struct pen_engine *engine, str
 		pen_submit(engine);
 		rc = watch(cmd, engine, end);
 		if (rc || (end->res != -PEN_BATCH_BUSY && end->res != -PEN_BATCH_OVER &&
-			   end->res != -PEN_PAUSED_BY))
+			   end->res != -PEN_PAUSED_BY && end->res != -PEN_FLAG_REFUSED))
 			return rc;
 		pen_cmd_sleep_ms(LOOK_MS);
 	}

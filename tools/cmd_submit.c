@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "include/penstock.h"
+#include "tools/closing.h"
 #include "tools/cmd.h"
 #include "tools/enter.h"
 #include "tools/home.h"
@@ -88,7 +89,9 @@ static int submit(const struct pen_cmd *cmd)
 		rc = pen_enter_do(engine, &enter, store, &batch, &there, &why);
 		pen_interrupt_disarm();
 		pen_engine_stop(engine);
-		rc = rc ? pen_say_failure(rc, &why) : 0;
+		rc = rc == -PEN_FLAG_REFUSED ? pen_closing_refused(cmd, store, batch, &why)
+		     : rc		     ? pen_say_failure(rc, &why)
+					     : 0;
 		if (!rc) {
 			replaced = replaced_by(store, batch, there);
 			say(cmd, replaced, there);

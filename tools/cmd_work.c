@@ -42,7 +42,8 @@ static void say_end(struct work *w, const struct pen_cqe *cqe)
 	struct pen_batch_info info;
 
 	if (cqe->res == -PEN_BATCH_BUSY || cqe->res == -PEN_SEQ_BUSY || cqe->res == -PEN_WAITS ||
-	    cqe->res == -PEN_PAUSED_BY || cqe->res == -PEN_BATCH_OVER || cqe->res == -PEN_AT_CAP)
+	    cqe->res == -PEN_PAUSED_BY || cqe->res == -PEN_BATCH_OVER || cqe->res == -PEN_AT_CAP ||
+	    cqe->res == -PEN_FLAG_REFUSED)
 		return;
 	if (cqe->res && cqe->res != -PEN_STOPPED_BY && cqe->res != -PEN_CANCELLED_BY &&
 	    cqe->res != -PEN_INTERRUPTED_BY) {

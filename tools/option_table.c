@@ -95,6 +95,21 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 	[PEN_CMD_WHY] = { "why", PEN_CMD_WHY, "BATCH [ITEM]", 1, 2, "Look",
 			  "why a batch waits, rests, failed; why an item did", NULL,
 			  "penstock why @last\npenstock why @last 17\n" },
+	[PEN_CMD_FLAG] = { "flag", PEN_CMD_FLAG, "list|set|rm|eval|history|ramp [NAME]", 1, 3, "Run",
+			   "feature flags: rollouts, lists, the emergency switch",
+			   "flag list [NAME]     all of them, or one\n"
+			   "flag set NAME        make or change one; what is not spoken of stays. A new one is off\n"
+			   "flag rm NAME         remove one; its history stays\n"
+			   "flag eval NAME       what it says of a user, and why\n"
+			   "flag history NAME    who changed it, when, what, why; the newest first\n"
+			   "flag ramp NAME STEPS raise the rollout step by step (5,25,50,100), and hold when batches go wrong\n"
+			   "BATCH_OPERATIONS_V1 gates batches by itself, once it is there: while it is off for an owner none is made,\n"
+			   "run or cancelled (exit 6). Any other flag gates a batch that names it (run --flag). --off works in every\n"
+			   "process at the next commit.",
+			   "penstock flag set BATCH_OPERATIONS_V1 --on --rollout 5 --add-whitelist ann\n"
+			   "penstock flag eval BATCH_OPERATIONS_V1 --user bob\n"
+			   "penstock flag ramp BATCH_OPERATIONS_V1 5,25,50,100 --every 1h --guard 'error_rate<1%'\n"
+			   "penstock flag set BATCH_OPERATIONS_V1 --off --reason 'disk is full'\n" },
 	[PEN_CMD_CLEAN] = { "clean", PEN_CMD_CLEAN, "", 0, 0, "Data",
 			    "remove what is kept about batches that ended long ago; records stay",
 			    "By the store's rules: completed, failed and cancelled batches go 7 days after their end, with their rows and\n"
@@ -122,7 +137,7 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 			   "this overview, or a command's page", NULL, "penstock help run\n" },
 };
 
-const char pen_commands_later[] = "limit\0flag\0bench\0log\0serve\0config\0";
+const char pen_commands_later[] = "limit\0bench\0log\0serve\0config\0";
 
 #define GLOBAL(name, id, kind, letter, arg, choices, fallback, help)                                       \
 	{                                                                                                  \
@@ -245,13 +260,15 @@ const struct pen_option pen_options[] = {
 	      "when that batch has ended; ok: only if it ended well. May be given many times"),
 	PLAIN(CMD(RUN), "on-complete", ON_COMPLETE, TEXT, "CMD", NULL,
 	      "a command to run once at the batch's end, whatever it is"),
+	PLAIN(CMD(RUN), "flag", FLAG, LIST, "NAME", NULL,
+	      "only while this feature flag is on for its owner; may be given many times"),
 	CHOICE(CMD(RUN), "progress", PROGRESS, "auto|bar|plain|json|none", NULL, "auto", "on stderr"),
 
 	CHOICE(CMD(ITEMS), "state", STATE, "committed|rejected|failed|quarantined|skipped|retrying", NULL,
 	       "all", "only items in this state"),
 	PLAIN(CMD(ITEMS), "code", CODE, TEXT, "CODE", "all", "only items with this code (PEN1042)"),
-	RANGE(CMD(ITEMS) | CMD(SCAN) | CMD(EVENTS), "limit", LIMIT, COUNT, "N", 0, UINT64_MAX, "none",
-	      "at most that many"),
+	RANGE(CMD(ITEMS) | CMD(SCAN) | CMD(EVENTS) | CMD(FLAG), "limit", LIMIT, COUNT, "N", 0, UINT64_MAX,
+	      "none", "at most that many"),
 	CHOICE(CMD(ITEMS), "group-by", GROUP_BY, "error|code|state", NULL, NULL,
 	       "counts instead of items, most first, each with its first item"),
 	PLAIN(CMD(ITEMS), "where", WHERE, TEXT, "CONDITION", "all",
@@ -292,8 +309,8 @@ const struct pen_option pen_options[] = {
 	PLAIN(CMD(PAUSE) | CMD(RESUME) | CMD(CANCEL), "owner", OF_OWNER, TEXT, "NAME", NULL,
 	      "all unfinished batches of this owner"),
 	PLAIN(CMD(PAUSE) | CMD(RESUME) | CMD(CANCEL), "all", ALL, FLAG, NULL, NULL, "all unfinished batches"),
-	PLAIN(CMD(PAUSE) | CMD(RESUME) | CMD(CANCEL), "reason", REASON, TEXT, "TEXT", NULL,
-	      "kept with the batch, for people"),
+	PLAIN(CMD(PAUSE) | CMD(RESUME) | CMD(CANCEL) | CMD(FLAG), "reason", REASON, TEXT, "TEXT", NULL,
+	      "kept for people: with the batch, in the flag's history"),
 	PLAIN(CMD(STATUS), "graph", GRAPH, FLAG, NULL, NULL,
 	      "also all that the batch waits for, and all that waits for it, near and far"),
 	PLAIN(CMD(STATUS), "metrics", METRICS, FLAG, NULL, NULL,
@@ -312,6 +329,7 @@ const struct pen_option pen_options[] = {
 	PLAIN(CMD(EXPORT), "columns", COLUMNS, TEXT, "NAMES", "key,value",
 	      "csv: members of the values' objects, separated by commas; @key: the key"),
 	PLAIN(CMD(EXPORT), "force", FORCE, FLAG, NULL, NULL, "replace FILE if it is there"),
+	PLAIN(CMD(CANCEL), "force", FORCE, FLAG, NULL, NULL, "though a flag is off for its owner"),
 	RANGE(CMD(EXPORT), "patience", PATIENCE, DURATION, "DUR", 100, 86400000, "10m",
 	      "to a pipe: give up (exit 75) when 64 KiB take longer"),
 	RANGE(CMD(CLEAN), "older-than", OLDER_THAN, DURATION, "AGE", 0, UINT64_MAX, "7d",
@@ -322,6 +340,39 @@ const struct pen_option pen_options[] = {
 	      "remove the oldest ended batches too, until all that is known takes less"),
 	PLAIN(CMD(CLEAN), "rules", RULES, TEXT, "RULES", NULL,
 	      "keep other rules in the store from now on: completed=7d,failed=forever,rows=2d,rows-bytes=1GiB,…"),
+	PLAIN(CMD(FLAG), "on", ON, FLAG, NULL, NULL, "set: enabled; what the rest says is in force"),
+	PLAIN(CMD(FLAG), "off", OFF, FLAG, NULL, NULL, "set: off for everybody, whatever the rest says"),
+	PLAIN(CMD(FLAG), "rollout", ROLLOUT, TEXT, "P%", "0",
+	      "set: for so many of all users, in steps of 0.001%"),
+	PLAIN(CMD(FLAG), "whitelist", WHITELIST, TEXT, "A,B,…", NULL,
+	      "set: on for these; instead of the list"),
+	PLAIN(CMD(FLAG), "add-whitelist", ADD_WHITELIST, TEXT, "A,B,…", NULL, "set: on for these too"),
+	PLAIN(CMD(FLAG), "remove-whitelist", REMOVE_WHITELIST, TEXT, "A,B,…", NULL, "set: these no more"),
+	PLAIN(CMD(FLAG), "blacklist", BLACKLIST, TEXT, "A,B,…", NULL,
+	      "set: off for these; instead of the list"),
+	PLAIN(CMD(FLAG), "add-blacklist", ADD_BLACKLIST, TEXT, "A,B,…", NULL, "set: off for these too"),
+	PLAIN(CMD(FLAG), "remove-blacklist", REMOVE_BLACKLIST, TEXT, "A,B,…", NULL, "set: these no more"),
+	PLAIN(CMD(FLAG), "metadata", METADATA, TEXT, "JSON", NULL, "set: an object that is kept with it"),
+	PLAIN(CMD(FLAG), "variant", VARIANT, LIST, "NAME=WEIGHT", NULL,
+	      "set: where it is on, one of these; may be given many times; none= takes them away"),
+	PLAIN(CMD(FLAG), "salt", SALT, TEXT, "TEXT", "the name", "set: another one draws everybody anew"),
+	CHOICE(CMD(FLAG), "bucketing", BUCKETING, "fine|unleash", NULL, "fine",
+	       "set: 100,000 places, or Unleash's 100 (the salt is its group)"),
+	RANGE(CMD(FLAG), "if-version", IF_VERSION, COUNT, "N", 1, UINT64_MAX, NULL,
+	      "set: only if nobody changed it since (else exit 75)"),
+	PLAIN(CMD(FLAG), "by", BY, TEXT, "WHO", "this user", "who changes it, for its history"),
+	PLAIN(CMD(FLAG), "user", USER, TEXT, "ID", NULL,
+	      "eval: for the key user:ID, as the owner of a batch"),
+	PLAIN(CMD(FLAG), "key", TARGET, TEXT, "KEY", NULL, "eval: for any key"),
+	CHOICE(CMD(FLAG), "default", DEFAULT, "off|on", NULL, "off", "eval: where there is no such flag"),
+	PLAIN(CMD(FLAG), "exit-code", EXIT_CODE, FLAG, NULL, NULL, "eval: exit 6 when it is off"),
+	RANGE(CMD(FLAG), "every", EVERY, DURATION, "DUR", 1, 31536000000, "1h",
+	      "ramp: how long a step lasts"),
+	PLAIN(CMD(FLAG), "guard", GUARD, TEXT, "COND", NULL,
+	      "ramp: error_rate<P%, of the step's batches; else it holds (exit 4)"),
+	RANGE(CMD(FLAG), "min-items", MIN_ITEMS, COUNT, "N", 0, UINT64_MAX, "0",
+	      "ramp: so many items before a step is judged and ends"),
+	PLAIN(CMD(FLAG), "resume", GO_ON, FLAG, NULL, NULL, "ramp: one that holds goes on"),
 	PLAIN(CMD(DROP), "yes", YES, FLAG, NULL, NULL, "really"),
 	PLAIN(CMD(EXPLAIN), "list", LIST, FLAG, NULL, NULL, "all codes"),
 

@@ -299,6 +299,8 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 		.exclude_count = cmd->args->lists[PEN_O_EXCLUDE - PEN_O_LABEL].count,
 		.where = cmd->args->lists[PEN_O_WHERE - PEN_O_LABEL].at,
 		.where_count = cmd->args->lists[PEN_O_WHERE - PEN_O_LABEL].count,
+		.flags = cmd->args->lists[PEN_O_FLAG - PEN_O_LABEL].at,
+		.flag_count = cmd->args->lists[PEN_O_FLAG - PEN_O_LABEL].count,
 		.processor = text_of(cmd, PEN_O_PROCESSOR),
 		.processor_config = text_of(cmd, PEN_O_PROCESSOR_CONFIG),
 		.results = (enum pen_results)pen_cmd_value(cmd, PEN_O_RESULTS)->n,

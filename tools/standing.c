@@ -43,6 +43,40 @@ static void put_wish(struct pen_jw *jw, struct pen_store *store, uint64_t id)
 	pen_jw_object_end(jw);
 }
 
+/* The flags it was made under, and the one that holds it now. */
+static void put_flags(struct pen_jw *jw, struct pen_store *store, uint64_t id)
+{
+	struct pen_flag_pin pins[PEN_FLAG_GATES_MAX], held;
+	int n = pen_batch_flags(store, id, pins, PEN_FLAG_GATES_MAX);
+
+	pen_jw_array(jw, "flags");
+	for (int i = 0; i < n; i++) {
+		const struct pen_flag_verdict *v = &pins[i].verdict;
+
+		pen_jw_object(jw, NULL);
+		pen_jw_text(jw, "flag", pins[i].name);
+		pen_jw_u64(jw, "version", v->version);
+		pen_jw_bool(jw, "on", v->on);
+		pen_jw_text(jw, "variant", v->variant);
+		pen_jw_text(jw, "reason", pen_flag_reason_name(v->reason));
+		if (v->reason == PEN_FLAG_SPLIT)
+			pen_jw_u64(jw, "bucket", v->bucket);
+		else
+			pen_jw_null(jw, "bucket");
+		pen_jw_object_end(jw);
+	}
+	pen_jw_array_end(jw);
+	if (pen_batch_held(store, id, &held) != 1) {
+		pen_jw_null(jw, "held_by_flag");
+		return;
+	}
+	pen_jw_object(jw, "held_by_flag");
+	pen_jw_text(jw, "flag", held.name);
+	pen_jw_text(jw, "reason", pen_flag_reason_name(held.verdict.reason));
+	pen_jw_u64(jw, "version", held.verdict.version);
+	pen_jw_object_end(jw);
+}
+
 static void put_kin(struct pen_jw *jw, struct pen_store *store, uint64_t id)
 {
 	struct pen_after parents[256];
@@ -89,6 +123,7 @@ void pen_standing_put(struct pen_jw *jw, struct pen_store *store, uint64_t id)
 	put_time(jw, "not_before", job.not_before_ms);
 	pen_jw_text(jw, "on_complete", hook_word(&job));
 	put_wish(jw, store, id);
+	put_flags(jw, store, id);
 	put_kin(jw, store, id);
 }
 
@@ -137,6 +172,21 @@ static void show_wish(struct pen_out *out, struct pen_store *store, uint64_t id)
 	pen_out_char(out, '\n');
 }
 
+static void show_flags(struct pen_out *out, struct pen_store *store, uint64_t id)
+{
+	struct pen_flag_pin pins[PEN_FLAG_GATES_MAX], held;
+	int n = pen_batch_flags(store, id, pins, PEN_FLAG_GATES_MAX);
+
+	for (int i = 0; i < n; i++)
+		pen_out_format(out, "%-12s%s version %llu: on, %s, variant %s\n", i ? "" : "flags",
+			       pins[i].name, (unsigned long long)pins[i].verdict.version,
+			       pen_flag_reason_name(pins[i].verdict.reason), pins[i].verdict.variant);
+	if (pen_batch_held(store, id, &held) == 1)
+		pen_out_format(out, "held        by flag %s, which is off for its owner (%s, version %llu)\n",
+			       held.name, pen_flag_reason_name(held.verdict.reason),
+			       (unsigned long long)held.verdict.version);
+}
+
 static void show_one(struct pen_out *out, struct pen_store *store, const char *head, uint64_t id,
 		     const char *more)
 {
@@ -157,6 +207,7 @@ void pen_standing_show(struct pen_out *out, struct pen_store *store, uint64_t id
 	if (!pen_batch_job(store, id, &job))
 		show_job(out, &job);
 	show_wish(out, store, id);
+	show_flags(out, store, id);
 	n = pen_batch_parents(store, id, parents, 256);
 	for (int i = 0; i < n; i++)
 		show_one(out, store, i ? "" : "waits for", parents[i].batch,

@@ -92,6 +92,7 @@ static const struct field {
 	ONE(retry_for_ns, NUMBER),
 	ONE(memory_max, NUMBER),
 	ONE(output_max, NUMBER),
+	MANY(flags, flag_count),
 #undef ONE
 #undef NOT
 #undef MANY

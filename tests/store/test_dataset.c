@@ -174,8 +174,9 @@ Test(dataset, policies_decide_what_a_second_record_does)
 		offer("k", 1, "second, longer", 14);
 		cr_expect_eq(pen_dataset_entries(ds), 1);
 		cr_assert_eq(mdb_get(txn->mdb,
-				     pen_handle_find(store, name) ? pen_handle_find(store, name)->dbi
-								  : store->db[PEN_DB_CACHE] + 1 + (MDB_dbi)i,
+				     pen_handle_find(store, name)
+					     ? pen_handle_find(store, name)->dbi
+					     : store->db[PEN_DB_COUNT - 1] + 1 + (MDB_dbi)i,
 				     &k, &v),
 			     0);
 		cr_expect_eq(v.mv_size, strlen(cases[i].value));
