@@ -180,13 +180,13 @@ install: all ## install under DESTDIR/PREFIX: command, libraries, headers, penst
 	install -m 755 $(B)/libpenstock.so.0 $(DESTDIR)$(PREFIX)/lib/libpenstock.so.0
 	ln -sf libpenstock.so.0 $(DESTDIR)$(PREFIX)/lib/libpenstock.so
 	install -m 644 include/penstock.h include/penstock_error.h include/penstock_progress.h \
-	  include/penstock_plugin.h $(DESTDIR)$(PREFIX)/include
+	  include/penstock_plugin.h include/penstock_log.h $(DESTDIR)$(PREFIX)/include
 	install -m 755 $(READER_FILES) $(DESTDIR)$(PREFIX)/share/penstock/readers
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' penstock.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/penstock.pc
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/penstock.pc
 uninstall: ## remove what install put there
 	cd $(DESTDIR)$(PREFIX) && rm -f bin/penstock lib/libpenstock.a lib/libpenstock.so.0 lib/libpenstock.so \
-	  lib/pkgconfig/penstock.pc include/penstock.h include/penstock_error.h include/penstock_progress.h include/penstock_plugin.h \
+	  lib/pkgconfig/penstock.pc include/penstock.h include/penstock_error.h include/penstock_progress.h include/penstock_plugin.h include/penstock_log.h \
 	  $(addprefix share/penstock/readers/,$(notdir $(READER_FILES)))
 	-rmdir $(DESTDIR)$(PREFIX)/share/penstock/readers $(DESTDIR)$(PREFIX)/share/penstock
 clean: ## remove build/
