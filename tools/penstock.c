@@ -12,6 +12,7 @@
 #include "include/penstock.h"
 #include "tools/cmd.h"
 #include "tools/interrupt.h"
+#include "tools/logs.h"
 #include "tools/out.h"
 #include "tools/say.h"
 #include "tools/text.h"
@@ -34,6 +35,7 @@ static int (*const verbs[PEN_CMD_COUNT])(const struct pen_cmd *cmd) = {
 	[PEN_CMD_RETRY] = pen_cmd_retry,
 	[PEN_CMD_WHY] = pen_cmd_why,
 	[PEN_CMD_CANCEL] = pen_cmd_cancel,
+	[PEN_CMD_LOG] = pen_cmd_log,
 	[PEN_CMD_VERIFY] = pen_cmd_verify,
 	[PEN_CMD_DOCTOR] = pen_cmd_doctor,
 	[PEN_CMD_EXPLAIN] = pen_cmd_explain,
@@ -100,6 +102,7 @@ int main(int argc, char **argv)
 	} else {
 		status = verbs[args.command->id](&cmd);
 	}
+	pen_logs_end();
 	pen_say_restore();
 	pen_option_fini(&args);
 	return status;
