@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 
 #include "engine/chunk.h"
+#include "engine/diary.h"
 #include "engine/plan.h"
 #include "engine/window.h"
 #include "ring/gauge.h"
@@ -92,6 +93,7 @@ struct pen_batch {
 	bool gave_up;	    /* it cannot be written: not even its end is */
 	bool held;	    /* paused: what lies in the window waits */
 	bool wished_pause;  /* somebody wants it to rest (store/control.h) */
+	struct pen_diary diary; /* what was logged of it */
 	bool owes;	    /* it completed, and the reader is to say so when its files are dealt with */
 	_Atomic bool stop;  /* committer and foreman to reader and foreman: produce no more; it only rises */
 	_Atomic uint32_t wish; /* committer to reader: enum pen_wish, what is wanted now; 0: nothing */

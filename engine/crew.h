@@ -63,6 +63,7 @@ struct pen_crew_options {
 	const char *const *env; /* "NAME=VALUE" beside this process's own environment, ends with NULL */
 	const char *tmpdir;   /* where the files of `{}` go [/dev/shm if it can be written, $TMPDIR, /tmp] */
 	const char *launcher; /* the program that answers to `launcher` [see engine/launcher.h] */
+	struct pen_log_context log; /* whom its lines are about; its strings outlive the crew */
 	const struct pen_clock
 		*clock; /* of a worker's time-outs and back-off; the launcher's is the real one */
 };

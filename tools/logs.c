@@ -67,6 +67,8 @@ static int put_field(void *arg, const void *name, size_t name_len, const void *v
 	struct piece p = { .len = 0 };
 	bool quote;
 
+	if (len == 4 && !memcmp(value, "null", 4))
+		return 0;
 	pen_jw_unescape(name, name_len, collect, &p);
 	pen_out_char(out, ' ');
 	pen_out_safe(out, p.text, p.len, false);
