@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/batch.h"
+#include "engine/group.h"
 #include "engine/result.h"
 #include "ring/base.h"
 #include "ring/clock.h"
@@ -187,13 +188,15 @@ static bool unsafe(int code)
 static void tell_flaw(struct pen_batch *batch, const struct pen_chunk *chunk, const struct pen_flaw *flaw)
 {
 	struct pen_log_context context = pen_diary_context(batch, PEN_LOG_IN_ENGINE);
-	int code = -(int)flaw->code;
 	const char *says = pen_flaw_message(chunk, flaw);
-	const char *source =
-		chunk->source < batch->plan->source_count ? batch->plan->sources[chunk->source].path : NULL;
+	int code = -(int)flaw->code;
+	struct pen_row place = { 0 };
+
+	pen_group_place(chunk, flaw->at, flaw->line, &place);
 	const struct pen_log_field fields[] = {
-		PEN_LOG_TEXT("source", chunk->path ? chunk->path : source),
-		PEN_LOG_U64("line", chunk->first_line + flaw->line),
+		PEN_LOG_TEXT("source", batch->plan->puts ? NULL : batch->plan->sources[place.source].path),
+		PEN_LOG_TEXT("path", place.path),
+		PEN_LOG_U64("line", place.line),
 		PEN_LOG_TEXT("says", *says ? says : NULL),
 	};
 	struct pen_log_line line = {

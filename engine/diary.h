@@ -2,9 +2,9 @@
 /*
  * diary - what an engine logs of its batches (penstock_log.h)
  *
- * A handful of lines a batch, whatever it holds: how it begins and ends, what people want of it, why it rests; the first
- * rejected and failed items, and at the end how many there were; one line each for its commits, tries and cache. Items
- * one by one only at level debug.
+ * A handful of lines a batch, whatever it holds: how it begins and ends, what people want of it, why it rests; the
+ * first rejected and failed items, and at the end how many there were; one line each for its commits, tries and cache.
+ * Items one by one only at level debug.
  *
  *   Progress   nothing here waits; without a logger it is one look at a word.
  *   Threads    the committer's, unless said otherwise. Nothing of it is durable, or part of a transaction.

@@ -2,9 +2,9 @@
 /*
  * penstock_log.h - the logger: lines for people and machines, from any thread, written in the background
  *
- * A line is one JSON object. The caller formats nothing: what it gives is copied into a bounded ring of its thread, and a
- * thread of the logger formats, redacts and writes it. There is one logger a process; without one every call here does
- * nothing and costs a look at one word.
+ * A line is one JSON object. The caller formats nothing: what it gives is copied into a bounded ring of its thread,
+ * and a thread of the logger formats, redacts and writes it. There is one logger a process; without one every call here
+ * does nothing and costs a look at one word.
  *
  *	pen_log_open(&(struct pen_log_options){ .size = sizeof opt, .store = store }, &why);
  *	pen_log_info(NULL, "cleanup begins", NULL, 0);
@@ -17,7 +17,8 @@
  *   Threads    any, but for open and close, which exclude each other; lines of one thread stay in their order.
  *   Memory     256 KiB a thread that logs (up to 128 of them, kept for later ones), 1 MiB for the writer.
  *   Limits     a message 2,048 bytes, 16 fields, a field's text 1,024 bytes, the whole 6,144 bytes: the rest is cut.
- *   Crash      on SEGV, BUS, ILL, FPE and ABRT what is in the rings is written, then the signal does what it did before.
+ *   Crash      on SEGV, BUS, ILL, FPE and ABRT what is in the rings is written; then the signal does what it did
+ *              before.
  *   fork       the child has no logger.
  */
 #ifndef PENSTOCK_LOG_H

@@ -3,9 +3,9 @@
  * log - putting records into the thread's ring, and taking them out
  *
  * The happy path
- *   put    looks whether the level is wanted, finds the thread's ring, copies the record behind what is there, publishes
- *          it with one store of tail, and says so with one exchange; the first to say so since the writer's last look
- *          rings.
+ *   put    looks whether the level is wanted, finds the thread's ring, copies the record behind what is there,
+ *          publishes it with one store of tail, and says so with one exchange; the first to say so since the writer's
+ *          last look rings.
  *   peek   looks at every ring's first record and remembers the earliest.
  *   pass   gives its bytes back.
  *
@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -57,7 +58,7 @@ struct ring {
 
 static struct {
 	_Atomic bool started; /* written by the writer's side */
-	const struct pen_clock *clock;
+	_Atomic(const struct pen_clock *) clock;
 	_Atomic(struct ring *) rings[PEN_LOG_RINGS];
 	_Atomic uint64_t homeless; /* records of threads that got no ring */
 	uint64_t homeless_told;
@@ -179,12 +180,14 @@ static void plan(const struct pen_log_line *line, size_t frames, struct plan *p)
 static void copy(uint8_t *to, const struct pen_log_line *line, const struct plan *p, void *const *frames,
 		 unsigned level)
 {
+	/* Relaxed: who sees `started` sees it. */
+	uint64_t now = pen_real_ms(atomic_load_explicit(&all.clock, memory_order_relaxed));
 	struct pen_log_record r = {
 		.bytes = (uint32_t)p->bytes,
 		.message_len = (uint16_t)p->message,
 		.kind = (uint8_t)line->kind,
 		.level = (uint8_t)level,
-		.time_ms = pen_real_ms(all.clock),
+		.time_ms = now,
 		.batch = line->context.batch,
 		.item = line->context.item,
 		.code = line->code,
@@ -253,23 +256,37 @@ static uint8_t *reserve(struct ring *r, size_t n, uint64_t *ret_tail)
 	return r->data + ((tail + pad) & MASK);
 }
 
-static void publish(struct ring *r, uint64_t tail)
+/* Tells the writer, once until it has looked. */
+static void ring_bell(struct ring *r, uint64_t tail)
 {
-	/* PAIR(log.publish): the record is whole before tail moves past it. Without it the writer reads what lay there
-	 * before. */
-	atomic_store_explicit(&r->tail, tail, ORDER_PUBLISH);
 	/*
 	 * PAIR(log.rung): an exchange on both sides. Either this one comes before the writer's, which then finds the
 	 * record in the look behind it, or it comes after and rings.
 	 */
-	if (!atomic_exchange_explicit(&all.rung, 1, memory_order_acq_rel))
+	if (!atomic_exchange_explicit(&all.rung, 1, memory_order_acq_rel)) {
 		pen_park_ring(&pen_log_bell.park);
-	else if (tail - r->head_seen > HURRY) {
+	} else if (tail - r->head_seen > HURRY) {
 		/* PAIR(log.recycle): as in reserve; a fresh look, lest every further record rings. */
 		r->head_seen = atomic_load_explicit(&r->head, memory_order_acquire);
 		if (tail - r->head_seen > HURRY)
 			pen_park_ring(&pen_log_bell.hurry);
 	}
+}
+
+static void publish(struct ring *r, uint64_t tail)
+{
+#ifdef PEN_PLANT_LOG_RUNG
+	ring_bell(r, tail);
+	sched_yield();
+#endif
+	/*
+	 * PAIR(log.publish): the record is whole before tail moves past it. Without it the writer reads what lay there
+	 * before.
+	 */
+	atomic_store_explicit(&r->tail, tail, ORDER_PUBLISH);
+#ifndef PEN_PLANT_LOG_RUNG
+	ring_bell(r, tail);
+#endif
 }
 
 static const uint8_t kind_level[PEN_LOG_KINDS] = {
@@ -317,8 +334,8 @@ int pen_log_put(const struct pen_log_line *line)
 	struct plan p;
 	uint8_t *to;
 
-	/* Relaxed: a record too many or too few around the start and the end. */
-	if (!atomic_load_explicit(&all.started, memory_order_relaxed) ||
+	/* PAIR(log.start): who sees it sees the clock. A record too many or too few around the end harms nobody. */
+	if (!atomic_load_explicit(&all.started, memory_order_acquire) ||
 	    (unsigned)line->kind >= PEN_LOG_KINDS || line->context.module >= PEN_LOG_MODULES)
 		return 0;
 	level = level_of(line);
@@ -358,7 +375,7 @@ void pen_log_start(const struct pen_clock *clock)
 		pen_park_init(&pen_log_bell.park);
 		pen_park_init(&pen_log_bell.hurry);
 	}
-	all.clock = clock;
+	atomic_store_explicit(&all.clock, clock, memory_order_relaxed);
 	/* PAIR(log.start): the clock comes before. */
 	atomic_store_explicit(&all.started, true, memory_order_release);
 }

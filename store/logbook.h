@@ -66,8 +66,8 @@ int pen_logbook_write(struct pen_logbook *book, enum pen_logbook_stream stream, 
 uint32_t pen_logbook_tidy(struct pen_logbook *book, uint64_t today);
 
 /*
- * Seals a line (without its closing brace; PEN_LOGBOOK_SEAL more bytes have room behind it) and appends it to the chain.
- * *len becomes the whole line's with its newline. Durable when it returns 0.
+ * Seals a line (without its closing brace; PEN_LOGBOOK_SEAL more bytes have room behind it) and appends it to the
+ * chain. *len becomes the whole line's with its newline. Durable when it returns 0.
  */
 int pen_logbook_audit(struct pen_logbook *book, uint64_t day, char *line, size_t *len);
 

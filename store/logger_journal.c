@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * logger - the system's journal, by its own protocol: a datagram a line, of NAME=VALUE or of a name, a length and a value
+ * logger - the system's journal, by its own protocol: a datagram a line, of NAME=VALUE or of a name, a length and a
+ * value
  *
  * No library is needed for it, and a journal that is slow or gone costs nothing: sending never waits.
  */

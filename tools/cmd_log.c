@@ -2,8 +2,8 @@
 /*
  * log: the lines of a log, in the order of their time, across days; and which levels are kept
  *
- * Files are read one day after the other. Several processes write into each, a moment apart, so the last lines read wait
- * in a small window and leave it earliest first.
+ * Files are read one day after the other. Several processes write into each, a moment apart, so the last lines read
+ * wait in a small window and leave it earliest first.
  */
 #include <dirent.h>
 #include <errno.h>
