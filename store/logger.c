@@ -21,7 +21,6 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -68,13 +67,14 @@ static struct {
 	struct pen_logger_tally tally;
 	uint64_t day, tidied;
 	uint64_t dropped_told;
-	bool in_record; /* it is being formatted */
-	bool failed;	/* the last write did */
-	bool said[2];	/* to people: it fails, it is full */
+	uint64_t next_ms; /* time of the first record that is not written; UINT64_MAX: none is there */
+	bool in_record;	  /* it is being formatted */
+	bool failed;	  /* the last write did */
+	bool said[2];	  /* to people: it fails, it is full */
 
-	pthread_mutex_t flush_lock; /* the two below */
+	pthread_mutex_t flush_lock; /* what is below */
 	pthread_cond_t flushed;
-	uint64_t asked, done;
+	uint64_t asked, asked_ms, done;
 } logger = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.flush_lock = PTHREAD_MUTEX_INITIALIZER,
@@ -149,42 +149,6 @@ static void begin_day(uint64_t day, bool last)
 
 /* ---- lines ----------------------------------------------------------------------------------- */
 
-/* "0x5581aa" of an address, without stdio. */
-static void hex_name(uintptr_t address, char ret[20])
-{
-	static const char hex[] = "0123456789abcdef";
-	int digits = 1;
-
-	while (digits < 16 && address >> (4 * digits))
-		digits++;
-	ret[0] = '0';
-	ret[1] = 'x';
-	for (int i = 0; i < digits; i++)
-		ret[2 + i] = hex[address >> (4 * (digits - 1 - i)) & 15];
-	ret[2 + digits] = 0;
-}
-
-static size_t add_trace(const struct pen_log_record *rec, char *line, size_t len, size_t cap, bool last)
-{
-	void *frames[PEN_LOG_FRAMES];
-	char bare[PEN_LOG_FRAMES][20], *names[PEN_LOG_FRAMES], **symbols = NULL;
-	size_t count = pen_min(rec->frame_count, PEN_LOG_FRAMES);
-
-	memcpy(frames, (const uint8_t *)rec + rec->bytes - rec->frame_count * 8u, count * sizeof *frames);
-	if (!last)
-		symbols = backtrace_symbols(frames, (int)count);
-	for (size_t i = 0; i < count; i++) {
-		/* Where the file lies is nobody's business. */
-		char *slash = symbols ? strrchr(symbols[i], '/') : NULL;
-
-		hex_name((uintptr_t)frames[i], bare[i]);
-		names[i] = symbols ? (slash ? slash + 1 : symbols[i]) : bare[i];
-	}
-	len = pen_log_line_trace(line, len, cap, names, count, &logger.scratch);
-	free(symbols);
-	return len;
-}
-
 static void copy_to(enum pen_logbook_stream stream, const char *line, size_t len, bool last)
 {
 	struct buffer *b = &logger.buffers[stream];
@@ -223,7 +187,7 @@ static void write_record(const struct pen_log_record *rec, bool last)
 	line = b->at + b->len;
 	len = pen_log_line_make(rec, (int)logger.pid, &logger.scratch, line, cap);
 	if (rec->frame_count)
-		len = add_trace(rec, line, len, cap, last);
+		len = pen_logger_trace(rec, line, len, cap, &logger.scratch, last);
 	if (rec->kind == PEN_LOG_KIND_AUDIT && !last) {
 		len = seal(day, line, len);
 	} else if (rec->kind == PEN_LOG_KIND_AUDIT) {
@@ -311,12 +275,13 @@ static void answer_flush(uint64_t asked)
 	pthread_mutex_unlock(&logger.flush_lock);
 }
 
-static uint64_t flush_asked(void)
+static uint64_t flush_asked(uint64_t *ret_ms)
 {
 	uint64_t asked;
 
 	pthread_mutex_lock(&logger.flush_lock);
 	asked = logger.asked;
+	*ret_ms = logger.asked_ms;
 	pthread_mutex_unlock(&logger.flush_lock);
 	return asked;
 }
@@ -325,21 +290,25 @@ static uint64_t flush_asked(void)
 static void gather(uint64_t flushed)
 {
 	uint32_t ticket = pen_park_ticket(&pen_log_bell.hurry);
+	uint64_t ms;
 
 	/* Relaxed: whoever sets it rings. */
-	if (!atomic_load_explicit(&logger.stop, memory_order_relaxed) && flush_asked() == flushed)
+	if (!atomic_load_explicit(&logger.stop, memory_order_relaxed) && flush_asked(&ms) == flushed)
 		(void)pen_park_wait(&pen_log_bell.hurry, ticket, GATHER_NS);
 }
 
 /* A round with the turn. False: a signal ends the process, and the turn is gone for good. */
 static uint32_t round_of(uint32_t most)
 {
+	const struct pen_log_record *rec;
 	uint32_t n;
 
 	pen_log_look();
 	while (!take_turn(WRITER))
 		(void)pause();
 	n = drain(most, false);
+	rec = pen_log_peek();
+	logger.next_ms = rec ? rec->time_ms : UINT64_MAX;
 	leave_turn();
 	return n;
 }
@@ -347,13 +316,18 @@ static uint32_t round_of(uint32_t most)
 /* What is there, what is to be said at the end, and then nothing more. */
 static void finish(void)
 {
-	(void)round_of(UINT32_MAX / 2);
+	uint64_t ms, begun = pen_real_ms(logger.clock);
+
+	/* Others may go on; what was there when we were asked is written. */
+	do
+		(void)round_of(ROUND);
+	while (logger.next_ms <= begun);
 	pen_logger_tally_tell(&logger.tally);
 	(void)tell_losses();
 	pen_log_stop();
 	while (round_of(ROUND))
 		;
-	answer_flush(flush_asked());
+	answer_flush(flush_asked(&ms));
 }
 
 static void *logger_main(void *arg)
@@ -364,11 +338,12 @@ static void *logger_main(void *arg)
 	/* Relaxed: whoever sets it rings. */
 	while (!atomic_load_explicit(&logger.stop, memory_order_relaxed)) {
 		uint32_t ticket = pen_park_ticket(&pen_log_bell.park), n;
-		uint64_t asked = flush_asked();
+		uint64_t asked_ms, asked = flush_asked(&asked_ms);
 
 		n = round_of(ROUND);
-		if (n < ROUND)
-			answer_flush(asked); /* what was there before is written */
+		/* The earliest go first: those that were there before are written. */
+		if (logger.next_ms > asked_ms)
+			answer_flush(asked);
 		if (n + tell_losses())
 			continue;
 		(void)pen_park_wait(&pen_log_bell.park, ticket, UINT64_MAX);
@@ -388,6 +363,7 @@ bool pen_log_flush(uint64_t timeout_ns)
 		return false;
 	pthread_mutex_lock(&logger.flush_lock);
 	mine = ++logger.asked;
+	logger.asked_ms = pen_real_ms(logger.clock);
 	pthread_mutex_unlock(&logger.flush_lock);
 	pen_park_ring(&pen_log_bell.park);
 	pen_park_ring(&pen_log_bell.hurry);
@@ -453,9 +429,9 @@ static void write_crash(int sig, const void *address)
 	};
 	at = mempcpy(at, message, sizeof message - 1);
 	add_field(&at, "signal", PEN_LOG_IS_TEXT, signal_name(sig), strlen(signal_name(sig)));
-	hex_name((uintptr_t)address, where);
+	pen_logger_hex((uintptr_t)address, where);
 	add_field(&at, "address", PEN_LOG_IS_TEXT, where, strlen(where));
-	hex_name(logger.base, where);
+	pen_logger_hex(logger.base, where);
 	add_field(&at, "programAt", PEN_LOG_IS_TEXT, where, strlen(where));
 	used = pen_round_up((size_t)(at - crash_line.text), 8);
 	pen_assert_slow(used <= sizeof crash_line.text);

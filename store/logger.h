@@ -23,6 +23,14 @@
 /* The clock of the next pen_log_open(); tests set another one. */
 void pen_logger_set_clock(const struct pen_clock *clock);
 
+/* ---- where a line was called from (logger_trace.c) ---------------------------------------------- */
+
+/* "0x5581aa" of an address, without stdio. */
+void pen_logger_hex(uintptr_t address, char ret[20]);
+/* The record's frames behind the line; its length. last: addresses alone, and nothing is allocated. */
+size_t pen_logger_trace(const struct pen_log_record *rec, char *line, size_t len, size_t cap,
+			struct pen_log_scratch *scratch, bool last);
+
 /* ---- the system's journal (logger_journal.c) ---------------------------------------------------- */
 
 #define PEN_JOURNAL_SOCKET "/run/systemd/journal/socket"

@@ -26,6 +26,8 @@ static void *log_on(void *arg)
 		(void)pen_log_debug(NULL, "seldom wanted", NULL, 0);
 		(void)pen_log_performance(NULL, "turn", 1000000, NULL, 0);
 		stress_pause(&random);
+		(void)nanosleep(&(struct timespec){ .tv_nsec = 200000 },
+				NULL); /* a file is read again and again */
 	}
 	return NULL;
 }
