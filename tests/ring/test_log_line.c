@@ -87,14 +87,12 @@ Test(log_line, members_stand_in_their_order)
 
 	(void)pen_log_event(&context, "it.happened", fields, PEN_COUNT(fields));
 	got = line();
-	cr_expect(
-		!strncmp(
-			got,
-			"{\"time\":\"2025-11-24T17:45:00.123Z\",\"level\":\"info\",\"kind\":\"event\",\"module\":\"engine\","
-			"\"message\":\"it.happened\",\"correlationId\":\"c-1\",\"userId\":\"ann\","
-			"\"batch\":\"00000000000019ab\",\"item\":3,\"pid\":7,\"tid\":",
-			strlen(got) < 200 ? 1 : 200),
-		"%s", got);
+	cr_expect_eq(
+		strstr(got,
+		       "{\"time\":\"2025-11-24T17:45:00.123Z\",\"level\":\"info\",\"kind\":\"event\","
+		       "\"module\":\"engine\",\"message\":\"it.happened\",\"correlationId\":\"c-1\","
+		       "\"userId\":\"ann\",\"batch\":\"00000000000019ab\",\"item\":3,\"pid\":7,\"tid\":"),
+		got, "%s", got);
 	expect_part(got,
 		    "\"fields\":{\"n\":18446744073709551615,\"i\":-5,\"r\":-1.250,\"b\":true,\"t\":null}}");
 	(void)pen_log_info(NULL, "bare", NULL, 0);

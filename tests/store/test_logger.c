@@ -212,7 +212,7 @@ Test(logger, who_listens_hears_each_line)
 Test(logger, the_journal_gets_a_datagram_a_line)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
-	static struct pen_log_scratch scratch;
+	static struct pen_log_scratch room;
 	char got[4096];
 	ssize_t n;
 	int journal = socket(AF_UNIX, SOCK_DGRAM, 0), fd;
@@ -223,7 +223,7 @@ Test(logger, the_journal_gets_a_datagram_a_line)
 	cr_assert_geq(fd, 0);
 	pen_log_start(&fixed);
 	(void)pen_log_error(NULL, "two\nlines token=abc", NULL, 0);
-	pen_journal_send(fd, pen_log_peek(), "{}", 2, &scratch);
+	pen_journal_send(fd, pen_log_peek(), "{}", 2, &room);
 	pen_log_pass();
 	pen_log_stop();
 	n = recv(journal, got, sizeof got - 1, 0);
