@@ -211,12 +211,17 @@ static void tell_flaw(struct pen_batch *batch, const struct pen_chunk *chunk, co
 	context.item = chunk->first_item + flaw->item;
 	context.has_item = true;
 	if (unsafe(code)) {
-		if (batch->diary.unsafe_said++ >= PEN_DIARY_ITEMS)
-			return;
 		line.kind = PEN_LOG_KIND_SECURITY;
 		line.severity = code == -PEN_SOURCE_DENIED ? PEN_LOG_LOW : PEN_LOG_MEDIUM;
-	} else if (batch->diary.flaws_said++ >= PEN_DIARY_ITEMS) {
+		/* A security line is kept at any level: those behind the first are no such lines. */
+		if (batch->diary.unsafe_said == PEN_DIARY_ITEMS)
+			line.kind = PEN_LOG_KIND_DEBUG;
+		else
+			batch->diary.unsafe_said++;
+	} else if (batch->diary.flaws_said == PEN_DIARY_ITEMS) {
 		context.level = PEN_LOG_DEBUG;
+	} else {
+		batch->diary.flaws_said++;
 	}
 	line.context = context;
 	(void)pen_log_put(&line);
@@ -248,7 +253,11 @@ static void tell_result(struct pen_batch *batch, const struct pen_pack *pack, co
 
 	context.item = r->seq;
 	context.has_item = true;
-	context.level = bad && batch->diary.fates_said++ < PEN_DIARY_ITEMS ? PEN_LOG_WARN : PEN_LOG_DEBUG;
+	context.level = PEN_LOG_DEBUG;
+	if (bad && batch->diary.fates_said < PEN_DIARY_ITEMS) {
+		batch->diary.fates_said++;
+		context.level = PEN_LOG_WARN;
+	}
 	line.context = context;
 	(void)pen_log_put(&line);
 }
@@ -281,10 +290,13 @@ void pen_diary_chunk(struct pen_batch *batch, const struct pen_chunk *chunk)
 	case PEN_CHUNK_PUTS:
 	case PEN_CHUNK_FLAW:
 		for (uint32_t i = 0; i < chunk->flaw_count; i++) {
-			if (batch->diary.flaws_said < PEN_DIARY_ITEMS ||
-			    batch->diary.unsafe_said < PEN_DIARY_ITEMS ||
-			    pen_log_on(PEN_LOG_IN_ENGINE, PEN_LOG_DEBUG))
-				tell_flaw(batch, chunk, pen_chunk_flaw(chunk, i));
+			const struct pen_flaw *flaw = pen_chunk_flaw(chunk, i);
+			uint32_t said = unsafe(-(int)flaw->code) ? batch->diary.unsafe_said
+								 : batch->diary.flaws_said;
+
+			/* There may be millions. */
+			if (said < PEN_DIARY_ITEMS || pen_log_on(PEN_LOG_IN_ENGINE, PEN_LOG_DEBUG))
+				tell_flaw(batch, chunk, flaw);
 		}
 		return;
 	default:
