@@ -30,6 +30,7 @@
 #define MASK (PEN_LOG_RING_BYTES - 1)
 #define HURRY (PEN_LOG_RING_BYTES / 2)
 #define AUDIT_WAITS 100
+#define SPARE (PEN_LOG_RING_BYTES / 8) /* what verbose and debug leave to others */
 
 /* Race tests break the protocol one step at a time and expect to be told. */
 #ifdef PEN_PLANT_LOG_PUBLISH
@@ -232,18 +233,18 @@ static void copy(uint8_t *to, const struct pen_log_line *line, const struct plan
 		memcpy(to + p->bytes - p->frames * 8, frames, p->frames * 8);
 }
 
-/* Room for n bytes in one piece: where, or NULL. *ret_tail: the tail behind them. */
-static uint8_t *reserve(struct ring *r, size_t n, uint64_t *ret_tail)
+/* Room for n bytes in one piece, and `spare` more: where, or NULL. *ret_tail: the tail behind them. */
+static uint8_t *reserve(struct ring *r, size_t n, size_t spare, uint64_t *ret_tail)
 {
 	/* Relaxed: only this thread writes it. */
 	uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
 	size_t rest = PEN_LOG_RING_BYTES - (tail & MASK), pad = rest < n ? rest : 0;
 
-	if (tail + pad + n - r->head_seen > PEN_LOG_RING_BYTES) {
+	if (tail + pad + n + spare - r->head_seen > PEN_LOG_RING_BYTES) {
 		/* PAIR(log.recycle): the writer has read what lies below head. Without it a record is overwritten
 		 * while it is read. */
 		r->head_seen = atomic_load_explicit(&r->head, memory_order_acquire);
-		if (tail + pad + n - r->head_seen > PEN_LOG_RING_BYTES)
+		if (tail + pad + n + spare - r->head_seen > PEN_LOG_RING_BYTES)
 			return NULL;
 	}
 	if (pad) {
@@ -313,13 +314,13 @@ static unsigned level_of(const struct pen_log_line *line)
 
 static uint8_t *reserve_patiently(struct ring *r, size_t n, uint64_t *ret_tail)
 {
-	uint8_t *to = reserve(r, n, ret_tail);
+	uint8_t *to = reserve(r, n, 0, ret_tail);
 
 	for (int i = 0; !to && i < AUDIT_WAITS; i++) {
 		pen_park_ring(&pen_log_bell.hurry);
 		(void)nanosleep(&(struct timespec){ .tv_nsec = PEN_NS_PER_MS },
 				NULL); /* a short one is as good */
-		to = reserve(r, n, ret_tail);
+		to = reserve(r, n, 0, ret_tail);
 	}
 	return to;
 }
@@ -350,8 +351,9 @@ int pen_log_put(const struct pen_log_line *line)
 		count = count > 2 ? count - 2 : 0; /* this function and the one that asked */
 	}
 	plan(line, (size_t)count, &p);
-	to = line->kind == PEN_LOG_KIND_AUDIT ? reserve_patiently(mine, p.bytes, &tail)
-					      : reserve(mine, p.bytes, &tail);
+	to = line->kind == PEN_LOG_KIND_AUDIT
+		     ? reserve_patiently(mine, p.bytes, &tail)
+		     : reserve(mine, p.bytes, level > PEN_LOG_INFO ? SPARE : 0, &tail);
 	if (!to) {
 		/* Relaxed: only this thread writes it, and it is a number only. */
 		atomic_store_explicit(&mine->lost,

@@ -181,7 +181,9 @@ def two_processes_write_whole_lines_into_one_file(lab):
     flaws = [x for x in lines if x.get("code") == "PEN1043"]
     assert len({x["pid"] for x in flaws}) == 3
     lost = sum(x["fields"].get("lost", 0) for x in lines if x["module"] == "log" and "fields" in x)
-    assert len(flaws) + lost == 9000, (len(flaws), lost)
+    # Among what was lost may be other lines of that level; what is more than debug is all there.
+    assert 9000 <= len(flaws) + lost < 9100, (len(flaws), lost)
+    assert len([x for x in lines if x["message"] == "batch.completed"]) == 4
     shown = lab.shown()
     assert len(shown) == len(lines) and [x["time"] for x in shown] == sorted(x["time"] for x in lines)
 

@@ -110,6 +110,21 @@ Test(log, a_full_ring_loses_what_comes_then_and_counts_it)
 	cr_expect_eq(pen_log_info(NULL, text, NULL, 0), 0, "there is room again");
 }
 
+Test(log, debug_leaves_room_to_what_is_more)
+{
+	char text[1500];
+	unsigned more = 0;
+
+	memset(text, 'x', sizeof text - 1);
+	text[sizeof text - 1] = 0;
+	cr_assert_eq(pen_log_levels("debug", NULL), 0);
+	while (!pen_log_debug(NULL, text, NULL, 0))
+		;
+	while (!pen_log_info(NULL, text, NULL, 0))
+		more++;
+	cr_expect_geq(more, PEN_LOG_RING_BYTES / 8 / 1700);
+}
+
 Test(log, many_rounds_of_a_ring_with_records_of_all_lengths)
 {
 	char text[2000];
