@@ -325,30 +325,22 @@ static uint8_t *reserve_patiently(struct ring *r, size_t n, uint64_t *ret_tail)
 	return to;
 }
 
-int pen_log_put(const struct pen_log_line *line)
+/* Apart, so that a line that is not wanted does not pay for its room on the stack. */
+__attribute__((noinline)) static int put_wanted(const struct pen_log_line *line, unsigned level)
 {
-	bool kept = line->kind == PEN_LOG_KIND_SECURITY || line->kind == PEN_LOG_KIND_AUDIT;
-	void *frames[PEN_LOG_FRAMES + 2];
-	unsigned level;
+	void *frames[PEN_LOG_FRAMES + 3];
 	int count = 0;
 	uint64_t tail;
 	struct plan p;
 	uint8_t *to;
 
-	/* PAIR(log.start): who sees it sees the clock. A record too many or too few around the end harms nobody. */
-	if (!atomic_load_explicit(&all.started, memory_order_acquire) ||
-	    (unsigned)line->kind >= PEN_LOG_KINDS || line->context.module >= PEN_LOG_MODULES)
-		return 0;
-	level = level_of(line);
-	if (!kept && !pen_log_on(line->context.module, level))
-		return 0;
 	if (!mine && !(mine = claim())) {
 		atomic_fetch_add_explicit(&all.homeless, 1, memory_order_relaxed); /* a number only */
 		return -EAGAIN;
 	}
 	if (line->trace) {
-		count = backtrace(frames, PEN_LOG_FRAMES + 2);
-		count = count > 2 ? count - 2 : 0; /* this function and the one that asked */
+		count = backtrace(frames, PEN_LOG_FRAMES + 3);
+		count = count > 3 ? count - 3 : 0; /* this function, put, and the one that asked */
 	}
 	plan(line, (size_t)count, &p);
 	to = line->kind == PEN_LOG_KIND_AUDIT
@@ -361,9 +353,24 @@ int pen_log_put(const struct pen_log_line *line)
 				      memory_order_relaxed);
 		return -EAGAIN;
 	}
-	copy(to, line, &p, frames + 2, level);
+	copy(to, line, &p, frames + 3, level);
 	publish(mine, tail);
 	return 0;
+}
+
+int pen_log_put(const struct pen_log_line *line)
+{
+	unsigned level;
+
+	/* PAIR(log.start): who sees it sees the clock. A record too many or too few around the end harms nobody. */
+	if (!atomic_load_explicit(&all.started, memory_order_acquire) ||
+	    (unsigned)line->kind >= PEN_LOG_KINDS || line->context.module >= PEN_LOG_MODULES)
+		return 0;
+	level = level_of(line);
+	if (line->kind != PEN_LOG_KIND_SECURITY && line->kind != PEN_LOG_KIND_AUDIT &&
+	    !pen_log_on(line->context.module, level))
+		return 0;
+	return put_wanted(line, level);
 }
 
 /* ---- taking ---------------------------------------------------------------------------------- */

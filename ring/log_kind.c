@@ -24,38 +24,40 @@ int pen_log_kind_find(const char *name)
 	return -1;
 }
 
-/* The line with fields of its kind before the caller's; those beyond the limit are cut like any others. */
 static int put(enum pen_log_kind kind, const struct pen_log_context *context, struct pen_log_line *line,
-	       const struct pen_log_field *own, size_t own_count, const struct pen_log_field *fields,
-	       size_t count)
+	       const struct pen_log_field *fields, size_t count)
 {
-	struct pen_log_field both[PEN_LOG_FIELDS + 1];
-
 	line->size = sizeof *line;
 	line->kind = kind;
 	if (context)
 		line->context = *context;
 	line->fields = fields;
 	line->field_count = count;
-	if (own_count) {
-		/* One too many is kept, so that the cut is noticed. */
-		count = (size_t)pen_min(count, PEN_LOG_FIELDS + 1 - own_count);
-		memcpy(both, own, own_count * sizeof *own);
-		if (count)
-			memcpy(both + own_count, fields, count * sizeof *fields);
-		line->fields = both;
-		line->field_count = own_count + count;
-	}
 	return pen_log_put(line);
 }
 
-#define PLAIN(name_, kind_, trace_)                                                       \
-	int(name_)(const struct pen_log_context *context, const char *message,            \
-		   const struct pen_log_field *fields, size_t count)                      \
-	{                                                                                 \
-		struct pen_log_line line = { .message = message, .trace = (trace_) };     \
-                                                                                          \
-		return put(PEN_LOG_KIND_##kind_, context, &line, NULL, 0, fields, count); \
+/* The line with fields of its kind before the caller's; those beyond the limit are cut like any others. */
+static int put_own(enum pen_log_kind kind, const struct pen_log_context *context, struct pen_log_line *line,
+		   const struct pen_log_field *own, size_t own_count, const struct pen_log_field *fields,
+		   size_t count)
+{
+	struct pen_log_field both[PEN_LOG_FIELDS + 1];
+
+	/* One too many is kept, so that the cut is noticed. */
+	count = (size_t)pen_min(count, PEN_LOG_FIELDS + 1 - own_count);
+	memcpy(both, own, own_count * sizeof *own);
+	if (count)
+		memcpy(both + own_count, fields, count * sizeof *fields);
+	return put(kind, context, line, both, own_count + count);
+}
+
+#define PLAIN(name_, kind_, trace_)                                                   \
+	int(name_)(const struct pen_log_context *context, const char *message,        \
+		   const struct pen_log_field *fields, size_t count)                  \
+	{                                                                             \
+		struct pen_log_line line = { .message = message, .trace = (trace_) }; \
+                                                                                      \
+		return put(PEN_LOG_KIND_##kind_, context, &line, fields, count);      \
 	}
 PLAIN(pen_log_info, LOG, false)
 PLAIN(pen_log_warn, WARN, false)
@@ -68,7 +70,7 @@ PLAIN(pen_log_event, EVENT, false)
 	const struct pen_log_field own[] = { __VA_ARGS__ };   \
 	struct pen_log_line line = { .message = (message_) }; \
                                                               \
-	return put(PEN_LOG_KIND_##kind_, context, &line, own, PEN_COUNT(own), fields, count)
+	return put_own(PEN_LOG_KIND_##kind_, context, &line, own, PEN_COUNT(own), fields, count)
 
 int pen_log_request(const struct pen_log_context *context, const char *method, const char *target,
 		    const struct pen_log_field *fields, size_t count)
@@ -120,7 +122,7 @@ int pen_log_security(const struct pen_log_context *context, enum pen_log_severit
 {
 	struct pen_log_line line = { .message = message, .severity = severity };
 
-	return put(PEN_LOG_KIND_SECURITY, context, &line, NULL, 0, fields, count);
+	return put(PEN_LOG_KIND_SECURITY, context, &line, fields, count);
 }
 
 int pen_log_fault(const struct pen_log_context *context, int code, const char *message,
@@ -128,5 +130,5 @@ int pen_log_fault(const struct pen_log_context *context, int code, const char *m
 {
 	struct pen_log_line line = { .message = message, .code = code };
 
-	return put(PEN_LOG_KIND_FAULT, context, &line, NULL, 0, fields, count);
+	return put(PEN_LOG_KIND_FAULT, context, &line, fields, count);
 }
