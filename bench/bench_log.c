@@ -3,10 +3,10 @@
  * bench_log - what a line of the log costs the one who logs it, and how fast lines are written
  *
  * A line has a message, a correlation id, an owner, a batch and two fields, about 200 bytes in the ring. One and two
- * threads log in bursts that fit into their rings, and wait for a flush between bursts, so that no line is lost; each
- * call is timed by itself (its time holds two readings of the clock; what these cost alone is given beside it). The
- * third line is a call whose level is not wanted, the fourth what the writer does: lines a second from the first call to
- * the last one's flush. One JSON line each.
+ * threads log in bursts that fit into their rings, and wait for a flush between bursts, so that no line is lost. Each
+ * call is timed by itself: its time holds one reading of the clock, whose cost is given beside it as clock_ns. The
+ * third line is a call whose level is not wanted. lines_per_s is of the whole, from the first call to the last one's
+ * flush: it holds the moments that the writer waits for more. One JSON line each.
  *
  * Usage: bench_log DIR [BURSTS]    default 200 bursts of 500 lines
  */

@@ -18,7 +18,8 @@
 struct pen_log_context pen_diary_context(const struct pen_batch *batch, unsigned module)
 {
 	return (struct pen_log_context){
-		.correlation_id = batch->plan->correlation_id,
+		.correlation_id = batch->context.correlation_id[0] ? batch->context.correlation_id
+								   : batch->plan->correlation_id,
 		.user_id = batch->plan->owner,
 		.batch = batch->id,
 		.module = (uint8_t)module,

@@ -108,7 +108,7 @@ struct pen_log_field {
 
 /* Whom and what a line is about; zero everywhere is a whole one. */
 struct pen_log_context {
-	const char *correlation_id; /* up to 63 bytes */
+	const char *correlation_id; /* up to 63 bytes; NULL: that of pen_context(), and its user */
 	const char *user_id;	    /* up to 255 bytes */
 	uint64_t batch;		    /* 0: none */
 	uint64_t item;		    /* with has_item */

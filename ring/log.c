@@ -60,6 +60,7 @@ struct ring {
 static struct {
 	_Atomic bool started; /* written by the writer's side */
 	_Atomic(const struct pen_clock *) clock;
+	_Atomic(pen_log_whose_fn *) whose;
 	_Atomic(struct ring *) rings[PEN_LOG_RINGS];
 	_Atomic uint64_t homeless; /* records of threads that got no ring */
 	uint64_t homeless_told;
@@ -139,6 +140,7 @@ static size_t measure(const char *text, size_t max, bool *ret_cut)
 }
 
 struct plan {
+	const char *correlation_id, *user_id;
 	size_t correlation, user, message, fields, frames, bytes;
 	size_t names[PEN_LOG_FIELDS], values[PEN_LOG_FIELDS];
 	uint8_t field_count;
@@ -150,9 +152,16 @@ static void plan(const struct pen_log_line *line, size_t frames, struct plan *p)
 {
 	size_t left = PEN_LOG_RECORD_BYTES - sizeof(struct pen_log_record) - 16 - frames * 8;
 
-	*p = (struct plan){ .frames = frames };
-	p->correlation = measure(line->context.correlation_id, 63, &p->cut);
-	p->user = measure(line->context.user_id, 255, &p->cut);
+	pen_log_whose_fn *whose =
+		atomic_load_explicit(&all.whose, memory_order_relaxed); /* set before there are threads */
+
+	*p = (struct plan){ .correlation_id = line->context.correlation_id,
+			    .user_id = line->context.user_id,
+			    .frames = frames };
+	if (!p->correlation_id && whose)
+		whose(&p->correlation_id, p->user_id ? &(const char *){ NULL } : &p->user_id);
+	p->correlation = measure(p->correlation_id, 63, &p->cut);
+	p->user = measure(p->user_id, 255, &p->cut);
 	p->message = measure(line->message, PEN_LOG_MESSAGE_BYTES, &p->cut);
 	left -= p->correlation + p->user + p->message;
 	for (size_t i = 0; i < line->field_count; i++) {
@@ -206,9 +215,9 @@ static void copy(uint8_t *to, const struct pen_log_line *line, const struct plan
 
 	memcpy(to, &r, sizeof r);
 	if (p->correlation)
-		at = mempcpy(at, line->context.correlation_id, p->correlation);
+		at = mempcpy(at, p->correlation_id, p->correlation);
 	if (p->user)
-		at = mempcpy(at, line->context.user_id, p->user);
+		at = mempcpy(at, p->user_id, p->user);
 	if (p->message)
 		at = mempcpy(at, line->message, p->message);
 	for (size_t i = 0; i < p->field_count; i++) {
@@ -371,6 +380,11 @@ int pen_log_put(const struct pen_log_line *line)
 	    !pen_log_on(line->context.module, level))
 		return 0;
 	return put_wanted(line, level);
+}
+
+void pen_log_set_whose(pen_log_whose_fn *whose)
+{
+	atomic_store_explicit(&all.whose, whose, memory_order_relaxed); /* as in plan */
 }
 
 /* ---- taking ---------------------------------------------------------------------------------- */

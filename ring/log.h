@@ -64,6 +64,10 @@ struct pen_log_bell {
 };
 extern struct pen_log_bell pen_log_bell;
 
+/* Whom a line is about that names nobody: the calling thread's own. Set once, by a room above. */
+typedef void pen_log_whose_fn(const char **ret_correlation_id, const char **ret_user_id);
+void pen_log_set_whose(pen_log_whose_fn *whose);
+
 /* From now on put takes records, stamped by this clock; or takes none any more. The writer's. */
 void pen_log_start(const struct pen_clock *clock);
 void pen_log_stop(void);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* log_clock - loaded before a command: its wall clock is PEN_CLOCK_SHIFT seconds off. A control for tests/cli/log.py. */
+/* log_clock - loaded before a command: its wall clock is PEN_CLOCK_SHIFT seconds off. Built by tests/cli/log.py. */
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>

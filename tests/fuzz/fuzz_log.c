@@ -2,8 +2,8 @@
 /*
  * fuzz_log - any bytes as message, ids, names and values of a line: what comes out is one line of valid JSON
  *
- * An input is cut at its NUL bytes: message, correlation id, user, then names and texts of fields in turn. The line must
- * be an object by the strict validator, without control bytes, within its length.
+ * An input is cut at its NUL bytes: message, correlation id, user, then names and texts of fields in turn. The line
+ * must be an object by the strict validator, without control bytes, within its length.
  * A broken promise aborts.
  */
 #include <stdio.h>
