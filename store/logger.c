@@ -219,7 +219,9 @@ static uint32_t drain(uint32_t most, bool last)
 	const struct pen_log_record *rec;
 	uint32_t n = 0;
 
-	while (n < most && (rec = pen_log_peek())) {
+	/* Relaxed: who is about to take the turn for good waits for the end of the record in hand. */
+	while (n < most && (last || !atomic_load_explicit(&logger.last, memory_order_relaxed)) &&
+	       (rec = pen_log_peek())) {
 		logger.in_record = true;
 		write_record(rec, last);
 		logger.in_record = false;

@@ -25,7 +25,8 @@
 #include "tools/say.h"
 #include "tools/text.h"
 
-#define WINDOW 256u
+#define WINDOW 8192u
+#define WINDOW_BYTES (16u << 20)
 #define LINE_MAX 131072u /* what is longer is no line of ours */
 #define LOOK_MS 200u
 #define NAME_MAX_LEN 64u
@@ -55,7 +56,7 @@ struct view {
 	char *part; /* of a line whose end is not there yet */
 	size_t part_len;
 	struct waiting window[WINDOW];
-	size_t held;
+	size_t held, held_bytes;
 };
 
 /* ---- which lines ----------------------------------------------------------------------------- */
@@ -108,6 +109,7 @@ static void release(struct view *v, size_t keep)
 
 	for (size_t i = 0; i < n; i++) {
 		show(v, &v->window[i]);
+		v->held_bytes -= v->window[i].len;
 		free(v->window[i].line);
 	}
 	memmove(v->window, v->window + n, (v->held - n) * sizeof *v->window);
@@ -119,8 +121,8 @@ static void hold(struct view *v, char *line, size_t len, const char *stamp)
 {
 	size_t at;
 
-	if (v->held == WINDOW)
-		release(v, WINDOW - 1);
+	if (v->held == WINDOW || v->held_bytes + len > WINDOW_BYTES)
+		release(v, v->held * 3 / 4);
 	at = v->held;
 	while (at && memcmp(v->window[at - 1].stamp, stamp, STAMP) > 0)
 		at--;
@@ -128,6 +130,7 @@ static void hold(struct view *v, char *line, size_t len, const char *stamp)
 	v->window[at] = (struct waiting){ .line = line, .len = len };
 	memcpy(v->window[at].stamp, stamp, STAMP);
 	v->held++;
+	v->held_bytes += len;
 }
 
 /* A whole line. What is none of ours (a process died in the middle of it) is left out. */
@@ -176,7 +179,7 @@ static bool next_name(const struct view *v, char ret[NAME_MAX_LEN])
 		    (v->since[0] && strncmp(e->d_name + strlen(v->prefix), v->since, 10) < 0))
 			continue;
 		if (!ret[0] || strcmp(e->d_name, ret) < 0)
-			snprintf(ret, NAME_MAX_LEN, "%s", e->d_name);
+			snprintf(ret, NAME_MAX_LEN, "%.63s", e->d_name);
 	}
 	closedir(dir);
 	return ret[0] != 0;
