@@ -19,7 +19,6 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -285,18 +284,12 @@ static void ring_bell(struct ring *r, uint64_t tail)
 
 static void publish(struct ring *r, uint64_t tail)
 {
-#ifdef PEN_PLANT_LOG_RUNG
-	ring_bell(r, tail);
-	sched_yield();
-#endif
 	/*
 	 * PAIR(log.publish): the record is whole before tail moves past it. Without it the writer reads what lay there
 	 * before.
 	 */
 	atomic_store_explicit(&r->tail, tail, ORDER_PUBLISH);
-#ifndef PEN_PLANT_LOG_RUNG
 	ring_bell(r, tail);
-#endif
 }
 
 static const uint8_t kind_level[PEN_LOG_KINDS] = {

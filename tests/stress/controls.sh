@@ -91,7 +91,6 @@ post POST_FREE race
 log - pass
 log LOG_PUBLISH race
 log LOG_RECYCLE race
-log LOG_RUNG check
 gauge - pass
 gauge GAUGE_FLIP check
 gauge GAUGE_RECHECK check
