@@ -33,17 +33,17 @@
 	X(WAITS, 322, 0, "items wait for their next try", "`penstock work` goes on when they are due") \
 	X(PROCESSOR_BROKEN, 323, 3, "the processor cannot work", "run its command by hand on one item; nothing is lost: the same batch runs again") \
 	X(PAUSED_BY, 325, 75, "the batch is paused", "`penstock resume` lets it go on") \
-	X(LOG_PLACE, 360, 3, "the log cannot be kept there", "check the directory and its permissions; links are not followed") \
-	X(LOG_LEVEL, 361, 2, "that is no level of the log", "LEVEL or MODULE=LEVEL, separated by commas; levels: off, error, warn, info, verbose, debug") \
-	X(LOG_CHAIN, 362, 65, "the chain of audit lines is broken", "somebody changed or removed lines: compare with a copy of the files") \
-	X(LOG_JOURNAL, 363, 0, "there is no system journal here", "leave out --log-journal") \
-	X(LOG_FULL, 364, 0, "a log file has all the bytes it may have", "the next day's file takes lines again; raise what a module says less often") \
 	X(CHILD_LAUNCHER, 331, 3, "the launcher of child processes does not start", "install `penstock` where it is on the PATH, or set $PENSTOCK_LAUNCHER to it") \
 	X(CHILD_MISSING, 332, 3, "the command cannot be run", "check its name, the PATH and its permissions") \
 	X(CHILD_BROKEN, 333, 3, "workers end before they answer anything", "run the command by hand with one line of input: see docs/WORKERS.md") \
 	X(REPLACED, 340, 1, "a later submission with the same key took its place", "`penstock why BATCH` names it; nothing of this one was done") \
 	X(AT_CAP, 341, 75, "as many batches run in the store as may", "it begins when one of them ends; see --cap and --owner-cap of `penstock work`") \
 	X(NO_ROOM, 342, 75, "too little memory or disk is free to begin", "free some, or ask for less: --min-free-memory, --min-free-disk") \
+	X(LOG_PLACE, 360, 3, "the log cannot be kept there", "check the directory and its permissions; links are not followed") \
+	X(LOG_LEVEL, 361, 2, "that is no level of the log", "LEVEL or MODULE=LEVEL, separated by commas; levels: off, error, warn, info, verbose, debug") \
+	X(LOG_CHAIN, 362, 65, "the chain of audit lines is broken", "somebody changed or removed lines: compare with a copy of the files") \
+	X(LOG_JOURNAL, 363, 0, "there is no system journal here", "leave out --log-journal") \
+	X(LOG_FULL, 364, 0, "a log file has all the bytes it may have", "the next day's file takes lines again; raise what a module says less often") \
 	/* store */                                                                                \
 	X(STORE_MISSING, 401, 3, "there is no store in that directory", "`penstock run` makes one; check --store and $PENSTOCK_STORE") \
 	X(STORE_FOREIGN, 402, 2, "the directory holds other files and is no store", "choose an empty or new directory") \
