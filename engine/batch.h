@@ -89,13 +89,13 @@ struct pen_batch {
 	struct pen_gauge gauge; /* published after every commit; anyone reads */
 	struct pen_fmt_job job; /* where items end one by one: as the last commit left it */
 	struct pen_chunk *line,
-		**line_end; /* the same: chunks in the order they came; else notes without number */
-	bool gave_up;	    /* it cannot be written: not even its end is */
-	bool held;	    /* paused: what lies in the window waits */
-	bool wished_pause;  /* somebody wants it to rest (store/control.h) */
+		**line_end;	/* the same: chunks in the order they came; else notes without number */
+	bool gave_up;		/* it cannot be written: not even its end is */
+	bool held;		/* paused: what lies in the window waits */
+	bool wished_pause;	/* somebody wants it to rest (store/control.h) */
 	struct pen_diary diary; /* what was logged of it */
-	bool owes;	    /* it completed, and the reader is to say so when its files are dealt with */
-	_Atomic bool stop;  /* committer and foreman to reader and foreman: produce no more; it only rises */
+	bool owes;		/* it completed, and the reader is to say so when its files are dealt with */
+	_Atomic bool stop; /* committer and foreman to reader and foreman: produce no more; it only rises */
 	_Atomic uint32_t wish; /* committer to reader: enum pen_wish, what is wanted now; 0: nothing */
 	struct pen_rehearsal *rehearsal;
 

@@ -128,7 +128,7 @@ static void log_fall(const struct pen_crew *crew, uint32_t number, const struct 
 	char text[128];
 	const struct pen_log_field fields[] = {
 		PEN_LOG_U64("child", number),
-		PEN_LOG_TEXT("how", pen_crew_status_text(c->end.status, text, sizeof text)),
+		PEN_LOG_TEXT("how", pen_crew_status_text(crew, c->end.status, text, sizeof text)),
 		PEN_LOG_TEXT("said", c->complaint[0] ? c->complaint : NULL),
 		PEN_LOG_BOOL("timedOut", c->timed_out),
 	};
