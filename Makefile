@@ -137,7 +137,7 @@ $(B)/run-unit-%: FORCE
 readers: $(READERS) $(BINARY) ## test the readers of the progress ring: C, Python, and Node where there is one
 	@/usr/bin/python3 tests/readers/run.py $(B)
 integration: $(BINARY) $(PLUGINS) ## run the tests of the command alone (tests/cli)
-	@set -e; for t in run formats plan trees ring terminal watch processors export clean completion jobs queues views context metrics; do /usr/bin/python3 tests/cli/$$t.py $(B)/penstock; done
+	@set -e; for t in run formats plan trees ring terminal watch processors export clean completion jobs queues views context metrics log; do /usr/bin/python3 tests/cli/$$t.py $(B)/penstock; done
 stress: $(STRESS) ## build and run the race programs (MODE=tsan for the race checker; PEN_SECS each)
 	@set -e; for t in $(STRESS); do echo "== $$t"; rc=0; $$t || rc=$$?; \
 	  case $$rc in 0) ;; 77) echo "skipped: $$t";; *) echo "FAIL $$rc $$t"; exit 1;; esac; done
@@ -180,13 +180,13 @@ install: all ## install under DESTDIR/PREFIX: command, libraries, headers, penst
 	install -m 755 $(B)/libpenstock.so.0 $(DESTDIR)$(PREFIX)/lib/libpenstock.so.0
 	ln -sf libpenstock.so.0 $(DESTDIR)$(PREFIX)/lib/libpenstock.so
 	install -m 644 include/penstock.h include/penstock_error.h include/penstock_progress.h \
-	  include/penstock_plugin.h $(DESTDIR)$(PREFIX)/include
+	  include/penstock_plugin.h include/penstock_log.h $(DESTDIR)$(PREFIX)/include
 	install -m 755 $(READER_FILES) $(DESTDIR)$(PREFIX)/share/penstock/readers
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' penstock.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/penstock.pc
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/penstock.pc
 uninstall: ## remove what install put there
 	cd $(DESTDIR)$(PREFIX) && rm -f bin/penstock lib/libpenstock.a lib/libpenstock.so.0 lib/libpenstock.so \
-	  lib/pkgconfig/penstock.pc include/penstock.h include/penstock_error.h include/penstock_progress.h include/penstock_plugin.h \
+	  lib/pkgconfig/penstock.pc include/penstock.h include/penstock_error.h include/penstock_progress.h include/penstock_plugin.h include/penstock_log.h \
 	  $(addprefix share/penstock/readers/,$(notdir $(READER_FILES)))
 	-rmdir $(DESTDIR)$(PREFIX)/share/penstock/readers $(DESTDIR)$(PREFIX)/share/penstock
 clean: ## remove build/

@@ -3,8 +3,8 @@
 #
 #   bench/run.sh [--smoke] [--only NAME]...
 #
-# Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, cast, crew,
-# small, flag, publish, json, split, csv, decode, io, readers, or a series of ingest.py (seq_vs_naive, seq_vs_bare, uring_vs_threads, random_vs_naive, resume,
+# Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, log, cast, crew, small, flag,
+# publish, json, split, csv, decode, io, readers, or a series of ingest.py (seq_vs_naive, seq_vs_bare, uring_vs_threads, random_vs_naive, resume,
 # foreign_seq, foreign_random, memory_1x, memory_8x, memory_record, memory_random), of formats.py (csv_vs_ndjson, csv_raw,
 # json_vs_ndjson, lines, gzip, zstd, tree_tar, cores, memory_formats) or of rivals.py (rival_duckdb, rival_duckdb_ndjson,
 # rival_sqlite, rival_miller, rival_python). --smoke asks whether everything runs, with the smallest inputs. Nothing here
@@ -58,6 +58,12 @@ if wanted lane; then
 	words=20000000
 	[ -z "$smoke" ] || words=10000
 	"$B/bench/bench_lane" $words | stamp "bench_lane $words"
+fi
+if wanted log; then
+	bursts=200
+	[ -z "$smoke" ] || bursts=2
+	"$B/bench/bench_log" "$dir/logs" $bursts | stamp "bench_log DIR $bursts"
+	rm -rf "${dir:?}"/*
 fi
 if wanted cast; then
 	batches=200000
@@ -120,7 +126,7 @@ if wanted readers; then
 fi
 series=()
 for name in ${only[@]+"${only[@]}"}; do
-	case $name in lane | cast | publish | crew | small | flag | json | split | csv | decode | io | readers) ;; *) series+=(--only "$name") ;; esac
+	case $name in lane | log | cast | publish | crew | small | flag | json | split | csv | decode | io | readers) ;; *) series+=(--only "$name") ;; esac
 done
 if [ ${#only[@]} -eq 0 ] || [ ${#series[@]} -gt 0 ]; then
 	export PYTHONDONTWRITEBYTECODE=1

@@ -20,6 +20,7 @@
 
 #include "engine/chunk.h"
 #include "engine/gate.h"
+#include "engine/diary.h"
 #include "engine/plan.h"
 #include "engine/window.h"
 #include "ring/gauge.h"
@@ -96,6 +97,7 @@ struct pen_batch {
 	uint32_t asked;		/* enum pen_wish, what people want of it; 0: nothing */
 	struct pen_gates gates; /* the flags it was made under */
 	bool flagged;		/* one of them keeps it from running (gate.h) */
+	struct pen_diary diary; /* what was logged of it */
 	bool owes;		/* it completed, and the reader is to say so when its files are dealt with */
 	_Atomic bool stop; /* committer and foreman to reader and foreman: produce no more; it only rises */
 	_Atomic uint32_t wish; /* committer to reader: enum pen_wish, what is wanted now; 0: nothing */

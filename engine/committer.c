@@ -25,6 +25,7 @@
 #include <time.h>
 
 #include "engine/admit.h"
+#include "engine/diary.h"
 #include "engine/foreman.h"
 #include "engine/gate.h"
 #include "engine/group.h"
@@ -143,6 +144,7 @@ static void finish(struct committer *c, struct pen_batch *batch, int code)
 	if (batch->why.code)
 		pen_engine_record(c->engine, batch->id, &batch->why);
 	pen_tell_end(c->tell, batch, code);
+	pen_diary_end(batch, code);
 	if (batch->lock_fd >= 0)
 		pen_lock_release(c->engine->store, batch->id, batch->lock_fd);
 	batch->lock_fd = -1;
@@ -207,6 +209,7 @@ static void die(struct committer *c, int rc, const struct pen_failure *why)
 {
 	c->dead = true;
 	pen_engine_record(c->engine, 0, why);
+	pen_diary_fault(rc, why->text);
 	pen_tell_failed(c->tell, rc);
 	pen_engine_notice(c->engine, rc, "%s", why->text);
 	/* Relaxed: a flag that rises once; the failure's text has its own lock. */
@@ -393,6 +396,7 @@ static void settle_group(struct committer *c, const struct pen_outcome *out)
 	for (uint32_t i = 0; i < c->ready_count; i++) {
 		struct pen_chunk *chunk = c->ready[i];
 
+		pen_diary_chunk(batch, chunk);
 		if (chunk->kind == PEN_CHUNK_END) {
 			end = true;
 			finish(c, batch, batch->end_code ? batch->end_code : out->standing->fixed.code);
@@ -446,11 +450,14 @@ static void commit_group(struct committer *c)
 		said = true;
 		pen_batch_publish(c->from, rc);
 		pen_tell_stall(c->tell, c->from, rc);
+		pen_diary_stall(c->from, rc, why.text);
 		stalled_nap(c, RETRY_NS);
 	}
 	if (said)
 		pen_engine_notice(c->engine, 0, "there is space again: the run goes on");
 	pen_tell_took(c->tell, c->inner_ns);
+	pen_diary_unstall(c->from);
+	pen_diary_commit(c->from, c->inner_ns, c->ready_items);
 	adapt(c, out.appended);
 	settle_group(c, &out);
 	if (pen_turn_wanted(c->engine->store))
@@ -494,7 +501,10 @@ static void begin(struct committer *c, struct pen_chunk *chunk)
 		pen_tell_begin(c->tell, batch, &c->minutes);
 	} else if (rc) {
 		pen_tell_refused(c->tell, batch, rc);
+		pen_diary_refused(batch, rc);
 	}
+	if (!rc)
+		pen_diary_begin(batch);
 	chunk->res = rc;
 	hand_back(c, chunk);
 	pen_io_wake(c->engine->io);

@@ -10,6 +10,7 @@
 #include "ring/clock.h"
 #include "ring/error.h"
 #include "ring/hash.h"
+#include "ring/log.h"
 #include "store/ledger.h"
 
 #define TRACE_AT 3   /* of the 32 digits of the trace id */
@@ -22,6 +23,20 @@ static _Thread_local const struct pen_context *in_force;
 const struct pen_context *pen_context(void)
 {
 	return in_force;
+}
+
+static void whose(const char **ret_correlation_id, const char **ret_user_id)
+{
+	if (!in_force)
+		return;
+	*ret_correlation_id = in_force->correlation_id;
+	*ret_user_id = in_force->user;
+}
+
+/* Lines that a program logs in a context are about it. */
+__attribute__((constructor)) static void teach_log(void)
+{
+	pen_log_set_whose(whose);
 }
 
 int pen_context_run(const struct pen_context *context, pen_context_fn *fn, void *arg)

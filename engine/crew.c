@@ -336,6 +336,38 @@ static int make_descriptors(struct pen_crew *crew, struct pen_failure *why)
 	return 0;
 }
 
+static const char *kind_of(const struct pen_crew *crew)
+{
+	return crew->opt.kind == PEN_CREW_EXEC ? "exec" : "worker";
+}
+
+/* One line for all of its children: those of a worker have lines of their own, those of exec only at debug. */
+static void log_begin(const struct pen_crew *crew)
+{
+	const struct pen_log_field fields[] = { PEN_LOG_TEXT("program", crew->command.program),
+						PEN_LOG_U64("jobs", crew->opt.jobs) };
+
+	(void)pen_log_external(&crew->opt.log, kind_of(crew), "crew.started", true, 0, fields,
+			       PEN_COUNT(fields));
+}
+
+static void log_end(const struct pen_crew *crew)
+{
+	const struct pen_crew_counts *n = &crew->counts;
+	const struct pen_log_field fields[] = {
+		PEN_LOG_U64("given", n->given),
+		PEN_LOG_U64("ended", n->ended),
+		PEN_LOG_U64("started", n->started),
+		PEN_LOG_U64("crashed", n->crashed),
+		PEN_LOG_U64("timeouts", n->timeouts),
+		PEN_LOG_TEXT("why", crew->broken ? crew->failure.text : NULL),
+	};
+
+	if (n->given)
+		(void)pen_log_external(&crew->opt.log, kind_of(crew), "crew.ended", !crew->broken, 0, fields,
+				       PEN_COUNT(fields));
+}
+
 int pen_crew_open(struct pen_crew **ret, const struct pen_crew_options *opt, struct pen_failure *why)
 {
 	struct pen_crew *crew = calloc(1, sizeof(*crew));
@@ -356,6 +388,7 @@ int pen_crew_open(struct pen_crew **ret, const struct pen_crew_options *opt, str
 		pen_crew_close(crew);
 		return rc;
 	}
+	log_begin(crew);
 	*ret = crew;
 	return 0;
 }
@@ -364,6 +397,7 @@ void pen_crew_close(struct pen_crew *crew)
 {
 	if (!crew)
 		return;
+	log_end(crew);
 	if (crew->worker)
 		pen_crew_worker_close(crew);
 	pen_launcher_close(crew->launcher);

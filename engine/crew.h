@@ -51,18 +51,19 @@ enum pen_crew_kind { PEN_CREW_EXEC, PEN_CREW_WORKER };
 /* 0 and NULL mean the default in brackets. Everything is copied. */
 struct pen_crew_options {
 	enum pen_crew_kind kind;
-	const char *command;	/* what follows "exec:" or "worker:"; see docs/WORKERS.md */
-	uint32_t jobs;		/* children at a time [the cores this process may use] */
-	uint32_t window;	/* worker: items sent ahead to one child [64] */
-	uint64_t timeout_ns;	/* an item's time; then SIGTERM to the group [none] */
-	uint64_t grace_ns;	/* from SIGTERM to SIGKILL [5 s] */
-	uint64_t output_max;	/* bytes of a value [64 MiB] */
-	uint32_t stderr_keep;	/* bytes of stderr's end that are kept [64 KiB] */
-	uint64_t memory_max;	/* address space of each process of a child (RLIMIT_AS) [unlimited] */
+	const char *command;	    /* what follows "exec:" or "worker:"; see docs/WORKERS.md */
+	uint32_t jobs;		    /* children at a time [the cores this process may use] */
+	uint32_t window;	    /* worker: items sent ahead to one child [64] */
+	uint64_t timeout_ns;	    /* an item's time; then SIGTERM to the group [none] */
+	uint64_t grace_ns;	    /* from SIGTERM to SIGKILL [5 s] */
+	uint64_t output_max;	    /* bytes of a value [64 MiB] */
+	uint32_t stderr_keep;	    /* bytes of stderr's end that are kept [64 KiB] */
+	uint64_t memory_max;	    /* address space of each process of a child (RLIMIT_AS) [unlimited] */
 	const char *correlation_id; /* worker: told with each item [none] */
-	const char *const *env; /* "NAME=VALUE" beside this process's own environment, ends with NULL */
+	const char *const *env;	    /* "NAME=VALUE" beside this process's own environment, ends with NULL */
 	const char *tmpdir;   /* where the files of `{}` go [/dev/shm if it can be written, $TMPDIR, /tmp] */
 	const char *launcher; /* the program that answers to `launcher` [see engine/launcher.h] */
+	struct pen_log_context log; /* whom its lines are about; its strings outlive the crew */
 	const struct pen_clock
 		*clock; /* of a worker's time-outs and back-off; the launcher's is the real one */
 };

@@ -109,6 +109,34 @@ static void pause_all(struct pen_crew *crew, struct pen_worker_child *c)
 	c->give_at = n > (crew->bare ? 0 : 1) ? pen_crew_now(crew) + (PAUSE_NS << n) : 0;
 }
 
+/* How it ended, or NULL. The first of a crew are worth a line each, later ones only at debug: one may end each item. */
+static void log_child(const struct pen_crew *crew, uint32_t number, const char *what, const char *how)
+{
+	struct pen_log_context context = crew->opt.log;
+	const struct pen_log_field fields[] = { PEN_LOG_U64("child", number), PEN_LOG_TEXT("how", how) };
+
+	if (crew->counts.started > pen_max(crew->opt.jobs, 4))
+		context.level = PEN_LOG_DEBUG;
+	(void)pen_log_external(&context, "worker", what, true, 0, fields, PEN_COUNT(fields));
+}
+
+/* It ended before it was asked to. */
+static void log_fall(const struct pen_crew *crew, uint32_t number, const struct pen_worker_child *c,
+		     bool clean)
+{
+	struct pen_log_context context = crew->opt.log;
+	char text[128];
+	const struct pen_log_field fields[] = {
+		PEN_LOG_U64("child", number),
+		PEN_LOG_TEXT("how", pen_crew_status_text(crew, c->end.status, text, sizeof text)),
+		PEN_LOG_TEXT("said", c->complaint[0] ? c->complaint : NULL),
+		PEN_LOG_BOOL("timedOut", c->timed_out),
+	};
+
+	context.level = clean || crew->counts.crashed > 8 ? PEN_LOG_DEBUG : PEN_LOG_WARN;
+	(void)pen_log_external(&context, "worker", "worker.ended", clean, 0, fields, PEN_COUNT(fields));
+}
+
 static void start_child(struct pen_crew *crew, uint32_t number)
 {
 	struct pen_worker_child *c = pen_worker_of(crew, number);
@@ -150,6 +178,7 @@ static void start_child(struct pen_crew *crew, uint32_t number)
 	pause_all(crew, c);
 	crew->counts.running++;
 	crew->counts.started++;
+	log_child(crew, number, "worker.started", NULL);
 }
 
 /* ---- give ---- */
@@ -386,6 +415,10 @@ static void settle(struct pen_crew *crew, uint32_t number)
 	c->begin = c->scanned = c->fill; /* half a line is no answer */
 	c->tag = 0;
 	crew->counts.crashed += !c->asked;
+	if (c->asked)
+		log_child(crew, number, "worker.ended", NULL);
+	else
+		log_fall(crew, number, c, clean_end);
 	crew->counts.timeouts += c->timed_out;
 	for (; suspects < count && crew->held[c->task[suspects]].begin < read_up_to;)
 		suspects++;

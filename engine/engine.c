@@ -22,6 +22,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "engine/diary.h"
 #include "engine/foreman.h"
 #include "engine/group.h"
 #include "engine/tell.h"
@@ -40,12 +41,12 @@ void pen_engine_notice(struct pen_engine *engine, int code, const char *format, 
 	char text[PEN_FAILURE_TEXT];
 	va_list ap;
 
-	if (!engine->notice)
-		return;
 	va_start(ap, format);
 	vsnprintf(text, sizeof text, format, ap);
 	va_end(ap);
-	engine->notice(engine->notice_arg, code, text);
+	pen_diary_notice(code, text);
+	if (engine->notice)
+		engine->notice(engine->notice_arg, code, text);
 }
 
 void pen_engine_record(struct pen_engine *engine, uint64_t batch, const struct pen_failure *why)

@@ -278,7 +278,8 @@ static bool collect(struct pen_foreman *f, struct site *s)
 static bool need_crew(struct pen_foreman *f, struct site *s)
 {
 	const struct pen_plan *plan = s->batch->plan;
-	struct pen_crew_options opt = { .clock = f->engine->clock };
+	struct pen_crew_options opt = { .clock = f->engine->clock,
+					.log = pen_diary_context(s->batch, PEN_LOG_IN_CREW) };
 	struct epoll_event event = { .events = EPOLLIN };
 	int rc;
 

@@ -167,10 +167,25 @@ int pen_plugin_open(const char *spec, struct pen_plugin_host **ret, struct pen_f
 	return 0;
 }
 
+static void log_line(int level, const char *message)
+{
+	const struct pen_log_line line = {
+		.size = sizeof line,
+		.context.module = PEN_LOG_IN_PLUGIN,
+		.context.level = level > PEN_LOG_OFF && level < PEN_LOG_LEVELS ? (uint8_t)level
+									       : PEN_LOG_INFO,
+		.message = message,
+	};
+
+	(void)pen_log_put(&line);
+}
+
 int pen_plugin_start(struct pen_plugin_host *host, const char *config, uint32_t threads,
 		     struct pen_failure *why)
 {
-	struct pen_plugin_config given = { .size = sizeof given, .text = config, .threads = threads };
+	struct pen_plugin_config given = {
+		.size = sizeof given, .text = config, .threads = threads, .log = log_line
+	};
 	int rc;
 
 	pen_assert(!host->instances);

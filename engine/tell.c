@@ -47,6 +47,10 @@ enum {
 
 static void say_none(struct pen_tell *tell, const char *whose, const struct pen_failure *why)
 {
+	/* Somebody else has put something in its place. */
+	if (why->code == -EPERM || why->code == -ELOOP || why->code == -ENOTDIR)
+		(void)pen_log_security(&(struct pen_log_context){ .module = PEN_LOG_IN_RING }, PEN_LOG_HIGH,
+				       why->text, &PEN_LOG_TEXT("owner", whose), 1);
 	if (!tell->refused)
 		pen_engine_notice(tell->engine, 0, "no progress ring%s%s: %s", *whose ? " for " : "", whose,
 				  why->text);

@@ -45,6 +45,7 @@
 #include <stdint.h>
 
 #include "penstock_error.h"
+#include "penstock_log.h"
 
 #ifdef __cplusplus
 extern "C" {

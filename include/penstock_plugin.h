@@ -60,6 +60,8 @@ struct pen_plugin_config {
 	const char *text; /* --processor-config; "" when not given */
 	unsigned thread;  /* number of the instance, from 0 */
 	unsigned threads; /* how many there are */
+	/* A line for the log: level 1 error, 2 warn, 3 info, 4 verbose, 5 debug. Any thread; never waits. */
+	void (*log)(int level, const char *message);
 };
 
 struct pen_plugin_item {

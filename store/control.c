@@ -217,6 +217,9 @@ int pen_batch_wish(struct pen_store *store, uint64_t id, enum pen_wish wish, con
 		.want = wish == PEN_WISH_CANCEL ? PEN_WANT_CANCEL : PEN_WANT_PAUSE,
 		.time_ms = pen_real_ms(pen_store_clock(store)),
 	};
+	static const char *const names[] = {
+		[PEN_WISH_PAUSE] = "pause", [PEN_WISH_RESUME] = "resume", [PEN_WISH_CANCEL] = "cancel"
+	};
 	struct pen_txn *txn;
 	bool runs = false;
 	int rc;
@@ -235,6 +238,15 @@ int pen_batch_wish(struct pen_store *store, uint64_t id, enum pen_wish wish, con
 		return pen_fail(why, rc, 0, "batch " ID " cannot be changed", id);
 	}
 	rc = pen_txn_commit(txn, why);
+	if (!rc) {
+		const struct pen_log_context context = { .user_id = by,
+							 .batch = id,
+							 .module = PEN_LOG_IN_STORE };
+		const struct pen_log_field fields[] = { PEN_LOG_TEXT("reason", reason),
+							PEN_LOG_BOOL("runs", runs) };
+
+		(void)pen_log_audit(&context, names[wish], "batch", fields, PEN_COUNT(fields));
+	}
 	if (!rc && ret_runs)
 		*ret_runs = runs;
 	return rc;

@@ -142,11 +142,11 @@ static int make_file(int dir_fd, const char *name)
 	return rc;
 }
 
-static int make_dir(int dir_fd, const char *name)
+static int make_dir(int dir_fd, const char *name, mode_t mode)
 {
-	if (mkdirat(dir_fd, name, 0700))
+	if (mkdirat(dir_fd, name, mode))
 		return errno == EEXIST ? 0 : -errno;
-	return fchmodat(dir_fd, name, 0700, 0) ? -errno : 0;
+	return fchmodat(dir_fd, name, mode, 0) ? -errno : 0;
 }
 
 static int sync_at(int dir_fd, const char *name, int flags)
@@ -209,11 +209,11 @@ static int fill(const struct site *site, const struct pen_store_options *opt, co
 	if (!rc && !site->inside) {
 		/* An idle lock file says nothing; LMDB makes it anew. */
 		(void)unlinkat(site->fd, "lock.mdb", 0);
-		rc = make_dir(site->fd, "run");
+		rc = make_dir(site->fd, "run", 0700);
 		if (!rc)
-			rc = make_dir(site->fd, "logs");
+			rc = make_dir(site->fd, "logs", 0750);
 		if (!rc)
-			rc = make_dir(site->fd, "staging");
+			rc = make_dir(site->fd, "staging", 0700);
 	}
 	if (!rc)
 		rc = sync_at(site->fd, "data.mdb", 0);

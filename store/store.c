@@ -427,11 +427,13 @@ static int upgrade(struct pen_store *store, struct pen_failure *why)
 static int parts_open(struct pen_store *store, struct pen_failure *why)
 {
 	static const char *const parts[] = { "run", "logs", "staging" };
+	static const mode_t modes[] = { 0700, 0750, 0700 };
 	size_t i;
 
 	for (i = 0; i < PEN_COUNT(parts) && !store->read_only; i++)
-		if (mkdirat(store->dir_fd, parts[i], 0700) ? errno != EEXIST
-							   : fchmodat(store->dir_fd, parts[i], 0700, 0) != 0)
+		if (mkdirat(store->dir_fd, parts[i], modes[i])
+			    ? errno != EEXIST
+			    : fchmodat(store->dir_fd, parts[i], modes[i], 0) != 0)
 			return pen_fail(why, pen_mdb_code(errno), errno, "%s/%s cannot be made", store->path,
 					parts[i]);
 	store->run_fd = openat(store->dir_fd, "run", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

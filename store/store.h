@@ -10,7 +10,7 @@
  *   STORE/run/batch.ID           lock files (lock.h)
  *   STORE/run/engine.NN          the same, and how many engines have had the number
  *   STORE/staging/after.ID       what is owed to source files (engine/owed.h)
- *   STORE/logs                   for later use
+ *   STORE/logs                   what was logged (logbook.h)
  *
  *   Threads    everything here: any thread, after open.
  *   Rules      no WRITEMAP, NOSYNC, MAPASYNC, NOLOCK, ever. data.mdb's descriptor is close-on-exec. Stale

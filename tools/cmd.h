@@ -45,6 +45,7 @@ int pen_cmd_resume(const struct pen_cmd *cmd);
 int pen_cmd_cancel(const struct pen_cmd *cmd);
 int pen_cmd_retry(const struct pen_cmd *cmd);
 int pen_cmd_why(const struct pen_cmd *cmd);
+int pen_cmd_log(const struct pen_cmd *cmd);
 int pen_cmd_verify(const struct pen_cmd *cmd);
 int pen_cmd_doctor(const struct pen_cmd *cmd);
 int pen_cmd_explain(const struct pen_cmd *cmd);

@@ -209,6 +209,23 @@ static void say_all(const struct pen_cleaned *got, bool dry_run)
 			     (unsigned long long)got->kept);
 }
 
+static void log_clean(const struct pen_cleaned *got, int rc)
+{
+	uint64_t batches = 0;
+	char by[256];
+
+	for (size_t i = 0; i < RULED; i++)
+		batches += got->batches[ruled[i]];
+	const struct pen_log_field fields[] = { PEN_LOG_U64("batches", batches),
+						PEN_LOG_U64("rows", got->rows),
+						PEN_LOG_U64("events", got->events),
+						PEN_LOG_BOOL("good", !rc) };
+
+	pen_cmd_own_name(by, sizeof by);
+	(void)pen_log_audit(&(struct pen_log_context){ .user_id = by, .module = PEN_LOG_IN_TOOLS }, "clean",
+			    "store", fields, 4);
+}
+
 static int clean(const struct pen_cmd *cmd, struct pen_store *store, const struct pen_clean *what)
 {
 	struct pen_retain_info info = { .size = sizeof info };
@@ -218,6 +235,8 @@ static int clean(const struct pen_cmd *cmd, struct pen_store *store, const struc
 	struct pen_jw jw;
 	int rc = pen_retain_clean(store, what, &got, &why), status = 0;
 
+	if (!what->dry_run)
+		log_clean(&got, rc);
 	if (rc)
 		status = pen_say_failure(rc, &why);
 	if (!rc && (rc = pen_retain_info(store, &info)))

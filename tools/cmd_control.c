@@ -222,6 +222,19 @@ int pen_cmd_retry(const struct pen_cmd *cmd)
 		if (status)
 			break;
 		rc = pen_batch_retry(store, id, pen_cmd_value(cmd, PEN_O_CONDITION)->text, dry, &count, &why);
+		if (!rc && !dry) {
+			char by[256];
+			const struct pen_log_field fields[] = {
+				PEN_LOG_U64("itemCount", count),
+				PEN_LOG_TEXT("where", pen_cmd_value(cmd, PEN_O_CONDITION)->text)
+			};
+
+			pen_cmd_own_name(by, sizeof by);
+			(void)pen_log_audit(&(struct pen_log_context){ .user_id = by,
+								       .batch = id,
+								       .module = PEN_LOG_IN_TOOLS },
+					    "retry", "batch", fields, 2);
+		}
 		if (rc)
 			status = pen_say_failure(rc, &why);
 		else

@@ -213,9 +213,16 @@ int pen_cmd_drop(const struct pen_cmd *cmd)
 			rc = -PEN_IN_USE;
 		if (rc)
 			status = pen_say_failure(rc, &why);
-		else
+		else {
+			char by[256];
+
+			pen_cmd_own_name(by, sizeof by);
+			(void)pen_log_audit(&(struct pen_log_context){ .user_id = by,
+								       .module = PEN_LOG_IN_TOOLS },
+					    "drop", name, &PEN_LOG_U64("entries", ds.entries), 1);
 			pen_say_note("the dataset '%s' with %s entries is removed", name,
 				     pen_text_count(entries, ds.entries));
+		}
 	}
 	pen_store_close(store);
 	return status;

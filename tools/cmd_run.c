@@ -54,6 +54,7 @@ static _Noreturn void disk_failed(struct pen_engine *engine, uint64_t batch)
 	if (pen_engine_failure(engine, batch, &why) != 0 || !why.text[0])
 		(void)pen_engine_failure(engine, 0, &why);
 	pen_say_failure(-PEN_DISK_FAILED, &why);
+	pen_log_last();
 	_exit(74);
 }
 

@@ -16,8 +16,11 @@
 #include "tools/home.h"
 #include "tools/json.h"
 #include "tools/live.h"
+#include "tools/logs.h"
 #include "tools/say.h"
 #include "tools/text.h"
+
+#define CHAIN 30 /* the number of what is found in audit lines (docs/FORMAT.md) */
 
 struct findings {
 	struct pen_out out;
@@ -95,6 +98,26 @@ static void doctor_rings(uint64_t store_id, struct pen_jw *jw, struct pen_out *o
 		pen_jw_array_end(jw);
 }
 
+static void chain_finding(void *arg, const char *text)
+{
+	finding(arg, CHAIN, text);
+}
+
+/* Audit lines lie in files beside the store. The number of findings; negative: a code, after a message. */
+static long verify_chain(const struct pen_cmd *cmd, const struct pen_home *home, struct findings *f)
+{
+	struct pen_failure why = { 0 };
+	char dir[PEN_HOME_PATH + 8];
+	long n;
+
+	if (!pen_logs_dir(cmd->args, home->path, dir, sizeof dir))
+		return 0;
+	n = pen_log_verify(dir, chain_finding, f, &why);
+	if (n < 0)
+		(void)pen_say_failure((int)n, &why);
+	return n;
+}
+
 int pen_cmd_verify(const struct pen_cmd *cmd)
 {
 	struct findings f = { .json = pen_cmd_set(cmd, PEN_O_JSON) };
@@ -117,6 +140,17 @@ int pen_cmd_verify(const struct pen_cmd *cmd)
 		pen_say_error(-PEN_STORE_DAMAGED, "%ld violations in '%s'", n, home.path);
 		pen_say_advice(
 			"restore a backup, or load the sources into a new store; docs/FORMAT.md explains the numbers");
+		return rc;
+	}
+	n = verify_chain(cmd, &home, &f);
+	if (n < 0) {
+		(void)pen_out_end(&f.out, 0);
+		return pen_error_exit((int)n);
+	}
+	if (n) {
+		rc = pen_out_end(&f.out, 65);
+		pen_say_error(-PEN_LOG_CHAIN, "%ld violations in the audit lines of '%s'", n, home.path);
+		pen_say_advice("%s", pen_error_advice(-PEN_LOG_CHAIN));
 		return rc;
 	}
 	pen_say_note("the store '%s' is whole", home.path);

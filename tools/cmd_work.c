@@ -73,6 +73,7 @@ static void reap(struct work *w, uint64_t wait_ns)
 
 		(void)pen_engine_failure(w->engine, 0, &why);
 		(void)pen_say_failure(rc, &why);
+		pen_log_last();
 		_exit(74); /* an orderly close would touch the disk that failed */
 	}
 	if (rc)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/logs.h"
 #include "tools/option.h"
 #include "tools/say.h"
 #include "tools/text.h"
@@ -162,6 +163,16 @@ int pen_home_find(const struct pen_args *args, struct pen_home *ret)
 	return 2;
 }
 
+/* What is done to a store is logged. 0, or the exit status, and the store is closed. */
+static int begin_log(const struct pen_args *args, const char *path, struct pen_store *store)
+{
+	int rc = pen_logs_begin(args, path);
+
+	if (rc)
+		pen_store_close(store);
+	return rc;
+}
+
 int pen_home_open(const struct pen_args *args, bool writing, struct pen_store **ret)
 {
 	struct pen_store_options options = { .size = sizeof options, .read_only = !writing };
@@ -177,7 +188,7 @@ int pen_home_open(const struct pen_args *args, bool writing, struct pen_store **
 		pen_say_line("  --> %s (from %s)", home.path, home.origin);
 		return rc;
 	}
-	return 0;
+	return writing ? begin_log(args, home.path, *ret) : 0;
 }
 
 /* Makes what is missing above the standard place, as the XDG rules want it. */
@@ -217,7 +228,7 @@ int pen_home_create(const struct pen_args *args, struct pen_home *ret_home, stru
 	}
 	if (fresh)
 		pen_say_note("new store %s", ret_home->path);
-	return 0;
+	return begin_log(args, ret_home->path, *ret);
 }
 
 void pen_home_tidy(struct pen_store *store)

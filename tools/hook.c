@@ -61,6 +61,20 @@ static int await(pid_t pid)
 	return rc <= 0 ? -1 : status;
 }
 
+static void log_hook(const struct pen_batch_info *info, const char *command, int status)
+{
+	const struct pen_log_context context = { .user_id = info->owner,
+						 .correlation_id = info->correlation_id,
+						 .batch = info->id,
+						 .module = PEN_LOG_IN_TOOLS };
+	const struct pen_log_field fields[] = {
+		PEN_LOG_TEXT("command", command),
+		PEN_LOG_I64("exitStatus", status >= 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1),
+	};
+
+	(void)pen_log_external(&context, "hook", "on_complete", !status, 0, fields, 2);
+}
+
 static int run(struct pen_store *store, const struct pen_hook *hook)
 {
 	char batch[64], state[64], home[4200], summary[512];
@@ -98,6 +112,7 @@ static int run(struct pen_store *store, const struct pen_hook *hook)
 		return 0;
 	}
 	status = await(pid);
+	log_hook(&info, hook->command, status);
 	if (status)
 		pen_say_warning(0, "batch %016" PRIx64 ": its command %s %d", info.id,
 				status < 0	    ? "was killed after"

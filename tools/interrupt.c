@@ -22,6 +22,7 @@ static void clean_up(void)
 {
 	void (*clean)(void) = atomic_load_explicit(&last_wish, memory_order_relaxed);
 
+	pen_log_last();
 	pen_say_restore();
 	if (clean)
 		clean();

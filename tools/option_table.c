@@ -118,6 +118,13 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 			    "any that others wait for. A batch that is gone is not known any more: its command loads again.",
 			    "penstock clean --dry-run\npenstock clean --older-than 30d --state completed,failed\n"
 			    "penstock clean --rules completed=2d,failed=forever,rows-bytes=500MiB\n" },
+	[PEN_CMD_LOG] = { "log", PEN_CMD_LOG, "", 0, 0, "Look",
+			  "what was logged, in the order of its time, across days",
+			  "Every command that writes logs into the store's logs/ (or --log-dir, $PENSTOCK_LOG_DIR): a line a JSON\n"
+			  "object. --json prints them as they are. --set changes which levels are kept, by module, for processes\n"
+			  "that run as well; those that were started with --log-level or $PENSTOCK_LOG keep their own.",
+			  "penstock log --follow --level warn\npenstock log --batch @last --since 1h\n"
+			  "penstock log --kind audit --json | jq .fields\npenstock log --set engine=debug,store=warn\n" },
 	[PEN_CMD_VERIFY] = { "verify", PEN_CMD_VERIFY, "", 0, 0, "Look",
 			     "check every invariant of the store; exit 65 names each violation", NULL,
 			     "penstock verify\n" },
@@ -137,7 +144,7 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 			   "this overview, or a command's page", NULL, "penstock help run\n" },
 };
 
-const char pen_commands_later[] = "limit\0bench\0log\0serve\0config\0";
+const char pen_commands_later[] = "limit\0bench\0serve\0config\0";
 
 #define GLOBAL(name, id, kind, letter, arg, choices, fallback, help)                                       \
 	{                                                                                                  \
@@ -373,6 +380,22 @@ const struct pen_option pen_options[] = {
 	RANGE(CMD(FLAG), "min-items", MIN_ITEMS, COUNT, "N", 0, UINT64_MAX, "0",
 	      "ramp: so many items before a step is judged and ends"),
 	PLAIN(CMD(FLAG), "resume", GO_ON, FLAG, NULL, NULL, "ramp: one that holds goes on"),
+	PLAIN(CMD(LOG), "follow", LOG_FOLLOW, FLAG, NULL, NULL,
+	      "go on with what is logged, past midnight too"),
+	CHOICE(CMD(LOG), "level", LOG_UP_TO, "error|warn|info|verbose|debug", NULL, "all",
+	       "only lines of this level and those above it"),
+	CHOICE(CMD(LOG), "kind", LOG_KIND,
+	       "log|error|warn|debug|verbose|request|response|security|performance|event|audit|fault|external|cache|"
+	       "websocket",
+	       NULL, "all", "only lines of this kind; audit and security are kept longer than the others"),
+	PLAIN(CMD(LOG), "correlation", LOG_CORRELATION, TEXT, "ID", "all",
+	      "only lines with this correlation id"),
+	PLAIN(CMD(LOG), "batch", LOG_BATCH, TEXT, "BATCH", "all", "only lines about this batch"),
+	RANGE(CMD(LOG), "since", SINCE, DURATION, "DUR", 1, UINT64_MAX, "the beginning",
+	      "only what is not older"),
+	PLAIN(CMD(LOG), "set", LOG_SET, TEXT, "LEVELS", NULL,
+	      "keep other levels from now on: engine=debug,store=warn, or one for all"),
+	PLAIN(CMD(LOG), "levels", LOG_LEVELS, FLAG, NULL, NULL, "which levels are kept, by module"),
 	PLAIN(CMD(DROP), "yes", YES, FLAG, NULL, NULL, "really"),
 	PLAIN(CMD(EXPLAIN), "list", LIST, FLAG, NULL, NULL, "all codes"),
 
@@ -381,6 +404,12 @@ const struct pen_option pen_options[] = {
 	GLOBAL("json", JSON, FLAG, 0, NULL, NULL, NULL, "JSON on stdout (lists: one object a line)"),
 	GLOBAL("quiet", QUIET, FLAG, 'q', NULL, NULL, NULL, "only errors on stderr"),
 	GLOBAL("color", COLOR, CHOICE, 0, NULL, "auto|always|never", "auto", "colours on stderr"),
+	GLOBAL("log-level", LOG_LEVEL, TEXT, 0, "LEVELS", NULL, "$PENSTOCK_LOG",
+	       "what is logged, and shown on stderr too: debug, or info,engine=debug,…; off: nothing"),
+	GLOBAL("log-dir", LOG_DIR, TEXT, 0, "DIR", NULL, "$PENSTOCK_LOG_DIR, logs/ in the store",
+	       "where the log lies"),
+	GLOBAL("log-journal", LOG_JOURNAL, FLAG, 0, NULL, NULL, "$PENSTOCK_LOG_JOURNAL",
+	       "log into the system's journal too"),
 	GLOBAL("help", HELP, FLAG, 'h', NULL, NULL, NULL, "-h short, --help with examples"),
 	GLOBAL("version", VERSION, FLAG, 'V', NULL, NULL, NULL, "the version in one line"),
 

@@ -12,24 +12,39 @@
 #include "include/penstock.h"
 #include "tools/cmd.h"
 #include "tools/interrupt.h"
+#include "tools/logs.h"
 #include "tools/out.h"
 #include "tools/say.h"
 #include "tools/text.h"
 
 static int (*const verbs[PEN_CMD_COUNT])(const struct pen_cmd *cmd) = {
-	[PEN_CMD_RUN] = pen_cmd_run,	       [PEN_CMD_PLAN] = pen_cmd_plan,
-	[PEN_CMD_STATUS] = pen_cmd_status,     [PEN_CMD_WATCH] = pen_cmd_watch,
-	[PEN_CMD_ITEMS] = pen_cmd_items,       [PEN_CMD_EVENTS] = pen_cmd_events,
-	[PEN_CMD_DATASETS] = pen_cmd_datasets, [PEN_CMD_GET] = pen_cmd_get,
-	[PEN_CMD_SCAN] = pen_cmd_scan,	       [PEN_CMD_DROP] = pen_cmd_drop,
-	[PEN_CMD_SUBMIT] = pen_cmd_submit,     [PEN_CMD_WORK] = pen_cmd_work,
-	[PEN_CMD_PAUSE] = pen_cmd_pause,       [PEN_CMD_RESUME] = pen_cmd_resume,
-	[PEN_CMD_RETRY] = pen_cmd_retry,       [PEN_CMD_WHY] = pen_cmd_why,
-	[PEN_CMD_CANCEL] = pen_cmd_cancel,     [PEN_CMD_VERIFY] = pen_cmd_verify,
-	[PEN_CMD_DOCTOR] = pen_cmd_doctor,     [PEN_CMD_EXPLAIN] = pen_cmd_explain,
-	[PEN_CMD_VERSION] = pen_cmd_version,   [PEN_CMD_HELP] = pen_cmd_help,
-	[PEN_CMD_EXPORT] = pen_cmd_export,     [PEN_CMD_FLAG] = pen_cmd_flag,
-	[PEN_CMD_CLEAN] = pen_cmd_clean,       [PEN_CMD_COMPLETION] = pen_cmd_completion,
+	[PEN_CMD_RUN] = pen_cmd_run,
+	[PEN_CMD_PLAN] = pen_cmd_plan,
+	[PEN_CMD_STATUS] = pen_cmd_status,
+	[PEN_CMD_WATCH] = pen_cmd_watch,
+	[PEN_CMD_ITEMS] = pen_cmd_items,
+	[PEN_CMD_EVENTS] = pen_cmd_events,
+	[PEN_CMD_DATASETS] = pen_cmd_datasets,
+	[PEN_CMD_GET] = pen_cmd_get,
+	[PEN_CMD_SCAN] = pen_cmd_scan,
+	[PEN_CMD_DROP] = pen_cmd_drop,
+	[PEN_CMD_SUBMIT] = pen_cmd_submit,
+	[PEN_CMD_WORK] = pen_cmd_work,
+	[PEN_CMD_PAUSE] = pen_cmd_pause,
+	[PEN_CMD_RESUME] = pen_cmd_resume,
+	[PEN_CMD_RETRY] = pen_cmd_retry,
+	[PEN_CMD_WHY] = pen_cmd_why,
+	[PEN_CMD_CANCEL] = pen_cmd_cancel,
+	[PEN_CMD_LOG] = pen_cmd_log,
+	[PEN_CMD_VERIFY] = pen_cmd_verify,
+	[PEN_CMD_DOCTOR] = pen_cmd_doctor,
+	[PEN_CMD_EXPLAIN] = pen_cmd_explain,
+	[PEN_CMD_VERSION] = pen_cmd_version,
+	[PEN_CMD_HELP] = pen_cmd_help,
+	[PEN_CMD_EXPORT] = pen_cmd_export,
+	[PEN_CMD_FLAG] = pen_cmd_flag,
+	[PEN_CMD_CLEAN] = pen_cmd_clean,
+	[PEN_CMD_COMPLETION] = pen_cmd_completion,
 };
 
 /* Descriptors 0 to 2 are open from here on: a file opened later must not be taken for one of them. */
@@ -88,6 +103,7 @@ int main(int argc, char **argv)
 	} else {
 		status = verbs[args.command->id](&cmd);
 	}
+	pen_logs_end();
 	pen_say_restore();
 	pen_option_fini(&args);
 	return status;

@@ -66,6 +66,11 @@ bool pen_say_quiet(void)
 	return say.quiet;
 }
 
+bool pen_say_color(void)
+{
+	return say.color;
+}
+
 bool pen_say_live(void)
 {
 	return say.live;
@@ -237,6 +242,15 @@ void pen_say_progress_end(void)
 void pen_say_raw(const char *text, size_t len)
 {
 	pthread_mutex_lock(&say.lock);
+	put_all(text, len);
+	pthread_mutex_unlock(&say.lock);
+}
+
+void pen_say_logged(const char *text, size_t len)
+{
+	pthread_mutex_lock(&say.lock);
+	if (atomic_exchange_explicit(&say.drawn, false, memory_order_relaxed))
+		put_all(ERASE, sizeof ERASE - 1);
 	put_all(text, len);
 	pthread_mutex_unlock(&say.lock);
 }

@@ -34,6 +34,7 @@ bool pen_say_speaks_utf8(const char *lc_all, const char *lc_ctype, const char *l
 void pen_say_init(enum pen_color choice, bool quiet);
 bool pen_say_utf8(void);
 bool pen_say_quiet(void);
+bool pen_say_color(void);
 /* true when stderr is a terminal that can move its cursor. */
 bool pen_say_live(void);
 /* true when it is one that cannot (TERM=dumb, or none). */
@@ -59,6 +60,8 @@ void pen_say_progress(const char *text, size_t len);
 void pen_say_progress_end(void);
 /* A line of progress that stays (plain and json). */
 void pen_say_raw(const char *text, size_t len);
+/* Lines of the log, already safe: above the progress line. */
+void pen_say_logged(const char *text, size_t len);
 /* Columns of the terminal on stderr, 0 when not known. */
 unsigned pen_say_width(void);
 /* What else the terminal needs at the end, async-signal-safe; NULL: nothing any more. */

@@ -18,7 +18,7 @@ from lab import PENSTOCK, Lab, be, check, judge_all
 # A line a try: number, attempt, key, process. What it does is said by the item's first word.
 SCRIPT = """
 read -r what how || :
-printf '%s %s %s %s\\n' "$PENSTOCK_ITEM_SEQ" "$PENSTOCK_ATTEMPT" "$(date +%s%N)" "$$" >> "$PENSTOCK_LOG"
+printf '%s %s %s %s\\n' "$PENSTOCK_ITEM_SEQ" "$PENSTOCK_ATTEMPT" "$(date +%s%N)" "$$" >> "$PEN_TEST_LOG"
 case $what in
 ok) echo "done $how";;
 bad) echo "bad input $how" >&2; exit 65;;
@@ -34,7 +34,7 @@ class Jobs(Lab):
     def __init__(self, name):
         super().__init__(name)
         self.log = self.path("log", "")
-        os.environ["PENSTOCK_LOG"] = self.log
+        os.environ["PEN_TEST_LOG"] = self.log
         self.script = "exec:sh " + self.path("item.sh", SCRIPT)
         self.number = 0
 

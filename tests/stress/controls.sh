@@ -33,6 +33,7 @@ build()
 	case $2 in
 	decode) more='ring/error.c engine/decode.c engine/belt.c engine/inflow.c engine/recode.c engine/unpack.c -lisal -lzstd' ;;
 	cast) more='ring/cast.c ring/cast_open.c ring/clock.c ring/error.c' ;;
+	log) more='ring/log.c ring/log_level.c ring/clock.c ring/error.c' ;;
 	bell) more="$out/$1.bell.o" ;;
 	*) more='' ;;
 	esac
@@ -87,6 +88,9 @@ bell BELL_LOOK check
 post - pass
 post POST_LEFT race
 post POST_FREE race
+log - pass
+log LOG_PUBLISH race
+log LOG_RECYCLE race
 gauge - pass
 gauge GAUGE_FLIP check
 gauge GAUGE_RECHECK check
