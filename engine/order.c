@@ -82,6 +82,9 @@ static const struct field {
 	ONE(retry_for_ns, NUMBER),
 	ONE(memory_max, NUMBER),
 	ONE(output_max, NUMBER),
+	ONE(rate_count, NUMBER),
+	ONE(rate_window_ns, NUMBER),
+	ONE(limits, FLAG),
 #undef ONE
 #undef MANY
 };

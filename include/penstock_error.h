@@ -39,6 +39,11 @@
 	X(REPLACED, 340, 1, "a later submission with the same key took its place", "`penstock why BATCH` names it; nothing of this one was done") \
 	X(AT_CAP, 341, 75, "as many batches run in the store as may", "it begins when one of them ends; see --cap and --owner-cap of `penstock work`") \
 	X(NO_ROOM, 342, 75, "too little memory or disk is free to begin", "free some, or ask for less: --min-free-memory, --min-free-disk") \
+	X(LIMIT_REFUSED, 350, 6, "refused by a limit", "wait as long as Retry-After says; `penstock limit peek` shows what is left") \
+	X(RATE_WAITS, 351, 0, "waits for a limit", "it goes on by itself; `penstock why` says which limit and how long") \
+	X(LIMIT_UNKNOWN, 352, 5, "there is no such policy", "`penstock limit list` shows them; `penstock limit set` makes one") \
+	X(LIMIT_FULL, 353, 75, "the table of limits is full of identities that still count", "wait until windows end, or use shorter ones") \
+	X(LIMIT_TABLE, 354, 3, "the table of limits cannot be used", "check permissions and space in the store's directory run") \
 	/* store */                                                                                \
 	X(STORE_MISSING, 401, 3, "there is no store in that directory", "`penstock run` makes one; check --store and $PENSTOCK_STORE") \
 	X(STORE_FOREIGN, 402, 2, "the directory holds other files and is no store", "choose an empty or new directory") \

@@ -95,6 +95,15 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 	[PEN_CMD_WHY] = { "why", PEN_CMD_WHY, "BATCH [ITEM]", 1, 2, "Look",
 			  "why a batch waits, rests, failed; why an item did", NULL,
 			  "penstock why @last\npenstock why @last 17\n" },
+	[PEN_CMD_LIMIT] = { "limit", PEN_CMD_LIMIT, "list|set|rm|check|peek [NAME…]", 1, 9, "Run",
+			    "rate-limit policies, and what is left of them",
+			    "check counts one request against all the policies named, or against none when one of them refuses: exit 6,\n"
+			    "and each that refuses is named with its Retry-After. peek does not count. The identity is this user\n"
+			    "(user:NAME) unless one is given. set changes what is given and leaves the rest; rm restores a preset.",
+			    "penstock limit list --identity user:ann\n"
+			    "penstock limit set exports --window 1h --limit 20 --algorithm gcra\n"
+			    "penstock limit check default EXPORT --identity user:ann --json\n"
+			    "penstock limit rm exports\n" },
 	[PEN_CMD_CLEAN] = { "clean", PEN_CMD_CLEAN, "", 0, 0, "Data",
 			    "remove what is kept about batches that ended long ago; records stay",
 			    "By the store's rules: completed, failed and cancelled batches go 7 days after their end, with their rows and\n"
@@ -122,7 +131,7 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 			   "this overview, or a command's page", NULL, "penstock help run\n" },
 };
 
-const char pen_commands_later[] = "limit\0flag\0bench\0log\0serve\0config\0";
+const char pen_commands_later[] = "flag\0bench\0log\0serve\0config\0";
 
 #define GLOBAL(name, id, kind, letter, arg, choices, fallback, help)                                       \
 	{                                                                                                  \
@@ -245,6 +254,10 @@ const struct pen_option pen_options[] = {
 	      "when that batch has ended; ok: only if it ended well. May be given many times"),
 	PLAIN(CMD(RUN), "on-complete", ON_COMPLETE, TEXT, "CMD", NULL,
 	      "a command to run once at the batch's end, whatever it is"),
+	PLAIN(CMD(RUN), "rate", RATE, TEXT, "N/DUR", "none",
+	      "at most that many items in any such time, tries too: 10/min, 100/s, 5/15m"),
+	PLAIN(CMD(RUN), "limits", LIMITS, FLAG, NULL, NULL,
+	      "count the batch and its items against its owner's policies (exit 6 when refused)"),
 	CHOICE(CMD(RUN), "progress", PROGRESS, "auto|bar|plain|json|none", NULL, "auto", "on stderr"),
 
 	CHOICE(CMD(ITEMS), "state", STATE, "committed|rejected|failed|quarantined|skipped|retrying", NULL,
@@ -322,6 +335,20 @@ const struct pen_option pen_options[] = {
 	      "remove the oldest ended batches too, until all that is known takes less"),
 	PLAIN(CMD(CLEAN), "rules", RULES, TEXT, "RULES", NULL,
 	      "keep other rules in the store from now on: completed=7d,failed=forever,rows=2d,rows-bytes=1GiB,…"),
+	RANGE(CMD(LIMIT), "window", POLICY_WINDOW, DURATION, "DUR", 1, 34560000000, NULL,
+	      "set: 1s, 15m, 1h, 24h"),
+	RANGE(CMD(LIMIT), "limit", POLICY_LIMIT, COUNT, "N", 1, 1000000000000000, NULL,
+	      "set: so much in a window, or at once"),
+	CHOICE(CMD(LIMIT), "algorithm", ALGORITHM, "sliding|gcra|fixed", NULL, "sliding",
+	       "set: exact in any window; spread with a burst; windows that begin with a hit"),
+	CHOICE(CMD(LIMIT), "unit", POLICY_UNIT, "requests|items|bytes|concurrent", NULL, "requests",
+	       "set: what is counted; concurrent: how many at once"),
+	RANGE(CMD(LIMIT), "burst", BURST, COUNT, "N", 0, 1000000000000000, "limit - 1",
+	      "set: gcra: so many at once beyond one"),
+	PLAIN(CMD(LIMIT), "identity", IDENTITY, TEXT, "ID", "user:NAME",
+	      "whose: user:ann, 192.0.2.1, uid:1000"),
+	RANGE(CMD(LIMIT), "cost", COST, COUNT, "N", 0, 1000000000000000, "1; peek: 0",
+	      "check, peek: how much"),
 	PLAIN(CMD(DROP), "yes", YES, FLAG, NULL, NULL, "really"),
 	PLAIN(CMD(EXPLAIN), "list", LIST, FLAG, NULL, NULL, "all codes"),
 
@@ -333,8 +360,6 @@ const struct pen_option pen_options[] = {
 	GLOBAL("help", HELP, FLAG, 'h', NULL, NULL, NULL, "-h short, --help with examples"),
 	GLOBAL("version", VERSION, FLAG, 'V', NULL, NULL, NULL, "the version in one line"),
 
-	LATER(CMD(RUN), "rate"),
-	LATER(CMD(RUN), "limits"),
 	LATER(CMD(VERIFY), "adopt"),
 };
 const size_t pen_options_count = sizeof pen_options / sizeof pen_options[0];
