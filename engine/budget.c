@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/limit.h"
+#include "engine/order.h"
 #include "ring/base.h"
 #include "ring/error.h"
 
@@ -260,8 +261,7 @@ static size_t say(const struct pen_turnstile_ask *ask, const char *what, char *r
 	return n > 0 ? (size_t)n : 0;
 }
 
-size_t pen_budget_why(struct pen_store *store, const struct pen_run *run, uint64_t batch, char *ret,
-		      size_t cap)
+static size_t why(struct pen_store *store, const struct pen_run *run, uint64_t batch, char *ret, size_t cap)
 {
 	struct pen_limits *limits = NULL;
 	struct part rate = { 0 }, items = { 0 };
@@ -286,5 +286,17 @@ size_t pen_budget_why(struct pen_store *store, const struct pen_run *run, uint64
 		len = say(&items.ask, PEN_BUDGET_ITEMS, ret, cap);
 	}
 	pen_limit_close(limits);
+	return len;
+}
+
+size_t pen_budget_why(struct pen_store *store, const struct pen_order *order, char *ret, size_t cap)
+{
+	struct pen_run *run;
+	size_t len;
+
+	if (!order->spec_len || pen_order_unpack(order->spec, order->spec_len, &run))
+		return 0;
+	len = why(store, run, order->fixed.id, ret, cap);
+	free(run);
 	return len;
 }

@@ -18,6 +18,7 @@
 #define PEN_ENGINE_BUDGET_H
 
 #include "engine/engine.h"
+#include "store/order.h"
 
 #define PEN_BUDGET_ITEMS "BATCH_ITEM_PROCESSING"
 #define PEN_BUDGET_BATCHES "BATCH_OPERATIONS"
@@ -50,8 +51,7 @@ uint64_t pen_budget_wait_ns(const struct pen_budget *budget);
 /* Whether the last answer was a refusal; then *ret_ms is how long, at most. */
 bool pen_budget_resting(const struct pen_budget *budget, uint64_t *ret_ms);
 
-/* What a batch of such a request waits for, as other processes see it: a sentence and a newline, its length; or 0. */
-size_t pen_budget_why(struct pen_store *store, const struct pen_run *run, uint64_t batch, char *ret,
-		      size_t cap);
+/* What the batch of an order waits for, as other processes see it: a sentence and a newline, its length; or 0. */
+size_t pen_budget_why(struct pen_store *store, const struct pen_order *order, char *ret, size_t cap);
 
 #endif

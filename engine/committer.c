@@ -499,6 +499,7 @@ static void begin(struct committer *c, struct pen_chunk *chunk)
 	    pen_budget_open(c->engine, batch->plan, batch->id, &batch->budget, &batch->why)) {
 		/* Without its budget nothing may go: it rests as interrupted, and a later run resumes it. */
 		batch->over = batch->end_code = -PEN_MEMORY;
+		batch->gave_up = true;
 		atomic_store_explicit(&batch->stop, true, memory_order_relaxed); /* a hint, as above */
 	}
 	if (!rc && !batch->already) {

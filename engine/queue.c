@@ -633,17 +633,6 @@ static void say_retry_for(struct text *t, const struct pen_order *order)
 	free(run);
 }
 
-static void say_budget(struct text *t, struct pen_store *store, uint64_t id, const struct pen_order *order)
-{
-	struct pen_run *run;
-
-	if (!order->spec_len || pen_order_unpack(order->spec, order->spec_len, &run))
-		return;
-	t->len += pen_budget_why(store, run, id, t->len < t->cap ? t->at + t->len : NULL,
-				 t->len < t->cap ? t->cap - t->len : 0);
-	free(run);
-}
-
 static void say_state(struct text *t, struct pen_store *store, uint64_t id, const struct view *v,
 		      uint64_t now)
 {
@@ -665,7 +654,8 @@ static void say_state(struct text *t, struct pen_store *store, uint64_t id, cons
 	if (v->has_control)
 		say_control(t, &v->control);
 	if (pid && v->order)
-		say_budget(t, store, id, v->order);
+		t->len += pen_budget_why(store, v->order, t->len < t->cap ? t->at + t->len : NULL,
+					 t->len < t->cap ? t->cap - t->len : 0);
 	if (v->job.retrying) {
 		say(t, "%" PRIu64 " items wait for their next try; the first is due ", v->job.retrying);
 		say_time(t, v->job.due_ms, now);

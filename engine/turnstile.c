@@ -123,7 +123,7 @@ static int map(struct pen_turnstile *t)
 	t->head = mmap(NULL, TABLE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, t->fd, 0);
 	if (t->head == MAP_FAILED) {
 		t->head = NULL;
-		return -errno;
+		return errno ? -errno : -ENOMEM;
 	}
 	return 0;
 }
