@@ -122,8 +122,10 @@ static int map(struct pen_turnstile *t)
 {
 	t->head = mmap(NULL, TABLE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, t->fd, 0);
 	if (t->head == MAP_FAILED) {
+		int err = errno;
+
 		t->head = NULL;
-		return errno ? -errno : -ENOMEM;
+		return err > 0 ? -err : -ENOMEM;
 	}
 	return 0;
 }

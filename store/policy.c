@@ -23,8 +23,8 @@ static size_t key_of(const char *name, char key[KEY_MAX])
 	size_t len = strlen(name);
 
 	memcpy(key, PEN_POLICY_KEY, KEY_HEAD);
-	memcpy(key + KEY_HEAD, name,
-	       len); /* NOLINT(bugprone-not-null-terminated-result): keys have lengths */
+	/* Keys have lengths. NOLINTNEXTLINE(bugprone-not-null-terminated-result) */
+	memcpy(key + KEY_HEAD, name, len);
 	return KEY_HEAD + len;
 }
 
