@@ -122,10 +122,8 @@ static int map(struct pen_turnstile *t)
 {
 	t->head = mmap(NULL, TABLE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, t->fd, 0);
 	if (t->head == MAP_FAILED) {
-		int err = errno;
-
 		t->head = NULL;
-		return err > 0 ? -err : -ENOMEM;
+		return -ENOMEM; /* address space: nothing else can be wrong with such a map */
 	}
 	return 0;
 }
