@@ -3,7 +3,7 @@
 #
 #   bench/run.sh [--smoke] [--only NAME]...
 #
-# Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, log, cast, crew, small, flag,
+# Each line gets what is needed to make it again: machine, cores, kernel, commit, date, command. NAME is lane, log, cast, crew, small, flag, limit,
 # publish, json, split, csv, decode, io, readers, or a series of ingest.py (seq_vs_naive, seq_vs_bare, uring_vs_threads, random_vs_naive, resume,
 # foreign_seq, foreign_random, memory_1x, memory_8x, memory_record, memory_random), of formats.py (csv_vs_ndjson, csv_raw,
 # json_vs_ndjson, lines, gzip, zstd, tree_tar, cores, memory_formats) or of rivals.py (rival_duckdb, rival_duckdb_ndjson,
@@ -96,6 +96,12 @@ if wanted flag; then
 	"$B/bench/bench_flag" switch "$dir/store" "$PENSTOCK" $switches | stamp "bench_flag switch STORE PENSTOCK $switches"
 	rm -rf "${dir:?}"/*
 fi
+if wanted limit; then
+	checks=1000000 identities=1000000
+	[ -z "$smoke" ] || { checks=1000; identities=1000; }
+	"$B/bench/bench_limit" "$dir/store" "$checks" "$identities" | stamp "bench_limit STORE $checks $identities"
+	rm -rf "${dir:?}"/*
+fi
 if wanted json; then
 	mib=64
 	[ -z "$smoke" ] || mib=1
@@ -126,7 +132,7 @@ if wanted readers; then
 fi
 series=()
 for name in ${only[@]+"${only[@]}"}; do
-	case $name in lane | log | cast | publish | crew | small | flag | json | split | csv | decode | io | readers) ;; *) series+=(--only "$name") ;; esac
+	case $name in lane | log | cast | publish | crew | small | flag | limit | json | split | csv | decode | io | readers) ;; *) series+=(--only "$name") ;; esac
 done
 if [ ${#only[@]} -eq 0 ] || [ ${#series[@]} -gt 0 ]; then
 	export PYTHONDONTWRITEBYTECODE=1

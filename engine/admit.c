@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "engine/context.h"
+#include "engine/budget.h"
 #include "engine/dedup.h"
 #include "engine/gate.h"
 #include "ring/error.h"
@@ -26,9 +27,10 @@ struct admission {
 	struct pen_dataset *ds;
 	uint64_t now_ms;
 	struct pen_failure *why;
-	int old_lock;	   /* of the batch that this one replaces */
-	uint64_t previous; /* its id, when they have a dedup key in common */
-	bool write;	   /* there is something to commit though the batch does not run */
+	int old_lock;		    /* of the batch that this one replaces */
+	uint64_t previous;	    /* its id, when they have a dedup key in common */
+	bool write;		    /* there is something to commit though the batch does not run */
+	struct pen_limit_hold hold; /* of its owner's batches: one more was counted */
 };
 
 static bool is_over(const struct pen_standing *st)
@@ -290,6 +292,9 @@ static int create(struct admission *a)
 		rc = pen_journal_add(a->txn, id, PEN_EVENT_STARTED, 0, 0, 0);
 	if (!rc)
 		rc = pen_dataset_save(a->ds);
+	/* Last, so that nothing but the commit can still go wrong. */
+	if (!rc && plan->limits)
+		rc = pen_budget_admit(a->engine, plan, &a->hold, a->why);
 	if (!rc) {
 		a->batch->dataset_id = facts.fixed.dataset_id;
 		take_over(a, &facts, st);
@@ -573,6 +578,8 @@ int pen_admit(struct pen_engine *engine, struct pen_batch *batch, struct pen_min
 		pen_txn_abort(a.txn);
 	else
 		rc = pen_txn_commit(a.txn, why);
+	if (rc)
+		pen_budget_readmit(engine, &a.hold);
 	if (a.previous)
 		pen_lock_release(engine->store, a.previous, a.old_lock);
 	else if (a.old_lock >= 0)

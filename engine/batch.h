@@ -100,6 +100,10 @@ struct pen_batch {
 	struct pen_diary diary; /* what was logged of it */
 	bool owes;		/* it completed, and the reader is to say so when its files are dealt with */
 	_Atomic bool stop; /* committer and foreman to reader and foreman: produce no more; it only rises */
+	struct pen_budget *budget; /* NULL: no limit. The foreman takes from a job's (budget.h) */
+	bool cut_short;	   /* its end is here and will not be a good one: what waits for its limit is left */
+	bool left;	   /* something was: so is all behind it */
+	bool told_resting; /* that it waits for its limit was told */
 	_Atomic uint32_t wish; /* committer to reader: enum pen_wish, what is wanted now; 0: nothing */
 	struct pen_rehearsal *rehearsal;
 

@@ -25,6 +25,7 @@
 #include <time.h>
 
 #include "engine/admit.h"
+#include "engine/budget.h"
 #include "engine/diary.h"
 #include "engine/foreman.h"
 #include "engine/gate.h"
@@ -390,9 +391,12 @@ static void settle_group(struct committer *c, const struct pen_outcome *out)
 	}
 	if (holds_puts(c))
 		(void)sync_if_due(c, true); /* a put completes when it counts */
+	if (!pen_plan_is_job(batch->plan) && c->ready_items)
+		pen_budget_counted(batch->budget);
 	/* One that rests by itself says why. */
 	pen_batch_publish(batch, batch->standing.fixed.state == PEN_PAUSED ? batch->standing.fixed.code : 0);
 	pen_tell_group(c->tell, batch, &c->minutes);
+	batch->told_resting = false; /* the group's numbers said that it goes on */
 	for (uint32_t i = 0; i < c->ready_count; i++) {
 		struct pen_chunk *chunk = c->ready[i];
 
@@ -467,6 +471,14 @@ static void commit_group(struct committer *c)
 
 /* ---- gathering ----------------------------------------------------------------------------- */
 
+/* What has a limit does not begin when nobody can tell what is left of it. */
+static int ready_limits(struct committer *c, const struct pen_batch *batch, struct pen_failure *why)
+{
+	struct pen_limits *limits;
+
+	return pen_budget_wanted(batch->plan) ? pen_budget_limits(c->engine, &limits, why) : 0;
+}
+
 static void begin(struct committer *c, struct pen_chunk *chunk)
 {
 	struct pen_batch *batch = chunk->batch;
@@ -476,7 +488,9 @@ static void begin(struct committer *c, struct pen_chunk *chunk)
 	for (;;) {
 		struct pen_failure why = { 0 };
 
-		rc = c->dead ? -PEN_DISK_FAILED : pen_admit(c->engine, batch, &c->minutes, &why);
+		rc = c->dead ? -PEN_DISK_FAILED : ready_limits(c, batch, &why);
+		if (!rc)
+			rc = pen_admit(c->engine, batch, &c->minutes, &why);
 		batch->why = why;
 		if (!is_full(rc) || atomic_load_explicit(&c->engine->drain, memory_order_relaxed))
 			break;
@@ -492,6 +506,13 @@ static void begin(struct committer *c, struct pen_chunk *chunk)
 	if (rc == -PEN_DISK_FAILED && !c->dead)
 		die(c, rc, &batch->why);
 	batch->began_ns = pen_mono_ns(c->engine->clock);
+	if (!rc && !batch->already &&
+	    pen_budget_open(c->engine, batch->plan, batch->id, &batch->budget, &batch->why)) {
+		/* Without its budget nothing may go: it rests as interrupted, and a later run resumes it. */
+		batch->over = batch->end_code = -PEN_MEMORY;
+		batch->gave_up = true;
+		atomic_store_explicit(&batch->stop, true, memory_order_relaxed); /* a hint, as above */
+	}
 	if (!rc && !batch->already) {
 		c->seen_txn = 0; /* there may be a wish from before */
 		c->seen_flags = UINT64_MAX;
@@ -584,6 +605,49 @@ static void look_for_end(struct committer *c, struct pen_batch *batch)
 		batch->over = batch->end_code = -PEN_INTERRUPTED_BY;
 }
 
+/*
+ * Does the batch's limit let the chunk go? What waits when its run is to end is left, with all behind it: the place
+ * stays before it.
+ */
+static bool may_go(const struct committer *c, struct pen_batch *batch, const struct pen_chunk *chunk)
+{
+	if (!batch->budget || pen_plan_is_job(batch->plan) || c->dead || batch->over || batch->left ||
+	    chunk->kind > PEN_CHUNK_FLAW || pen_budget_take(batch->budget, chunk->items))
+		return true;
+	batch->left = batch->cut_short;
+	return batch->left;
+}
+
+/* Until the first batch that waits for its limit may go on. */
+static uint64_t budget_wait(const struct committer *c)
+{
+	uint64_t wait = UINT64_MAX;
+
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++)
+		if (c->batches[i] && !pen_plan_is_job(c->batches[i]->plan))
+			wait = pen_min(wait, pen_budget_wait_ns(c->batches[i]->budget));
+	return wait;
+}
+
+/* Tells when a batch begins to wait for its limit, and when it goes on. */
+static void tell_budgets(struct committer *c)
+{
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
+		struct pen_batch *b = c->batches[i];
+		uint64_t ms = 0;
+		bool rests;
+
+		if (!b || !b->budget)
+			continue;
+		rests = pen_budget_resting(b->budget, &ms);
+		if (rests == b->told_resting)
+			continue;
+		b->told_resting = rests;
+		pen_batch_publish(b, rests ? -PEN_RATE_WAITS : 0);
+		pen_tell_limited(c->tell, b, rests ? -PEN_RATE_WAITS : 0, ms);
+	}
+}
+
 /* Moves what is contiguous in the batch's window into the group, as long as the group takes it. */
 static void advance(struct committer *c, struct pen_batch *batch)
 {
@@ -595,8 +659,11 @@ static void advance(struct committer *c, struct pen_batch *batch)
 
 		if (c->ready_count && (c->from != batch || group_full(c)))
 			return;
+		if (!may_go(c, batch, chunk))
+			return;
 		pop(batch);
-		if (c->dead || (batch->over && (!survives(chunk) || batch->gave_up)))
+		if (c->dead || (batch->left && !survives(chunk)) ||
+		    (batch->over && (!survives(chunk) || batch->gave_up)))
 			drop(c, chunk);
 		else
 			add_ready(c, chunk);
@@ -635,6 +702,8 @@ static void take(struct committer *c, struct pen_chunk *chunk)
 			answer_late(c, batch);
 		return;
 	}
+	/* What the reader says of the end is heard at once. */
+	batch->cut_short |= chunk->kind == PEN_CHUNK_END && chunk->res;
 	pen_window_put(&batch->window, chunk);
 }
 
@@ -764,6 +833,7 @@ static void run(struct committer *c)
 		pen_tell_turn(c->tell);
 		look_for_wishes(c, false);
 		look_at_flags(c);
+		tell_budgets(c);
 		if (due(c, n == TAKE, &wait)) {
 			c->next_batch = c->from->index + 1;
 			commit_group(c);
@@ -774,7 +844,7 @@ static void run(struct committer *c)
 		if (pen_fanin_ended(in) && !c->ready_count)
 			return;
 		(void)sync_if_due(c, false);
-		n = sleep_in(c, words, pen_min(wait, pen_tell_rest(c->tell)));
+		n = sleep_in(c, words, pen_min(pen_min(wait, budget_wait(c)), pen_tell_rest(c->tell)));
 		for (uint32_t i = 0; i < n; i++)
 			take(c, (struct pen_chunk *)(uintptr_t)words[i]);
 	}

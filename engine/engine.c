@@ -370,6 +370,7 @@ void pen_engine_stop(struct pen_engine *engine)
 	sem_post(&engine->quiet);
 	pthread_join(engine->reader, NULL);
 	pen_tell_close(engine->tell);
+	pen_limit_close(engine->limits);
 	for (uint32_t i = 0; i < engine->entries; i++)
 		pen_plan_close(engine->sqes[i].plan);
 	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++)

@@ -132,8 +132,9 @@ struct pen_engine {
 	struct pen_foreman *foreman; /* NULL in a rehearsal; constant after start */
 	pthread_t foreman_thread;
 	struct pen_group *group;
-	struct pen_chunk **ready; /* room for half of the tags */
-	struct pen_tell *tell;	  /* NULL: nobody is told (a rehearsal) */
+	struct pen_chunk **ready;  /* room for half of the tags */
+	struct pen_limits *limits; /* NULL until a batch has a budget */
+	struct pen_tell *tell;	   /* NULL: nobody is told (a rehearsal) */
 	struct pen_meter commit_meter;
 	pthread_t committer;
 

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "engine/archive.h"
+#include "engine/budget.h"
 #include "engine/feed_private.h"
 #include "ring/assert.h"
 #include "ring/trace.h"
@@ -164,8 +165,13 @@ uint64_t pen_feed_patience(const struct pen_feed *feed)
 struct pen_chunk *pen_feed_get_chunk(struct pen_feed *feed)
 {
 	struct pen_engine *engine = feed->engine;
-	uint32_t tag = pen_tags_get(&engine->tags, feed->user);
 	struct pen_chunk *chunk;
+	uint32_t tag;
+
+	/* What waits for a limit lies in chunks that others could use. */
+	if (pen_budget_wanted(feed->batch->plan) && engine->tags.held[feed->user] >= PEN_BUDGET_TAGS)
+		return NULL;
+	tag = pen_tags_get(&engine->tags, feed->user);
 
 	if (tag == PEN_TAG_NONE) {
 		engine->starved = true;

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "engine/budget.h"
 #include "engine/due.h"
 #include "engine/errand.h"
 #include "engine/headroom.h"
@@ -408,13 +409,22 @@ static bool give_entry(struct pen_foreman *f, struct site *s)
 
 	if (!next_chunk(f, s) || s->stopping || !need_crew(f, s) || !pen_crew_room(s->crew))
 		return false;
-	e = pen_errand_get(&s->errands);
-	if (!e)
+	if (!pen_budget_take(s->batch->budget, 1))
 		return false;
+	e = pen_errand_get(&s->errands);
+	if (!e) {
+		pen_budget_back(s->batch->budget, 1);
+		return false;
+	}
 	/* Before it may end: a chunk's last entry lets it go. */
 	pen_errand_from_entry(e, s->batch->plan, s->current, s->current->given++, &task);
-	if (recall(f, s, e, &task) || give(s, e, &task))
+	if (recall(f, s, e, &task)) {
+		pen_budget_back(s->batch->budget, 1); /* nobody works on it */
 		return true;
+	}
+	if (give(s, e, &task))
+		return true;
+	pen_budget_back(s->batch->budget, 1);
 	s->current->given--;
 	return false;
 }
@@ -430,17 +440,23 @@ static bool give_row(struct pen_foreman *f, struct site *s)
 		stop(f, s, rc, false);
 	if (rc <= 0 || s->stopping || !need_crew(f, s) || !pen_crew_room(s->crew))
 		return false;
-	e = pen_errand_get(&s->errands);
-	if (!e)
+	if (!pen_budget_take(s->batch->budget, 1))
 		return false;
+	e = pen_errand_get(&s->errands);
+	if (!e) {
+		pen_budget_back(s->batch->budget, 1);
+		return false;
+	}
 	rc = pen_errand_from_row(e, s->batch->plan, f->engine->store, s->id, item, &task);
 	if (rc) {
 		pen_errand_put(&s->errands, e);
 		stop(f, s, rc, false);
 		return false;
 	}
-	if (!give(s, e, &task))
+	if (!give(s, e, &task)) {
+		pen_budget_back(s->batch->budget, 1);
 		return false;
+	}
 	pen_due_take(&s->due);
 	return true;
 }
@@ -681,6 +697,8 @@ static uint64_t patience(struct pen_foreman *f)
 			wait = pen_min(wait, s->pack->began_ns + PACK_NS > mono
 						     ? s->pack->began_ns + PACK_NS - mono
 						     : 0);
+		if (!s->paused && !s->stopping)
+			wait = pen_min(wait, pen_budget_wait_ns(s->batch->budget));
 		/* A row that is due and finds no room waits for the crew. */
 		if (!s->paused && !s->stopping && !pen_due_ready(&s->due))
 			wait = pen_min(wait, pen_min(pen_due_in_ms(&s->due), UINT32_MAX) * PEN_NS_PER_MS);

@@ -83,6 +83,9 @@ static const struct field {
 	ONE(memory_max, NUMBER),
 	ONE(output_max, NUMBER),
 	MANY(flags, LIST, flag_count),
+	ONE(rate_count, NUMBER),
+	ONE(rate_window_ns, NUMBER),
+	ONE(limits, FLAG),
 #undef ONE
 #undef MANY
 };

@@ -16,6 +16,7 @@
 #include "engine/chunk.h"
 #include "engine/context.h"
 #include "engine/gate.h"
+#include "engine/quota.h"
 #include "ring/base.h"
 #include "ring/error.h"
 #include "store/dataset.h"
@@ -124,6 +125,48 @@ static int copy_sources(struct pen_plan *plan, const struct pen_run *run, struct
 	return 0;
 }
 
+/* A chunk is let through as a whole: it is cut to what a part of the window lets through, so that items are not kept
+ * waiting for others. */
+#define RATE_PARTS 10u
+#define LIMITED_ITEMS 1000u
+
+static uint32_t rate_chunk(uint64_t count)
+{
+	uint64_t high = pen_min(pen_max(1, count / RATE_PARTS), PEN_CHUNK_ITEMS), best = high;
+
+	/* One that the count is nearly a multiple of: what is left over of a window would be wasted. */
+	for (uint64_t n = high; n >= (high + 1) / 2 && count % best; n--)
+		if (count % n < count % best)
+			best = n;
+	return (uint32_t)best;
+}
+
+static int check_rate(struct pen_plan *plan, struct pen_failure *why)
+{
+	struct pen_quota_rule rule;
+	uint32_t part;
+
+	if (!plan->rate_count && !plan->limits)
+		return 0;
+	if (plan->puts)
+		return pen_fail(why, -PEN_USAGE, 0,
+				"an opened batch has no rate: its program decides when it puts");
+	if (plan->rate_count &&
+	    !pen_quota_rule(&rule, PEN_QUOTA_SLIDING, plan->rate_window_ns, plan->rate_count, UINT64_MAX))
+		return pen_fail(why, -PEN_USAGE, 0, "a rate is 1 to 10^15 items in 1 ms to 400 days");
+	if (pen_plan_is_job(plan))
+		return 0; /* its items go one by one */
+	if (plan->rate_count) {
+		part = rate_chunk(plan->rate_count);
+		if (!plan->chunk_items || plan->chunk_items > part)
+			plan->chunk_items = part;
+	}
+	/* The owner's policy may be anything, and change: small chunks fit. */
+	if (plan->limits && !plan->chunk_items)
+		plan->chunk_items = LIMITED_ITEMS;
+	return 0;
+}
+
 static int check_run(struct pen_plan *plan, const struct pen_run *run, struct pen_failure *why)
 {
 	int rc = pen_dataset_name_check(plan->into);
@@ -136,7 +179,9 @@ static int check_run(struct pen_plan *plan, const struct pen_run *run, struct pe
 		return pen_fail(why, -PEN_USAGE, 0, "a chunk holds at most %u items", PEN_CHUNK_ITEMS);
 	if (run->chunk_bytes && run->chunk_bytes < PEN_CHUNK_BYTES_MIN)
 		return pen_fail(why, -PEN_USAGE, 0, "a chunk has at least %u bytes", PEN_CHUNK_BYTES_MIN);
-	rc = check_key(plan, why);
+	rc = check_rate(plan, why);
+	if (!rc)
+		rc = check_key(plan, why);
 	if (rc)
 		return rc;
 	if (plan->puts && plan->key_kind != PEN_KEY_SEQ && run->key)
@@ -248,6 +293,9 @@ int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret,
 	plan->max_rejects_ratio = run->max_rejects_ratio;
 	plan->chunk_items = run->chunk_items;
 	plan->chunk_bytes = run->chunk_bytes;
+	plan->rate_count = run->rate_count;
+	plan->rate_window_ns = run->rate_window_ns;
+	plan->limits = run->limits;
 	plan->pause_ms = run->pause_ms;
 	plan->fresh = run->fresh;
 	plan->terminator = '\n';

@@ -49,6 +49,8 @@ struct pen_plan {
 	uint64_t max_rejects;
 	uint32_t max_rejects_ratio;
 	uint32_t chunk_items, pause_ms;
+	uint64_t rate_count, rate_window_ns; /* 0: no rate */
+	bool limits;			     /* counts against its owner's policies */
 	uint64_t chunk_bytes;
 	bool fresh;
 	bool puts; /* opened by the program: no sources */

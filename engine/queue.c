@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/budget.h"
 #include "engine/due.h"
 #include "engine/gate.h"
 #include "engine/graph.h"
@@ -659,6 +660,9 @@ static void say_state(struct text *t, struct pen_store *store, uint64_t id, cons
 		say_control(t, &v->control);
 	held = pen_gate_say(store, id, flags, sizeof flags);
 	say(t, "%s", flags);
+	if (pid && v->order)
+		t->len += pen_budget_why(store, v->order, t->len < t->cap ? t->at + t->len : NULL,
+					 t->len < t->cap ? t->cap - t->len : 0);
 	if (v->job.retrying) {
 		say(t, "%" PRIu64 " items wait for their next try; the first is due ", v->job.retrying);
 		say_time(t, v->job.due_ms, now);

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "engine/aftermath.h"
+#include "engine/budget.h"
 #include "engine/feed.h"
 #include "engine/foreman.h"
 #include "ring/assert.h"
@@ -62,6 +63,7 @@ static void free_batch(struct pen_engine *engine, struct pen_batch *batch)
 		pen_feed_close(batch->feed);
 	}
 	engine->batches[batch->index] = NULL;
+	pen_budget_close(batch->budget);
 	pen_plan_close(batch->plan);
 	pen_window_close(&batch->window);
 	free(batch);

@@ -46,6 +46,8 @@ void pen_tell_took(struct pen_tell *tell, uint64_t ns);
 void pen_tell_synced(struct pen_tell *tell, struct pen_batch *const *batches);
 /* The batch rests because of this code (a full disk), and tries again. */
 void pen_tell_stall(struct pen_tell *tell, struct pen_batch *batch, int code);
+/* The batch waits for its limit because of this code, for so long at most; or goes on (0). */
+void pen_tell_limited(struct pen_tell *tell, struct pen_batch *batch, int code, uint64_t wait_ms);
 /* The batch has left the engine; code as in its completion. */
 void pen_tell_end(struct pen_tell *tell, struct pen_batch *batch, int code);
 /* The disk failed: every batch is interrupted, and the rings stay behind to say so. */

@@ -333,6 +333,24 @@ void pen_tell_stall(struct pen_tell *tell, struct pen_batch *batch, int code)
 	pen_tell_worked(tell, from);
 }
 
+void pen_tell_limited(struct pen_tell *tell, struct pen_batch *batch, int code, uint64_t wait_ms)
+{
+	struct pen_told *told = told_of(tell, batch);
+	struct saying s = { .told = told };
+	uint64_t from;
+
+	if (!told)
+		return;
+	from = pen_tell_work(tell);
+	fill(tell, batch, told);
+	if (code) {
+		told->gauge.err = (uint32_t)-code;
+		say(&s, PEN_RING_EV_RATE_LIMITED, wait_ms, 0);
+	}
+	pen_tell_publish(tell, told, s.events, s.count);
+	pen_tell_worked(tell, from);
+}
+
 static void leave(struct pen_tell *tell, struct pen_told *told, int code)
 {
 	struct saying s = { .told = told };

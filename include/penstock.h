@@ -290,6 +290,10 @@ struct pen_run {
 	uint64_t output_max;	 /* bytes of a value; 0: max_record */
 	const char *const *flags; /* names of feature flags that gate it, beside BATCH_OPERATIONS_V1 */
 	size_t flag_count;
+
+	/* At most so many items in any window of that length, counted over all processes; 0: no rate. */
+	uint64_t rate_count, rate_window_ns;
+	bool limits; /* counts against BATCH_OPERATIONS and BATCH_ITEM_PROCESSING of user:<owner> */
 };
 
 #define PEN_LIVE_MAX 8u
@@ -880,6 +884,116 @@ const char *pen_event_name(unsigned type);
 /* Events from sequence `from` on (0: the first), of one batch or of all (0). */
 int pen_events_open(struct pen_store *store, uint64_t batch, uint64_t from, struct pen_cursor **ret);
 int pen_events_next(struct pen_cursor *cur, struct pen_event *ret);
+
+/* ---- rate limits --------------------------------------------------------------------------- */
+
+enum pen_limit_algorithm {
+	PEN_LIMIT_SLIDING = 0, /* exact: never more than the limit in any window */
+	PEN_LIMIT_GCRA,	       /* evenly spread, with a burst; as redis-cell does */
+	PEN_LIMIT_FIXED,       /* a window begins with the first hit */
+	PEN_LIMIT_CONCURRENT,  /* so many at once */
+};
+const char *pen_limit_algorithm_name(enum pen_limit_algorithm algorithm);
+enum pen_limit_unit { PEN_LIMIT_REQUESTS = 0, PEN_LIMIT_ITEMS, PEN_LIMIT_BYTES, PEN_LIMIT_UNIT_CONCURRENT };
+const char *pen_limit_unit_name(enum pen_limit_unit unit);
+
+#define PEN_LIMIT_NAME 65u	/* bytes of a policy's name, NUL included */
+#define PEN_LIMIT_IDENTITY 255u /* bytes of an identity at most: "user:alice", "192.0.2.1", "uid:1000" */
+#define PEN_LIMIT_ASKS 8u	/* policies of one decision */
+#define PEN_LIMIT_NEVER UINT64_MAX
+
+struct pen_limit_policy {
+	size_t size; /* sizeof(struct pen_limit_policy) */
+	char name[PEN_LIMIT_NAME];
+	uint64_t window_ns; /* 1 ms to 400 days */
+	uint64_t limit;	    /* in a window; concurrent: at once, up to 1,000 */
+	uint64_t burst;	    /* gcra: so many at once beyond one; UINT64_MAX: limit - 1 */
+	enum pen_limit_algorithm algorithm;
+	enum pen_limit_unit unit;
+
+	int layer;   /* 1: of the whole system, 2: of an operation. The rest is filled in, not set */
+	bool preset; /* it is built in: removing it restores it */
+	bool changed;
+	uint64_t changed_ms; /* 0: as it was built in */
+	uint32_t changed_uid;
+};
+
+/*
+ * The limits of a store: policies, and what each identity has used up of them, shared by all processes and kept over
+ * crashes and restarts. A decision takes about a microsecond and waits for no disk. `copier`: a thread that keeps a
+ * copy once a second, for whoever runs for longer; closing keeps one too.
+ */
+struct pen_limits;
+struct pen_limits_options {
+	size_t size; /* sizeof(struct pen_limits_options) */
+	bool copier;
+};
+int pen_limit_open(struct pen_store *store, const struct pen_limits_options *opt, struct pen_limits **ret,
+		   struct pen_failure *why);
+void pen_limit_close(struct pen_limits *limits); /* NULL is allowed */
+
+struct pen_limit_ask {
+	const char *policy;
+	uint64_t cost; /* 0: only looks */
+};
+struct pen_limit_result {
+	char policy[PEN_LIMIT_NAME];
+	enum pen_limit_algorithm algorithm;
+	enum pen_limit_unit unit;
+	bool refused;
+	uint64_t cost, limit, remaining, window_ns;
+	uint64_t reset_ns; /* until all of it is there again */
+	uint64_t
+		retry_ns; /* refused: until it would pass if nothing else did; PEN_LIMIT_NEVER: cost > limit */
+};
+/* What was taken, so that a part of it can be given back. For the process that took it. */
+struct pen_limit_hold {
+	uint64_t words[4];
+	uint32_t count;
+	struct {
+		char policy[PEN_LIMIT_NAME];
+		uint64_t cost;
+	} part[PEN_LIMIT_ASKS];
+};
+/*
+ * Asks up to PEN_LIMIT_ASKS policies about one identity, all or nothing: 0, and all costs are taken; or
+ * -PEN_LIMIT_REFUSED, nothing is, and every policy that refuses says so in results (one for each ask).
+ * -PEN_LIMIT_UNKNOWN: no such policy. -PEN_LIMIT_FULL: the table has no place for another identity; this is a refusal.
+ * Concurrent policies take a hold. Any thread.
+ */
+int pen_limit_check(struct pen_limits *limits, const char *identity, const struct pen_limit_ask *asks,
+		    size_t count, struct pen_limit_result *results, struct pen_failure *why);
+/* The same and takes nothing: what would be. */
+int pen_limit_peek(struct pen_limits *limits, const char *identity, const struct pen_limit_ask *asks,
+		   size_t count, struct pen_limit_result *results, struct pen_failure *why);
+/* As check; *ret_hold is for settle or release. Leases of concurrent policies end with this process. */
+int pen_limit_reserve(struct pen_limits *limits, const char *identity, const struct pen_limit_ask *asks,
+		      size_t count, struct pen_limit_result *results, struct pen_limit_hold *ret_hold,
+		      struct pen_failure *why);
+/* So much of each part was used: the rest is given back. used NULL: all of it. Leases end. */
+int pen_limit_settle(struct pen_limits *limits, const struct pen_limit_hold *hold, const uint64_t *used);
+/* All of it is given back. */
+int pen_limit_release(struct pen_limits *limits, const struct pen_limit_hold *hold);
+
+/* The i-th policy in order: layers, then names. -PEN_LIMIT_UNKNOWN past the end. */
+int pen_limit_at(struct pen_limits *limits, size_t i, struct pen_limit_policy *ret);
+int pen_limit_get(struct pen_limits *limits, const char *name, struct pen_limit_policy *ret);
+/* Makes or changes a policy; it holds in every process from the next decision on. What was used up stays counted, but
+ * for a change of the algorithm. -PEN_USAGE: a value out of its range. */
+int pen_limit_set(struct pen_limits *limits, const struct pen_limit_policy *policy, struct pen_failure *why);
+/* Removes one's own policy, or restores a preset. -PEN_LIMIT_UNKNOWN: there is none, or it is as it was built in. */
+int pen_limit_rm(struct pen_limits *limits, const char *name, struct pen_failure *why);
+/* "10/min", "5/15m", "100/s": items in a duration. -PEN_USAGE. */
+int pen_rate_parse(const char *text, uint64_t *ret_count, uint64_t *ret_window_ns, struct pen_failure *why);
+
+/*
+ * The header fields that tell a client, a line each, ending with CR LF: X-RateLimit-Limit, -Window, -Remaining of the
+ * policy that is nearest to its end, Retry-After (only when refused; whole seconds, at least 1), RateLimit-Policy and
+ * RateLimit. Returns the text's length, which may exceed cap. Any thread.
+ */
+size_t pen_limit_headers(const struct pen_limit_result *results, size_t count, char *ret, size_t cap);
+/* The seconds of Retry-After: 0 when nothing is refused. */
+uint64_t pen_limit_retry_after(const struct pen_limit_result *results, size_t count);
 
 /* ---- retention ----------------------------------------------------------------------------- */
 

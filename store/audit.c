@@ -338,7 +338,8 @@ static void check_free_list(struct pen_audit *audit)
 static void visit_meta(struct pen_audit *audit, void *arg, const MDB_val *key, const MDB_val *value)
 {
 	(void)arg;
-	if (pen_audit_retain_row(audit, key, value) || pen_audit_dedup_row(audit, key, value))
+	if (pen_audit_retain_row(audit, key, value) || pen_audit_dedup_row(audit, key, value) ||
+	    pen_audit_policy_row(audit, key, value))
 		return;
 	if (key->mv_size != strlen(PEN_META_KEY) || memcmp(key->mv_data, PEN_META_KEY, key->mv_size) != 0) {
 		pen_audit_say(audit->voice, PEN_INV_META,

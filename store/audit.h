@@ -172,6 +172,8 @@ struct pen_audit_batch *pen_audit_find_batch(const struct pen_audit *audit, uint
 struct pen_audit_dataset *pen_audit_find_dataset(const struct pen_audit *audit, uint64_t id);
 /* A row of penstock.meta that retention wrote: false when it is none. */
 bool pen_audit_retain_row(struct pen_audit *audit, const MDB_val *key, const MDB_val *value);
+/* A row of penstock.meta that is a rate-limit policy (policy.c): false when it is none. */
+bool pen_audit_policy_row(struct pen_audit *audit, const MDB_val *key, const MDB_val *value);
 /* What is noted about a batch's rows, or a dataset's entries; NULL: nothing. */
 const struct pen_audit_note *pen_audit_note(const struct pen_audit_notes *notes, uint64_t id);
 void pen_audit_retain(

@@ -15,6 +15,7 @@
  *                      "trimmed", u64 batch                      -> struct pen_fmt_trimmed
  *                      "totals"                                  -> struct pen_fmt_totals
  *                      "dedup", u8[16] of owner and key          -> struct pen_fmt_dedup + strings (dedup.h)
+ *                      "policy", name                            -> struct pen_fmt_policy + the name again
  *   penstock.batches   u64 batch                                 -> struct pen_fmt_batch + strings
  *                      (written once)
  *   penstock.states    u64 batch                                 -> struct pen_fmt_state + path
@@ -85,6 +86,7 @@ enum pen_fmt_kind {
 	PEN_KIND_FLAG_CHANGE,
 	PEN_KIND_FLAG_PINS,
 	PEN_KIND_RAMP,
+	PEN_KIND_POLICY,
 };
 
 struct pen_fmt_meta {
@@ -403,6 +405,20 @@ _Static_assert(sizeof(struct pen_fmt_flag_change) == 40, "flag change");
 _Static_assert(sizeof(struct pen_fmt_flag_pins) == 24, "flag pins");
 _Static_assert(sizeof(struct pen_fmt_flag_pin) == 24, "flag pin");
 _Static_assert(sizeof(struct pen_fmt_ramp) == 200, "ramp");
+#define PEN_POLICY_NAME_MAX 64u
+
+/* A rate-limit policy that somebody set (policy.h). */
+struct pen_fmt_policy {
+	struct pen_head head;
+	uint64_t window_ns, limit;
+	uint64_t burst; /* gcra: beyond one; UINT64_MAX: limit - 1 */
+	uint64_t changed_ms;
+	uint32_t uid;		 /* who set it */
+	uint8_t algorithm, unit; /* enum pen_limit_algorithm, enum pen_limit_unit */
+	uint8_t unused[2];
+};
+
+_Static_assert(sizeof(struct pen_fmt_policy) == 48, "policy");
 _Static_assert(sizeof(struct pen_fmt_retention) == 216, "retention");
 _Static_assert(sizeof(struct pen_fmt_removed) == 16, "removed");
 _Static_assert(sizeof(struct pen_fmt_trimmed) == 48, "trimmed");

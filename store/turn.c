@@ -60,8 +60,7 @@ struct pen_turn {
 	uint64_t self; /* this process's owner word, level 0 */
 };
 
-/* Ticks since boot at which a process started, or 0 when it cannot be read. *ret_dead: it is a zombie. */
-static uint64_t start_ticks(pid_t pid, bool *ret_dead)
+uint64_t pen_turn_started(pid_t pid, bool *ret_dead)
 {
 	char path[32], text[1024], *at, *end;
 	ssize_t n;
@@ -104,7 +103,7 @@ static bool owner_dead(uint64_t owner)
 
 	if (kill(pid, 0) && errno == ESRCH)
 		return true;
-	ticks = start_ticks(pid, &dead);
+	ticks = pen_turn_started(pid, &dead);
 	if (dead)
 		return true;
 	/* A start time that nobody could read (0) proves nothing. */
@@ -188,7 +187,7 @@ int pen_turn_open(int run_fd, struct pen_turn **ret)
 			return -PEN_MEMORY;
 		}
 	}
-	turn->self = owner_word(start_ticks(getpid(), &dead), 0, getpid());
+	turn->self = owner_word(pen_turn_started(getpid(), &dead), 0, getpid());
 	*ret = turn;
 	return 0;
 }

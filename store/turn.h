@@ -16,9 +16,14 @@
 #ifndef PEN_STORE_TURN_H
 #define PEN_STORE_TURN_H
 
+#include <sys/types.h>
+
 #include "store/store.h"
 
 struct pen_turn;
+
+/* Ticks since boot at which a process started, or 0 when it cannot be read. *ret_dead: it is a zombie. */
+uint64_t pen_turn_started(pid_t pid, bool *ret_dead);
 
 /* Maps STORE/run/turn, making it if needed. A file that cannot be mapped gives a turn that nobody else sees. */
 int pen_turn_open(int run_fd, struct pen_turn **ret);

@@ -8,6 +8,7 @@
 #include "tools/bar.h"
 #include "tools/json.h"
 #include "tools/out.h"
+#include "tools/refusal.h"
 #include "tools/say.h"
 #include "tools/text.h"
 #include "tools/ticker.h"
@@ -274,6 +275,8 @@ int pen_closing_end(const struct pen_closing *end)
 		return pen_closing_refused(end->cmd, end->store, end->batch, &end->why);
 	if (!known || !ended) {
 		status = end->res < 0 ? pen_say_failure(end->res, &end->why) : 0;
+		if (end->res == -PEN_LIMIT_REFUSED)
+			pen_refusal_batch(end->cmd, end->store);
 		if (end->res == -PEN_INTERRUPTED_BY && end->sig)
 			status = 128 + end->sig;
 		if (end->res == -PEN_INTERRUPTED_BY)

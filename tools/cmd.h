@@ -44,6 +44,7 @@ int pen_cmd_pause(const struct pen_cmd *cmd);
 int pen_cmd_resume(const struct pen_cmd *cmd);
 int pen_cmd_cancel(const struct pen_cmd *cmd);
 int pen_cmd_retry(const struct pen_cmd *cmd);
+int pen_cmd_limit(const struct pen_cmd *cmd);
 int pen_cmd_why(const struct pen_cmd *cmd);
 int pen_cmd_log(const struct pen_cmd *cmd);
 int pen_cmd_verify(const struct pen_cmd *cmd);

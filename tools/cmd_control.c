@@ -13,6 +13,7 @@
 #include "tools/cmd.h"
 #include "tools/home.h"
 #include "tools/json.h"
+#include "tools/live.h"
 #include "tools/out.h"
 #include "tools/say.h"
 #include "tools/text.h"
@@ -298,6 +299,20 @@ static int why_item(struct pen_store *store, uint64_t batch, const char *text, s
 	return rc ? pen_say_failure(rc, NULL) : 0;
 }
 
+/* What only its runner knows. */
+static void why_live(struct pen_store *store, uint64_t id, struct pen_out *out)
+{
+	struct pen_store_info info;
+	struct pen_live *live = malloc(sizeof *live);
+
+	if (live && !pen_store_info(store, &info) && pen_live_find(info.store_id, id, live) &&
+	    live->life == PEN_RING_ALIVE && live->gauge.err == PEN_RATE_WAITS)
+		pen_out_text(
+			out,
+			"it waits for its limit (--rate, or its owner's policies), and goes on by itself\n");
+	free(live);
+}
+
 int pen_cmd_why(const struct pen_cmd *cmd)
 {
 	char text[WHY_BYTES];
@@ -320,6 +335,8 @@ int pen_cmd_why(const struct pen_cmd *cmd)
 				status = pen_say_failure((int)n, NULL);
 			else
 				pen_out_text(&out, text);
+			if (n >= 0 && !strstr(text, "waits for its limit"))
+				why_live(store, id, &out);
 		}
 		status = pen_out_end(&out, status);
 	}

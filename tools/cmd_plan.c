@@ -141,6 +141,19 @@ __attribute__((format(printf, 4, 5))) static void bite(struct pen_outlook *plan,
 	va_end(list);
 }
 
+/* The items of a window go at once, the others wait for theirs. Whole windows: how many of them are over is known. */
+static void find_rate(struct pen_outlook *plan)
+{
+	uint64_t count = 0, window_ns = 0,
+		 items = plan->forecast.counted.items - plan->forecast.resumed_items;
+	const char *rate = pen_cmd_value(plan->cmd, PEN_O_RATE)->text;
+	char a[PEN_TEXT_NUMBER];
+
+	if (rate && !pen_rate_parse(rate, &count, &window_ns, NULL) && items > count)
+		bite(plan, "rate", -PEN_RATE_WAITS, "--rate %s makes the run take at least %s", rate,
+		     pen_text_clock(a, (items - 1) / count * (window_ns / 1000000) / 1000));
+}
+
 static void find_limits(struct pen_outlook *plan)
 {
 	const struct pen_forecast *f = &plan->forecast;
@@ -158,6 +171,7 @@ static void find_limits(struct pen_outlook *plan)
 		bite(plan, "map", -PEN_MAP_FULL, "data.mdb may grow by %s, and the map has room for %s",
 		     pen_text_bytes(a, f->file_bytes),
 		     pen_text_bytes(b, plan->info.map_bytes - plan->info.used_bytes));
+	find_rate(plan);
 }
 
 /*

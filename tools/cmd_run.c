@@ -27,6 +27,7 @@
 #include "tools/hook.h"
 #include "tools/interrupt.h"
 #include "tools/option.h"
+#include "tools/refusal.h"
 #include "tools/say.h"
 #include "tools/spec.h"
 #include "tools/stages.h"
@@ -247,6 +248,8 @@ static int enter(const struct pen_cmd *cmd, const struct pen_run *spec, struct p
 
 	if (!status) {
 		rc = pen_enter_do(engine, enter, end->store, &end->batch, &there, &end->why);
+		if (rc == -PEN_LIMIT_REFUSED)
+			pen_refusal_batch(cmd, end->store);
 		status = rc == -PEN_FLAG_REFUSED ? pen_closing_refused(cmd, end->store, end->batch, &end->why)
 			 : rc			 ? pen_say_failure(rc, &end->why)
 						 : 0;

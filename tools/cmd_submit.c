@@ -13,6 +13,7 @@
 #include "tools/interrupt.h"
 #include "tools/json.h"
 #include "tools/out.h"
+#include "tools/refusal.h"
 #include "tools/request.h"
 #include "tools/say.h"
 #include "tools/spec.h"
@@ -89,6 +90,8 @@ static int submit(const struct pen_cmd *cmd)
 		rc = pen_enter_do(engine, &enter, store, &batch, &there, &why);
 		pen_interrupt_disarm();
 		pen_engine_stop(engine);
+		if (rc == -PEN_LIMIT_REFUSED)
+			pen_refusal_batch(cmd, store);
 		rc = rc == -PEN_FLAG_REFUSED ? pen_closing_refused(cmd, store, batch, &why)
 		     : rc		     ? pen_say_failure(rc, &why)
 					     : 0;

@@ -58,36 +58,64 @@ static int store_value(const char *p, unsigned line, char ret[PEN_HOME_PATH])
 	return 0;
 }
 
-int pen_home_settings(const char *text, char ret[PEN_HOME_PATH])
+/* The value of `limits = true`. */
+static int limits_value(const char *p, unsigned line, bool *ret)
 {
+	size_t len;
+
+	p += strspn(p, " \t");
+	len = strcspn(p, " \t\r\n#");
+	*ret = len == 4 && !strncmp(p, "true", 4);
+	if (!*ret && (len != 5 || strncmp(p, "false", 5) != 0))
+		return wrong(line, "the value of limits is true or false");
+	p += len;
+	p += strspn(p, " \t\r");
+	return *p && *p != '\n' && *p != '#' ? wrong(line, "something follows the value") : 0;
+}
+
+static int unknown_setting(unsigned line, const char *key)
+{
+	char near[64], what[256];
+	bool meant;
+
+	pen_text_escape(near, sizeof near, key, strlen(key), NULL);
+	snprintf(what, sizeof what, "there is no setting '%s' in this version", key);
+	meant = pen_option_near(key, "store|limits", '|', near, sizeof near);
+	wrong(line, what);
+	if (meant)
+		pen_say_advice("did you mean %s?", near);
+	else
+		pen_say_advice("it knows: store = \"DIRECTORY\", limits = true");
+	return 2;
+}
+
+int pen_home_settings(const char *text, char ret[PEN_HOME_PATH], bool *ret_limits)
+{
+	bool limits_set = false;
 	char key[64];
 
 	ret[0] = '\0';
+	*ret_limits = false;
 	for (unsigned line = 1; *text; line++) {
 		const char *p = text + strspn(text, " \t\r");
 		size_t len = strcspn(p, " \t\r\n=#");
 
 		if (*p && *p != '\n' && *p != '#') {
-			char near[64], what[256];
+			bool store;
 
 			snprintf(key, sizeof key, "%.*s", (int)len, p);
-			pen_text_escape(near, sizeof near, key, strlen(key), NULL);
-			if (strcmp(key, "store") != 0) {
-				bool meant = pen_option_near(key, "store", '|', near, sizeof near);
-
-				snprintf(what, sizeof what, "there is no setting '%s' in this version", key);
-				wrong(line, what);
-				pen_say_advice(meant ? "did you mean store?"
-						     : "it knows: store = \"DIRECTORY\"");
-				return 2;
-			}
+			store = !strcmp(key, "store");
+			if (!store && strcmp(key, "limits") != 0)
+				return unknown_setting(line, key);
 			p += len + strspn(p + len, " \t");
 			if (*p != '=')
-				return wrong(line, "store needs a value: store = \"DIRECTORY\"");
-			if (ret[0])
-				return wrong(line, "store is set twice");
-			if (store_value(p + 1, line, ret) != 0)
+				return wrong(line, store ? "store needs a value: store = \"DIRECTORY\""
+							 : "limits needs a value: limits = true");
+			if (store ? ret[0] != 0 : limits_set)
+				return wrong(line, store ? "store is set twice" : "limits is set twice");
+			if (store ? store_value(p + 1, line, ret) : limits_value(p + 1, line, ret_limits))
 				return 2;
+			limits_set |= !store;
 		}
 		text += strcspn(text, "\n");
 		text += *text == '\n';
@@ -96,7 +124,7 @@ int pen_home_settings(const char *text, char ret[PEN_HOME_PATH])
 }
 
 /* 0 with path filled or empty, or 2. */
-static int read_settings(char path[PEN_HOME_PATH])
+static int read_settings(char path[PEN_HOME_PATH], bool *ret_limits)
 {
 	static char text[SETTINGS_MAX];
 	int fd = open(SETTINGS, O_RDONLY | O_CLOEXEC);
@@ -104,6 +132,7 @@ static int read_settings(char path[PEN_HOME_PATH])
 	size_t len = 0;
 
 	path[0] = '\0';
+	*ret_limits = false;
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
 		return 0;
 	while (fd >= 0 && len < sizeof text - 1 && (n = read(fd, text + len, sizeof text - 1 - len)) != 0) {
@@ -122,7 +151,14 @@ static int read_settings(char path[PEN_HOME_PATH])
 	text[len] = '\0';
 	if (strlen(text) != len || len == sizeof text - 1)
 		return wrong(1, "this is no settings file (too large, or NUL bytes)");
-	return pen_home_settings(text, path);
+	return pen_home_settings(text, path, ret_limits);
+}
+
+int pen_home_limits(bool *ret)
+{
+	char path[PEN_HOME_PATH];
+
+	return read_settings(path, ret);
 }
 
 static int chosen(struct pen_home *ret, const char *origin, const char *path, const char *below)
@@ -140,6 +176,7 @@ int pen_home_find(const struct pen_args *args, struct pen_home *ret)
 	const struct pen_value *option = &args->value[PEN_O_STORE];
 	const char *value;
 	char path[PEN_HOME_PATH];
+	bool limits;
 	int rc;
 
 	if (option->set && *option->text == '\0') {
@@ -150,7 +187,7 @@ int pen_home_find(const struct pen_args *args, struct pen_home *ret)
 		return chosen(ret, "--store", option->text, "");
 	if ((value = getenv("PENSTOCK_STORE")) && *value)
 		return chosen(ret, "$PENSTOCK_STORE", value, "");
-	rc = read_settings(path);
+	rc = read_settings(path, &limits);
 	if (rc || path[0])
 		return rc ? rc : chosen(ret, SETTINGS, path, "");
 	/* The XDG rules: a relative path there is as good as none. */

@@ -25,7 +25,9 @@ struct pen_home {
 
 int pen_home_find(const struct pen_args *args, struct pen_home *ret);
 /* Reads the text of a penstock.toml: 0 with the store's path in ret (empty when it names none), 2 after a message. */
-int pen_home_settings(const char *text, char ret[PEN_HOME_PATH]);
+int pen_home_settings(const char *text, char ret[PEN_HOME_PATH], bool *ret_limits);
+/* Whether ./penstock.toml says `limits = true`. */
+int pen_home_limits(bool *ret);
 /* For reading commands: never makes a store. */
 int pen_home_open(const struct pen_args *args, bool writing, struct pen_store **ret);
 /* For run: makes the store when there is none, and says so. */

@@ -110,6 +110,15 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 			   "penstock flag eval BATCH_OPERATIONS_V1 --user bob\n"
 			   "penstock flag ramp BATCH_OPERATIONS_V1 5,25,50,100 --every 1h --guard 'error_rate<1%'\n"
 			   "penstock flag set BATCH_OPERATIONS_V1 --off --reason 'disk is full'\n" },
+	[PEN_CMD_LIMIT] = { "limit", PEN_CMD_LIMIT, "list|set|rm|check|peek [NAME…]", 1, 9, "Run",
+			    "rate-limit policies, and what is left of them",
+			    "check counts one request against all the policies named, or against none when one of them refuses: exit 6,\n"
+			    "and each that refuses is named with its Retry-After. peek does not count. The identity is this user\n"
+			    "(user:NAME) unless one is given. set changes what is given and leaves the rest; rm restores a preset.",
+			    "penstock limit list --identity user:ann\n"
+			    "penstock limit set exports --window 1h --limit 20 --algorithm gcra\n"
+			    "penstock limit check default EXPORT --identity user:ann --json\n"
+			    "penstock limit rm exports\n" },
 	[PEN_CMD_CLEAN] = { "clean", PEN_CMD_CLEAN, "", 0, 0, "Data",
 			    "remove what is kept about batches that ended long ago; records stay",
 			    "By the store's rules: completed, failed and cancelled batches go 7 days after their end, with their rows and\n"
@@ -144,7 +153,7 @@ const struct pen_command pen_commands[PEN_CMD_COUNT] = {
 			   "this overview, or a command's page", NULL, "penstock help run\n" },
 };
 
-const char pen_commands_later[] = "limit\0bench\0serve\0config\0";
+const char pen_commands_later[] = "bench\0serve\0config\0";
 
 #define GLOBAL(name, id, kind, letter, arg, choices, fallback, help)                                       \
 	{                                                                                                  \
@@ -269,6 +278,10 @@ const struct pen_option pen_options[] = {
 	      "a command to run once at the batch's end, whatever it is"),
 	PLAIN(CMD(RUN), "flag", FLAG, LIST, "NAME", NULL,
 	      "only while this feature flag is on for its owner; may be given many times"),
+	PLAIN(CMD(RUN), "rate", RATE, TEXT, "N/DUR", "none",
+	      "at most that many items in any such time, tries too: 10/min, 100/s, 5/15m"),
+	PLAIN(CMD(RUN), "limits", LIMITS, FLAG, NULL, NULL,
+	      "count the batch and its items against its owner's policies (exit 6 when refused)"),
 	CHOICE(CMD(RUN), "progress", PROGRESS, "auto|bar|plain|json|none", NULL, "auto", "on stderr"),
 
 	CHOICE(CMD(ITEMS), "state", STATE, "committed|rejected|failed|quarantined|skipped|retrying", NULL,
@@ -396,6 +409,20 @@ const struct pen_option pen_options[] = {
 	PLAIN(CMD(LOG), "set", LOG_SET, TEXT, "LEVELS", NULL,
 	      "keep other levels from now on: engine=debug,store=warn, or one for all"),
 	PLAIN(CMD(LOG), "levels", LOG_LEVELS, FLAG, NULL, NULL, "which levels are kept, by module"),
+	RANGE(CMD(LIMIT), "window", POLICY_WINDOW, DURATION, "DUR", 1, 34560000000, NULL,
+	      "set: 1s, 15m, 1h, 24h"),
+	RANGE(CMD(LIMIT), "limit", POLICY_LIMIT, COUNT, "N", 1, 1000000000000000, NULL,
+	      "set: so much in a window, or at once"),
+	CHOICE(CMD(LIMIT), "algorithm", ALGORITHM, "sliding|gcra|fixed", NULL, "sliding",
+	       "set: exact in any window; spread with a burst; windows that begin with a hit"),
+	CHOICE(CMD(LIMIT), "unit", POLICY_UNIT, "requests|items|bytes|concurrent", NULL, "requests",
+	       "set: what is counted; concurrent: how many at once"),
+	RANGE(CMD(LIMIT), "burst", BURST, COUNT, "N", 0, 1000000000000000, "limit - 1",
+	      "set: gcra: so many at once beyond one"),
+	PLAIN(CMD(LIMIT), "identity", IDENTITY, TEXT, "ID", "user:NAME",
+	      "whose: user:ann, 192.0.2.1, uid:1000"),
+	RANGE(CMD(LIMIT), "cost", COST, COUNT, "N", 0, 1000000000000000, "1; peek: 0",
+	      "check, peek: how much"),
 	PLAIN(CMD(DROP), "yes", YES, FLAG, NULL, NULL, "really"),
 	PLAIN(CMD(EXPLAIN), "list", LIST, FLAG, NULL, NULL, "all codes"),
 
@@ -413,8 +440,6 @@ const struct pen_option pen_options[] = {
 	GLOBAL("help", HELP, FLAG, 'h', NULL, NULL, NULL, "-h short, --help with examples"),
 	GLOBAL("version", VERSION, FLAG, 'V', NULL, NULL, NULL, "the version in one line"),
 
-	LATER(CMD(RUN), "rate"),
-	LATER(CMD(RUN), "limits"),
 	LATER(CMD(VERIFY), "adopt"),
 };
 const size_t pen_options_count = sizeof pen_options / sizeof pen_options[0];

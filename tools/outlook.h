@@ -15,7 +15,7 @@
 #include "tools/cmd.h"
 #include "tools/home.h"
 
-#define PEN_OUTLOOK_LIMITS 4
+#define PEN_OUTLOOK_LIMITS 5
 
 /* What would bite. */
 struct pen_outlook_limit {

@@ -45,6 +45,7 @@ static int (*const verbs[PEN_CMD_COUNT])(const struct pen_cmd *cmd) = {
 	[PEN_CMD_FLAG] = pen_cmd_flag,
 	[PEN_CMD_CLEAN] = pen_cmd_clean,
 	[PEN_CMD_COMPLETION] = pen_cmd_completion,
+	[PEN_CMD_LIMIT] = pen_cmd_limit,
 };
 
 /* Descriptors 0 to 2 are open from here on: a file opened later must not be taken for one of them. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tools/home.h"
 #include "tools/option.h"
 #include "tools/say.h"
 
@@ -314,11 +315,27 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 			 &ret->move_to); /* check refuses it */
 }
 
+static int make_limits(const struct pen_cmd *cmd, struct pen_run *ret)
+{
+	const char *rate = text_of(cmd, PEN_O_RATE);
+	struct pen_failure why = { 0 };
+	int rc;
+
+	rc = rate && strcmp(rate, "none") ? pen_rate_parse(rate, &ret->rate_count, &ret->rate_window_ns, &why)
+					  : 0;
+	if (rc)
+		return pen_say_failure(rc, &why);
+	ret->limits = pen_cmd_set(cmd, PEN_O_LIMITS);
+	return ret->limits ? 0 : pen_home_limits(&ret->limits);
+}
+
 int pen_spec_make(const struct pen_cmd *cmd, struct pen_run *ret, bool *ret_stream)
 {
 	int rc;
 
 	make_spec(cmd, ret);
 	rc = make_dialect(cmd, ret);
+	if (!rc)
+		rc = make_limits(cmd, ret);
 	return rc ? rc : check(cmd, ret, ret_stream);
 }

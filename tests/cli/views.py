@@ -297,7 +297,7 @@ def what_is_wrong_in_the_file_is_named(lab):
     f = lab.path("x", "1\n")
     for o, words in (({"sources": [f], "max_retrys": 1}, ("max-retrys", "did you mean max-retries")), ({"sources": [f], "store": "x"}, ("store",)),
                      ({"sources": [f], "priority": True}, ("priority", "string or a number")), ({"sources": [f], "fresh": 1}, ("fresh", "true or false")),
-                     ({"sources": [f], "format": "linse"}, ("linse", "lines")), ({"sources": [f], "rate": "1/s"}, ("rate",)),
+                     ({"sources": [f], "format": "linse"}, ("linse", "lines")), ({"sources": [f], "limits": 1}, ("limits", "true or false")),
                      ({"sources": [f], "items": [1]}, ("not both",)), ({"sources": [[1]]}, ("sources",)), ({"items": ["a\nb"], "format": "lines"}, ("one line",)),
                      ({"items": [1], "format": "csv"}, ("ndjson",)), ({"into": "x"}, ("usage",)), ({"sources": ["a\0b"]}, ("sources",)),
                      ({"sources": [f], "into": "a\0b"}, ("into",)), ([], ("no JSON object",)), ("{", ("no JSON object",)), ("", ("no JSON object",)),
@@ -335,7 +335,7 @@ def the_example_with_pdfs(lab):
         lab.path("in/%sp %d.pdf" % ("sub/" if i % 2 else "", i), pdf("paper number %d" % i))
     lab.path("in/broken.PDF", pdf("lost")[:60])
     lab.path("in/notes.txt", "no PDF at all")
-    fast = ("--backoff", "50ms,60ms,70ms", "--progress", "plain")
+    fast = ("--backoff", "50ms,60ms,70ms", "--rate", "none", "--progress", "plain")
     p = subprocess.run([example, lab.path("in"), *fast], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
     assert p.returncode == 1 and b"7 items = 6 committed + 0 rejected + 1 failed" in p.stderr, p.stderr
     texts = {k.decode(): v.decode().strip() for k, v in lab.dump("fulltext")}
@@ -350,9 +350,9 @@ def the_example_with_pdfs(lab):
     lab.run("work")
     assert lab.run("get", "fulltext", "broken.PDF").stdout.strip() == b"found again"
     lab.verify()
-    # As it is shipped it tries three times more, after 2, 4 and 8 seconds.
+    # As it is shipped it takes ten a minute, and tries three times more, after 2, 4 and 8 seconds.
     words = subprocess.run([example, lab.path("in")], env={**env, "PENSTOCK": "echo"}, stdout=subprocess.PIPE, check=True).stdout
-    assert b"--max-retries 3 --backoff 2s,4s,8s\n" in words, words
+    assert b"--max-retries 3 --backoff 2s,4s,8s --rate 10/min\n" in words, words
     assert subprocess.run([example], env=env, stderr=subprocess.DEVNULL).returncode == 2
 
 

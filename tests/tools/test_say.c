@@ -167,38 +167,49 @@ Test(say, an_excerpt_points_at_its_column)
 	cr_expect_eq(line[strlen(caret) - 1], rows[7].raw[35]);
 }
 
-Test(home, the_settings_file_knows_one_line)
+Test(home, the_settings_file_knows_two_lines)
 {
 	static const struct {
 		const char *text;
 		int status;
 		const char *path;
+		bool limits;
 	} rows[] = {
-		{ "", 0, "" },
-		{ "# nothing\n\n", 0, "" },
-		{ "store = \"a b\"\n", 0, "a b" },
-		{ "store='c:\\d'", 0, "c:\\d" },
-		{ "  store=\"q\\\"\\\\\" # why\r\n", 0, "q\"\\" },
-		{ "stroe = \"x\"\n", 2, "" },
-		{ "store\n", 2, "" },
-		{ "store = x\n", 2, "" },
-		{ "store = \"x\n", 2, "" },
-		{ "store = \"x\" y\n", 2, "" },
-		{ "store = \"\"\n", 2, "" },
-		{ "store = \"a\"\nstore = \"b\"\n", 2, "" },
-		{ "[section]\n", 2, "" },
-		{ "store = \"\\u0041\"\n", 2, "" },
+		{ "", 0, "", false },
+		{ "limits = true", 0, "", true },
+		{ "limits=true # yes\nstore = 'x'\n", 0, "x", true },
+		{ "limits = false\n", 0, "", false },
+		{ "limits = True\n", 2, "", false },
+		{ "limits = true false\n", 2, "", false },
+		{ "limits\n", 2, "", false },
+		{ "limits = false\nlimits = true\n", 2, "", false },
+		{ "# nothing\n\n", 0, "", false },
+		{ "store = \"a b\"\n", 0, "a b", false },
+		{ "store='c:\\d'", 0, "c:\\d", false },
+		{ "  store=\"q\\\"\\\\\" # why\r\n", 0, "q\"\\", false },
+		{ "stroe = \"x\"\n", 2, "", false },
+		{ "store\n", 2, "", false },
+		{ "store = x\n", 2, "", false },
+		{ "store = \"x\n", 2, "", false },
+		{ "store = \"x\" y\n", 2, "", false },
+		{ "store = \"\"\n", 2, "", false },
+		{ "store = \"a\"\nstore = \"b\"\n", 2, "", false },
+		{ "[section]\n", 2, "", false },
+		{ "store = \"\\u0041\"\n", 2, "", false },
 	};
 	char path[PEN_HOME_PATH], text[4096];
+	bool limits;
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		begin();
-		int status = pen_home_settings(rows[i].text, path);
+		int status = pen_home_settings(rows[i].text, path, &limits);
 
 		end(text);
 		cr_expect_eq(status, rows[i].status, "row %zu", i);
 		cr_expect_eq(status != 0, text[0] != '\0', "row %zu", i);
-		if (status == 0)
+		if (status == 0) {
 			cr_expect_str_eq(path, rows[i].path);
+			cr_expect_eq(limits, rows[i].limits, "row %zu", i);
+		}
 	}
 }
