@@ -8,8 +8,8 @@
  * its page tables: with a large map a fork would take milliseconds and double the dirty pages.
  *
  * A launcher that is gone (killed by hand or for want of memory) shows as the end of the socket. Its children have
- * died with it (PR_SET_PDEATHSIG); what they had started has not, but is in the session that the launcher led, which
- * close ends. As long as the launcher is not waited for, no other session can have that number.
+ * died with it (PR_SET_PDEATHSIG); what they had started has not. It belongs to the launcher's session, which close
+ * ends. As long as the launcher is not waited for, no other session can have that number.
  */
 #include "engine/launcher.h"
 

@@ -2,8 +2,8 @@
 /*
  * call_preload - the Nth call of a process that changes files fails, or is its last one
  *
- * Preloaded before the C library. All kinds of such calls and all threads share one count, so that N reaches every one of
- * them. CALL_AT=N: the Nth call returns CALL_ERRNO (a number) without being made; without CALL_ERRNO the process is
+ * Preloaded before the C library. All kinds of such calls and all threads share one count, so that N reaches every one
+ * of them. CALL_AT=N: the Nth call returns CALL_ERRNO (a number) without being made; without CALL_ERRNO the process is
  * killed instead. CALL_LOG=FILE: what was hit is written there ("name\n"); at exit how many calls there were ("N\n"),
  * unless there is something already. What is written to pipes, sockets and terminals does not count.
  */
