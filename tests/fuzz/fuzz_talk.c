@@ -251,7 +251,7 @@ static char *write_all(const struct pen_task *task, size_t cap, size_t room, siz
 
 	HOLD(out);
 	*ret_len = 0;
-	pen_talk_begin(&request, 7, task);
+	pen_talk_begin(&request, 7, task->item_len % 3 ? "0b2c-77" : NULL, task);
 	while ((n = pen_talk_write(&request, out + *ret_len, cap))) {
 		HOLD(n <= cap);
 		*ret_len += n;
