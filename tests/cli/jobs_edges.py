@@ -219,7 +219,7 @@ def a_store_that_is_read_only(lab):
             assert "error[PEN413]" in p.err, (args, p.err)
         assert len(lab.tries()) == n, "no command ran for nothing"
         subprocess.run(["mount", "-o", "remount,rw", mount], check=True)
-        lab.run("work", store=store)
+        lab.run("work", "--min-free-disk", "0", store=store)  # a small one
         assert lab.values("w", store=store) == [b"a"]
         lab.over(store)
     finally:
