@@ -93,7 +93,7 @@ TORTURE_MAIN := $(filter-out %_preload.c,$(call with_main,$(TORTURE_SRC)))
 TORTURE_SO   := $(patsubst %.c,$(B)/%.so,$(filter %_preload.c,$(TORTURE_SRC)))
 STRESS   := $(call programs,$(STRESS_MAIN))
 BENCH    := $(call programs,$(BENCH_MAIN))
-TORTURE  := $(call programs,$(TORTURE_MAIN)) $(TORTURE_SO) $(B)/tests/torture/penstock_early
+TORTURE  := $(call programs,$(TORTURE_MAIN)) $(TORTURE_SO) $(B)/tests/torture/penstock_early $(B)/tests/torture/penstock_charge
 READERS  := $(call programs,$(READERS_SRC))
 HOSTILE  := $(call programs,$(HOSTILE_SRC))
 READER_FILES := tools/readers/penstock_progress.py tools/readers/penstock_progress.mjs
@@ -137,7 +137,7 @@ $(B)/run-unit-%: FORCE
 readers: $(READERS) $(BINARY) ## test the readers of the progress ring: C, Python, and Node where there is one
 	@/usr/bin/python3 tests/readers/run.py $(B)
 integration: $(BINARY) $(PLUGINS) ## run the tests of the command alone (tests/cli)
-	@set -e; for t in run formats plan trees ring terminal watch processors export clean completion jobs queues views context metrics log; do /usr/bin/python3 tests/cli/$$t.py $(B)/penstock; done
+	@set -e; for t in run formats plan trees ring terminal watch processors export clean completion jobs jobs_edges queues flags limits views context metrics log; do /usr/bin/python3 tests/cli/$$t.py $(B)/penstock; done
 stress: $(STRESS) ## build and run the race programs (MODE=tsan for the race checker; PEN_SECS each)
 	@set -e; for t in $(STRESS); do echo "== $$t"; rc=0; $$t || rc=$$?; \
 	  case $$rc in 0) ;; 77) echo "skipped: $$t";; *) echo "FAIL $$rc $$t"; exit 1;; esac; done
@@ -290,12 +290,17 @@ $(PLUGINS): %.so: %.o
 $(TORTURE_SO): %.so: %.o
 	$(call say,LINK)
 	$(Q)$(CC) -shared -pthread -o $@ $< -ldl
-# The command with a planted bug, which the suite `jobs` must notice: a chunk passes before its results.
-$(B)/tests/torture/foreman_early.o: engine/foreman.c $(B)/flags
+# The command with a planted bug, which the suites `jobs` and `storm` must notice: a chunk passes before its results; what
+# was no try is charged as one.
+$(B)/tests/torture/planted_early.o: engine/foreman.c
+$(B)/tests/torture/planted_early.o: MORE := -DPEN_PLANT_EARLY_PASS
+$(B)/tests/torture/planted_charge.o: engine/errand.c
+$(B)/tests/torture/planted_charge.o: MORE := -DPEN_PLANT_CHARGE
+$(B)/tests/torture/planted_early.o $(B)/tests/torture/planted_charge.o: $(B)/flags
 	@mkdir -p $(@D)
-	$(call say,CC,$<)
-	$(Q)$(CC) $(C_FLAGS) -DPEN_PLANT_EARLY_PASS -MMD -MP -c -o $@ $<
-$(B)/tests/torture/penstock_early: $(TOOLS_OBJ) $(B)/tests/torture/foreman_early.o $(B)/libpenstock.a
+	$(call say,CC,$(filter %.c,$^))
+	$(Q)$(CC) $(C_FLAGS) -MMD -MP -c -o $@ $(firstword $(filter %.c,$^))
+$(B)/tests/torture/penstock_%: $(TOOLS_OBJ) $(B)/tests/torture/planted_%.o $(B)/libpenstock.a
 	$(call say,LINK)
 	$(Q)$(program) $(JEMALLOC_$(MODE)) $(LIBS) $(SCREEN)
 # Its other opinion.

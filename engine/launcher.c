@@ -8,10 +8,12 @@
  * its page tables: with a large map a fork would take milliseconds and double the dirty pages.
  *
  * A launcher that is gone (killed by hand or for want of memory) shows as the end of the socket. Its children have
- * died with it (PR_SET_PDEATHSIG).
+ * died with it (PR_SET_PDEATHSIG); what they had started has not. It belongs to the launcher's session, which close
+ * ends. As long as the launcher is not waited for, no other session can have that number.
  */
 #include "engine/launcher.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -22,7 +24,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/launcher_private.h"
@@ -30,12 +34,14 @@
 #include "ring/base.h"
 #include "ring/error.h"
 
-#define READY_MS 20000 /* a busy machine, a cold disk */
-#define KILLS 64u      /* that wait for the socket */
+#define READY_MS 20000	/* a busy machine, a cold disk */
+#define KILLS 64u	/* that wait for the socket */
+#define SESSION_MS 5000 /* most that close waits for the end of a session whose launcher was killed */
 
 extern char **environ;
 
 struct pen_launcher {
+	char *tmpdir; /* NULL: none */
 	int fd;
 	pid_t pid;
 	bool gone;
@@ -244,8 +250,14 @@ int pen_launcher_open(struct pen_launcher **ret, const struct pen_launcher_optio
 	if (!launcher)
 		return pen_fail(why, -ENOMEM, ENOMEM, "no memory for a launcher");
 	launcher->pid = -1;
+	launcher->tmpdir = opt->tmpdir ? strdup(opt->tmpdir) : NULL;
+	if (opt->tmpdir && !launcher->tmpdir) {
+		free(launcher);
+		return pen_fail(why, -ENOMEM, ENOMEM, "no memory for a launcher");
+	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
 		rc = errno;
+		free(launcher->tmpdir);
 		free(launcher);
 		return pen_fail(why, -rc, rc, "no socket for a launcher");
 	}
@@ -279,6 +291,85 @@ static void drop(struct pen_launcher *launcher)
 	launcher->len = 0;
 }
 
+/* ---- a launcher that was killed ---- */
+
+/* Is it alive, and of that session? */
+static bool lives_in(pid_t pid, pid_t session)
+{
+	char name[32], text[512];
+	const char *at;
+	ssize_t got;
+	char state = 'X';
+	int fd;
+
+	(void)snprintf(name, sizeof(name), "/proc/%d/stat", (int)pid);
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	got = read(fd, text, sizeof(text) - 1);
+	(void)close(fd); /* read only */
+	text[got > 0 ? got : 0] = '\0';
+	at = strrchr(text, ')'); /* of its name, which may have any bytes */
+	if (at && at[1])
+		state = at[2];
+	return state != 'Z' && state != 'X' && getsid(pid) == session;
+}
+
+static bool kill_in(pid_t pid, pid_t session)
+{
+	bool killed = false;
+	int fd;
+
+	if (!lives_in(pid, session))
+		return false;
+	/* Asked again about what the descriptor stands for: the number may be another process's by now. */
+	fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (fd < 0)
+		return false;
+	if (lives_in(pid, session))
+		killed = syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) == 0;
+	(void)close(fd); /* only names it */
+	return killed;
+}
+
+/* What a process starts while we look is found by the next look: there is one until nobody is left. */
+static void end_session(pid_t session)
+{
+	struct timespec pause = { 0, 1000000 };
+	bool alive = true;
+
+	for (int ms = 0; alive && ms < SESSION_MS; ms++) {
+		DIR *d = opendir("/proc");
+		struct dirent *e;
+
+		alive = false;
+		if (!d)
+			return;
+		while ((e = readdir(d))) {
+			char *end;
+			long pid = strtol(e->d_name, &end, 10);
+
+			if (pid > 1 && !*end && pid != session)
+				alive |= kill_in((pid_t)pid, session);
+		}
+		(void)closedir(d); /* read only */
+		if (alive)
+			(void)nanosleep(&pause, NULL); /* any time will do */
+	}
+}
+
+static bool was_killed(const struct pen_launcher *launcher)
+{
+	siginfo_t info = { 0 };
+	int rc;
+
+	do
+		rc = waitid(P_PID, (id_t)launcher->pid, &info, WEXITED | WNOWAIT);
+	while (rc < 0 && errno == EINTR);
+	/* ECHILD: this process ignores SIGCHLD. Its number may be another's already: nothing is safe to kill. */
+	return rc == 0 && info.si_code != CLD_EXITED;
+}
+
 void pen_launcher_close(struct pen_launcher *launcher)
 {
 	int status;
@@ -287,9 +378,17 @@ void pen_launcher_close(struct pen_launcher *launcher)
 		return;
 	drop(launcher);
 	(void)close(launcher->fd); /* the end of it is what tells the launcher */
+#ifndef PEN_PLANT_NO_SESSION_KILL
+	if (launcher->pid > 0 && was_killed(launcher)) {
+		end_session(launcher->pid);
+		if (launcher->tmpdir)
+			pen_launcher_remove(launcher->tmpdir);
+	}
+#endif
 	if (launcher->pid > 0)
 		while (waitpid(launcher->pid, &status, 0) < 0 && errno == EINTR)
 			; /* ECHILD: this process ignores SIGCHLD; waitpid has waited all the same */
+	free(launcher->tmpdir);
 	free(launcher);
 }
 

@@ -11,7 +11,10 @@
  *               when its parent has ended (looked for every 64 ends and every second), and at close.
  *   Order       launches wait their turn in the launcher; at most `jobs` children run. Ends come as they happen.
  *   Death       when the asking process ends, however it ends, the launcher kills every child with all it started,
- *               removes tmpdir and ends. When the launcher is killed, its children die with it.
+ *               removes tmpdir and ends. When the launcher is killed, its children die with it, and close does the
+ *               rest: all that is still in their session, and tmpdir. What stays then is a process that has made
+ *               itself a session; where the asking process ignores SIGCHLD, or is killed too, all that the children had
+ *               started.
  *   Threads     one.
  *   Waiting     open, until the launcher answers; close, until it is gone. Nothing else.
  *   Limits      PEN_LAUNCH_BYTES of path, arguments and item's environment; PEN_LAUNCH_WORDS of them.

@@ -531,7 +531,7 @@ static void rest(struct launcher *l, uint64_t until)
 
 /* ---- the end ---- */
 
-static void remove_tmpdir(const char *dir)
+void pen_launcher_remove(const char *dir)
 {
 	DIR *d = *dir ? opendir(dir) : NULL;
 	struct dirent *e;
@@ -566,7 +566,7 @@ static void end_all(struct launcher *l)
 			break;
 		(void)nanosleep(&pause, NULL); /* any time will do */
 	}
-	remove_tmpdir(l->tmpdir);
+	pen_launcher_remove(l->tmpdir);
 }
 
 /* ---- the beginning ---- */

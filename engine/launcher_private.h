@@ -64,4 +64,7 @@ _Static_assert(PEN_LAUNCH_BYTES + sizeof(struct pen_launch_record) + sizeof(stru
 /* The kernel takes at most 253 descriptors in one message. */
 _Static_assert(PEN_LAUNCH_BATCH * 3 <= 253, "SCM_MAX_FD");
 
+/* Removes a directory of files, as far as it can; "" is none. */
+void pen_launcher_remove(const char *dir);
+
 #endif

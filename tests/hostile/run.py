@@ -409,6 +409,47 @@ def killed_launcher(tmp):
     patience(lambda: not marked(), "children outlive the launcher")
 
 
+def launcher_of(pids):
+    for pid in pids:
+        with open(f"/proc/{pid}/cmdline", "rb") as f:
+            if f.read().split(b"\0")[1:2] == [b"launcher"]:
+                return pid
+    return 0
+
+
+def launcher_with_grandchildren(kind, script, tmp, crew_program=CREW):
+    """
+    SIGKILL of the launcher when its children have children, which are deaf, left their group, hold the pipes and start more:
+    the crew is broken, says so, and takes them along, with the files of {}.
+    """
+    env = dict(os.environ, TMPDIR=tmp)
+    name, value = MARK.split("=")
+    env[name] = value
+    p = subprocess.Popen([crew_program, kind, script, f"tmpdir={tmp}", "jobs=2", "window=1", "count=4"], stdout=subprocess.PIPE, text=True, env=env)
+    # The crew's own, the launcher, two children, and two of each.
+    patience(lambda: len(marked()) >= 8, "the commands do not start")
+    os.kill(launcher_of(marked()), 9)
+    # Not until it says nothing more: a grandchild may hold what it wrote to.
+    need(p.wait(30) == 0, f"exit {p.returncode}")
+    left = marked()
+    summary = json.loads(p.stdout.readlines()[-1])
+    need(summary["broken"] == 331 and summary["uncharged"] == 4, f"{summary}")
+    return left
+
+
+GRANDCHILDREN = "trap \"\" TERM HUP; sleep 1000 & setsid -f true; set -m; sh -c \"trap : TERM; while :; do sleep 0.05; done\" & wait"
+
+
+def killed_launcher_of_commands(tmp):
+    left = launcher_with_grandchildren("exec", f"sh -c 'cat {{}}; {GRANDCHILDREN}'", tmp)
+    need(not left, f"processes outlive the launcher: {left}")
+
+
+def killed_launcher_of_workers(tmp):
+    left = launcher_with_grandchildren("worker", f"sh -c 'read x; {GRANDCHILDREN}'", tmp)
+    need(not left, f"processes outlive the launcher: {left}")
+
+
 def patience(condition, what):
     until = time.monotonic() + 30
     while not condition():
@@ -432,6 +473,8 @@ check("exec/cancel_soft", cancel_exec("cancel"))
 check("exec/cancel_hard", cancel_exec("hard"))
 check("exec/killed_crew", killed_crew)
 check("exec/killed_launcher", killed_launcher)
+check("exec/killed_launcher_of_grandchildren", killed_launcher_of_commands)
+check("worker/killed_launcher_of_grandchildren", killed_launcher_of_workers)
 check("exec/many_backgrounds", many)
 
 # ---- examples ------------------------------------------------------------------------------------------
@@ -472,7 +515,7 @@ def planted(defect, path):
     """crew_run with a defect compiled in."""
     objects = subprocess.run(["make", "-s", "list-LIBS"], capture_output=True, text=True, env=CLEAN, check=True).stdout.split()
     sources = {"PEN_PLANT_NO_GROUP_KILL": "engine/launcher_main.c", "PEN_PLANT_BLAME_FIRST": "engine/crew_worker.c",
-               "PEN_PLANT_INHERIT": "engine/launcher_main.c"}
+               "PEN_PLANT_INHERIT": "engine/launcher_main.c", "PEN_PLANT_NO_SESSION_KILL": "engine/launcher.c"}
     subprocess.run([os.environ.get("CC", "cc"), "-std=c17", "-D_GNU_SOURCE", "-I.", "-O1", "-w", f"-D{defect}", "-pthread", "-o", path,
                     "tests/hostile/crew_run.c", sources[defect], os.path.join(BUILD, "libpenstock.a"), *objects],
                    check=True, cwd=ROOT, env=CLEAN)
@@ -518,7 +561,18 @@ def control_inherit(tmp):
     return o
 
 
+def control_session(tmp):
+    with tempfile.TemporaryDirectory() as d:
+        planted("PEN_PLANT_NO_SESSION_KILL", os.path.join(d, "crew_run"))
+        left = launcher_with_grandchildren("worker", f"sh -c 'read x; {GRANDCHILDREN}'", tmp, os.path.join(d, "crew_run"))
+        need(left, "what a killed launcher left was not noticed")
+        for pid in left:
+            os.kill(pid, 9)
+        patience(lambda: not marked(), "they do not end")
+
+
 if not SANITIZED:
+    check("control/no_session_kill", control_session)
     check("control/no_group_kill", control_group)
     check("control/blame_first", control_blame)
     check("control/inherits", control_inherit)

@@ -4,10 +4,13 @@
 #   tests/torture/suites.py PENSTOCK [SUITE]...     (run.sh calls this, in a mount namespace of its own)
 #
 #   kills     random SIGKILLs over real runs (PEN_KILLS, 500)
-#   calls     SIGKILL at each call that writes, of a run that makes its store and of one that finds it
+#   calls     SIGKILL, a full and a failed disk at each call that changes a file, of a run that makes its store and of one that
+#             finds it
 #   memory    each allocation fails, once, and with all behind it
 #   refused   the Nth call of each kind fails, with each of six errors
 #   jobs      PEN_JOB_KILLS (120) SIGKILLs of engines that run a command per item, of their launchers and commands
+#   storm     several `work` on one store, batches of commands and of workers; engines, launchers and children are killed, at random
+#             and at calls that change files, for PEN_SECS x 60 seconds (120)
 #   disk      the disk fills up at random points (PEN_POINTS, 12) and has space again, or the run is stopped there
 #   readers   PEN_FUZZ (100000) corrupted progress rings and PEN_SOAK (20000000) events past three readers
 #   power     the power fails (PEN_CUTS, 60): the file system (PEN_FS, ext4 or xfs) is shut down under the run, mounted again,
@@ -20,6 +23,7 @@
 # Every fault ends in a store that verifies and, after the same command was run again, equals the uninterrupted one: what
 # was counted stays, what was not is done. Every suite has a control, which is a fault that must be noticed. PEN_SEED
 # repeats the random choices. A suite that the machine does not allow is skipped with the reason.
+import errno
 import fcntl
 import json
 import os
@@ -165,28 +169,68 @@ def kills(suite):
 WRITES = "pwrite64,pwritev,pwritev2,writev,fdatasync,fsync,ftruncate,rename,renameat,renameat2,linkat,mkdirat,unlinkat"
 
 
+# What call_preload counts.
+CHANGES = WRITES + ",mkdir,unlink,rmdir,link,fallocate,fchmod,fchmodat"
+
+
 def calls(suite):
+    """SIGKILL, a full and a failed disk at each single call that changes a file, whichever thread makes it."""
+    preload = os.path.join(BUILD, "call_preload.so")
+    if not os.path.exists(preload):
+        raise Skip("there is no %s" % preload)
     tracing(suite)
-    suite.small()
+    suite.small(1200)
+    suite.args = (*suite.args, "--chunk", "300")  # a few transactions: each of their calls is a point
+    log = suite.path("log")
 
-    def killed(n, made):
+    def under(n, how):
+        """A run under a fault: what was hit (or how many calls there were), exit status, message."""
+        if os.path.exists(log):
+            os.unlink(log)
+        env = dict(os.environ, LD_PRELOAD=preload, CALL_LOG=log, CALL_AT=str(n), **({"CALL_ERRNO": str(how)} if how else {}))
+        status, err = suite.faulted((), env=env)
+        with open(log) as f:
+            return f.read().strip(), status, err
+
+    def hit(n, how, made):
         suite.fresh(made)
-        p = subprocess.run([*strace("-o", "/dev/null", "-e", "trace=" + WRITES, "-e", "inject=%s:signal=SIGKILL:when=%d" % (WRITES, n)),
-                            PENSTOCK, "--store", suite.store, *suite.args], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                           timeout=HANG_S)
+        what, status, err = under(n, how)
+        if what.isdigit():
+            if status != 1:
+                raise Bad("exit %d, and nothing was hit\n%s" % (status, err[-600:]))
+            return False
+        if not how and status != -signal.SIGKILL:
+            raise Bad("exit %d after SIGKILL at %s" % (status, what))
+        if how and (status not in (0, 1, 2, 3, 74, 75) or not err):
+            raise Bad("exit %d after %s failed\n%s" % (status, what, err[-600:]))
+        suite.note("kills" if not how else "tolerated" if status in (0, 1) else "exit %d" % status)
         suite.settled()
-        return p.returncode
+        return True
 
-    # Calls are counted by thread: where the store has to be made, the first ones are those that make it.
     for made in (False, True):
-        for n in range(1, 1000):
-            if suite.point("killed at call %d of a run that %s its store" % (n, "finds" if made else "makes"), killed, n, made) == 1:
-                break
-        else:
-            suite.bad.append("no end after 1000 calls")
-        suite.note("runs to their end")
-    if suite.points < 30:
-        suite.bad.append("the control: %d calls that write are too few to be all" % suite.points)
+        suite.fresh(made)
+        traced = suite.path("traced")
+        subprocess.run([*strace("-o", traced, "-e", "trace=" + CHANGES), PENSTOCK, "--store", suite.store, *suite.args],
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with open(traced) as f:
+            seen = len(re.findall(r"^\d+ +(\w+)\(", f.read(), re.M))
+        suite.fresh(made)
+        counted = int(under(0, 0)[0])
+        # Nothing reaches the kernel past the preload. What threads do at once differs by a few from run to run.
+        if abs(counted - seen) > 4 or counted < 30:
+            suite.bad.append("the control: %d calls are counted, strace sees %d" % (counted, seen))
+        for how in (0, errno.ENOSPC, errno.EIO):
+            for n in range(1, 2000):
+                what = "%s at call %d of a run that %s its store" % (errno.errorcode.get(how, "SIGKILL"), n, "finds" if made else "makes")
+                if suite.point(what, hit, n, how, made) is False:
+                    suite.points -= 1
+                    break
+            else:
+                suite.bad.append("no end after 2000 calls")
+            if n < counted - 4:
+                suite.bad.append("the control: the run ended at call %d of %d" % (n, counted))
+    if suite.kinds.get("exit 74", 0) < 5:
+        suite.bad.append("the control: %s: commits that fail were not reached" % suite.kinds)
     missing_record(suite)
 
 
@@ -457,7 +501,8 @@ class Batch:
                       for _ in range(rnd.randrange(20, 90))]
         self.file = suite.path("jobs%d.txt" % number, "".join(t + "\n" for t in self.texts))
         self.tries = suite.path("tries%d" % number, "")
-        self.env = dict(os.environ, TRIES=self.tries)
+        # A program of another name does not take itself for a launcher.
+        self.env = dict(os.environ, TRIES=self.tries, PENSTOCK_LAUNCHER=penstock)
         self.seen = 0        # lines of tries that were looked at
         self.ended = set()   # items with a row that is final
         self.disturbed = False  # children were killed: that counts as a try
@@ -624,10 +669,387 @@ def jobs(suite, penstock=PENSTOCK, kills=None):
         return
     control = Suite("jobs-control")
     try:
+        # Undisturbed it does what it should: what is noticed below is what kills bring to light.
+        suite.point("the control without kills", Batch(control, 0, planted).complete)
+        shutil.rmtree(control.store, ignore_errors=True)
         jobs(control, planted, 60)
     finally:
         control.end()
     suite.note("controls noticed") if control.bad else suite.bad.append("the control: chunks that pass before their results are not noticed")
+
+
+# ---- storm ---------------------------------------------------------------------------------------
+
+# Both write a line when a try begins and one when it ends: batch, what, number, attempt.
+STORM_COMMAND = """
+read -r line || :
+what=${line#*do\\":\\"} what=${what%%\\"*} how=${what#* } what=${what%% *}
+said() { printf '%s %s %s %s\\n' "$PENSTOCK_BATCH" "$1" "$PENSTOCK_ITEM_SEQ" "$PENSTOCK_ATTEMPT" >> "$STORM/tries"; }
+said began
+case $what in
+ok) sleep "$how"; said ended; echo "$how";;
+bad) said ended; exit 65;;
+fail) sleep "$how"; said ended; exit 1;;
+until) said ended; [ "$PENSTOCK_ATTEMPT" -ge "$how" ] || exit 7; echo "$how";;
+die) said ended; kill -9 $$;;
+esac
+"""
+STORM_WORKER = """
+import json, os, sys, time
+to = os.open(os.environ["STORM"] + "/tries", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+def said(what, r):
+    os.write(to, b"%s %s %d %d\\n" % (os.environb[b"PENSTOCK_BATCH"], what, r["seq"], r["attempt"]))
+for line in sys.stdin.buffer:
+    r = json.loads(line)
+    what, how = r["item"]["do"].split()
+    said(b"began", r)
+    reply = {"id": r["id"]}
+    if what in ("ok", "fail"):
+        time.sleep(float(how))
+    said(b"ended", r)
+    if what == "die":
+        os._exit(3)
+    elif what == "ok" or what == "until" and r["attempt"] >= int(how):
+        reply.update(value_text=how + "\\n", put=[{"dataset": "side", "key": r["item"]["id"], "value_text": how}])
+    else:
+        reply["error"] = {"bad": "reject", "drop": "drop"}.get(what, "retry")
+    sys.stdout.write(json.dumps(reply) + "\\n")
+    sys.stdout.flush()
+"""
+STORM_RETRIES = 2
+
+
+class StormBatch:
+    """A submitted batch: what its items are, what must become of them."""
+
+    def __init__(self, storm, number):
+        rnd, suite = storm.suite.random, storm.suite
+        self.storm, self.number = storm, number
+        self.worker = number % 2 == 1
+        kinds = ["ok 0.0%d" % rnd.randrange(1, 5), "ok 0", "ok 0.002", "bad x", "fail 0.01", "until 2", "until 3"]
+        rare = ["die x"] + (["drop x"] if self.worker else [])
+        self.items = [rnd.choice(rare) if rnd.random() < 0.03 else rnd.choice(kinds) for _ in range(rnd.randrange(30, 120))]
+        self.disturbed = False  # a child of it was killed: that counts as a try, or as a crash
+        self.ended, self.seen = set(), 0
+        # Some have a dataset of their own, which allows one of them at a time; the others share one.
+        self.shared = rnd.random() < 0.5
+        self.into = "shared" if self.shared else "own%d" % (number % 3)
+        program = "worker:/usr/bin/python3 -S " + storm.worker if self.worker else "exec:sh " + storm.command
+        file = suite.path("storm/%s.ndjson" % storm.name(number),
+                          "".join('{"id":"%s","do":"%s"}\n' % (self.key(i), x) for i, x in enumerate(self.items)))
+        self.id = storm.call("submit", file, "--into", self.into, "--processor", program, "--max-retries", str(STORM_RETRIES),
+                             "--backoff", rnd.choice(("0.01s", "0.02s,0.2s", "exp:0.05s")), "--jobs", str(rnd.choice((1, 2, 3))),
+                             "--durability", rnd.choice(("commit", "commit", "group")), "--on-complete", storm.hook,
+                             *(("--key", "/id") if self.shared else ()), *(("--chunk", "7") if rnd.random() < 0.4 else ()),
+                             *(("--window", "3") if self.worker else ())).decode().strip()
+
+    def key(self, i):
+        return "%d-%d" % (self.number, i)
+
+    def fate(self, what, how):
+        """State, tries, and how many of them were followed by another one."""
+        most = STORM_RETRIES + 1
+        if what == "die" and self.worker:
+            return "quarantined", 0, 2  # a crash is no try; the third one is the last
+        return {"ok": ("committed", 1, 0), "bad": ("rejected", 1, 0), "drop": ("skipped", 1, 0), "die": ("failed", most, most - 1),
+                "fail": ("failed", most, most - 1), "until": ("committed", int(how), int(how) - 1) if what == "until" else None}[what]
+
+    def rows(self):
+        return [json.loads(x) for x in self.storm.call("items", self.id, "--json").splitlines()]
+
+    def check(self):
+        """At any time: one row an item, no try of what had ended before, none before the end of the one before."""
+        rows = self.rows()
+        seqs = [r["seq"] for r in rows]
+        if seqs != sorted(set(seqs)):
+            raise Bad("batch %d: two rows of one item: %s" % (self.number, seqs))
+        tries = self.storm.tries(self.id)
+        for what, seq, attempt in tries[self.seen:]:
+            if what == "began" and seq in self.ended:
+                raise Bad("batch %d: item %d was tried again though it had ended" % (self.number, seq))
+        # Tries that began while the rows were read may be of items that ended in that moment: not held against anyone.
+        self.seen = len(self.storm.tries(self.id))
+        self.ended = {r["seq"] for r in rows if r["state"] != "retrying"}
+        if self.disturbed:
+            return
+        done = set()
+        for what, seq, attempt in tries:
+            if attempt > STORM_RETRIES + 1:
+                raise Bad("batch %d, item %d: try %d" % (self.number, seq, attempt))
+            if what == "began" and attempt > 1 and (seq, attempt - 1) not in done:
+                raise Bad("batch %d, item %d: try %d began, and no try %d had ended" % (self.number, seq, attempt, attempt - 1))
+            if what == "ended":
+                done.add((seq, attempt))
+
+    def complete(self):
+        self.check()
+        status = json.loads(self.storm.call("status", self.id, "--json"))
+        rows = self.rows()
+        if status["state"] != "completed" or [r["seq"] for r in rows] != list(range(len(self.items))):
+            raise Bad("batch %d is %s with %d rows of %d items" % (self.number, status["state"], len(rows), len(self.items)))
+        retries = 0
+        for r, text in zip(rows, self.items):
+            state, tries, again = self.fate(*text.split())
+            retries += again
+            if self.disturbed:
+                if r["state"] not in (state, "failed", "quarantined") or r["attempts"] > STORM_RETRIES + 1:
+                    raise Bad("batch %d, item %d (%s) is %s after %d tries" % (self.number, r["seq"], text, r["state"], r["attempts"]))
+            elif (r["state"], r["attempts"]) != (state, tries):
+                raise Bad("batch %d, item %d (%s) is %s after %d tries" % (self.number, r["seq"], text, r["state"], r["attempts"]))
+        n = {k: sum(r["state"] == k for r in rows) for k in ("committed", "rejected", "failed", "skipped", "quarantined")}
+        n["failed"] += n.pop("quarantined")
+        if any(status[k] != v for k, v in n.items()) or status["items"] != len(self.items):
+            raise Bad("batch %d: rows say %s, counters %s" % (self.number, n, status))
+        events = [json.loads(x) for x in self.storm.call("events", self.id, "--json").splitlines()]
+        said = {t: sum(e["type"] == t for e in events) for t in ("retry", "dead_lettered", "completed", "queued")}
+        # Of single items, a transaction tells a dozen; the counters, which are of the same transactions, know all.
+        if said["completed"] != 1 or said["queued"] != 1 or said["dead_lettered"] > n["failed"] or said["retry"] > retries and not self.disturbed:
+            raise Bad("batch %d: the journal says %s, %d failed, %d retries" % (self.number, said, n["failed"], retries))
+        counted = self.storm.counted(self.id)
+        dies = sum(x.startswith("die") for x in self.items) if self.worker else 0
+        if counted[0] or not self.disturbed and counted != (0, retries + len(self.items), retries, 3 * dies):
+            raise Bad("batch %d: %s are waiting, tries, retries, crashes; not 0, %d, %d, %d" % (self.number, counted, retries + len(self.items),
+                                                                                             retries, 3 * dies))
+        return {i: x.split()[1] for i, (r, x) in enumerate(zip(rows, self.items)) if r["state"] == "committed"}
+
+
+class Storm:
+    """Several `work` on one store, and what is killed of them."""
+
+    def __init__(self, suite, penstock, number, rough):
+        self.suite, self.penstock, self.number, self.rough = suite, penstock, number, rough
+        shutil.rmtree(suite.store, ignore_errors=True)
+        self.dir = suite.path("storm")
+        shutil.rmtree(self.dir, ignore_errors=True)
+        os.makedirs(self.dir)
+        suite.path("storm/tries", "")
+        suite.path("storm/hooks", "")
+        self.command, self.worker = suite.path("storm.sh", STORM_COMMAND), suite.path("storm.py", STORM_WORKER)
+        self.hook = "printf '%s %s %s\\n' \"$PENSTOCK_BATCH\" \"$PENSTOCK_STATE\" \"$PPID\" >> \"$STORM/hooks\""
+        # A program of another name does not take itself for a launcher.
+        self.env = dict(os.environ, STORM=self.dir, PENSTOCK_LAUNCHER=penstock)
+        self.workers, self.killed = [], set()
+        self.batches = [StormBatch(self, i) for i in range(suite.random.randrange(4, 8))]
+
+    def name(self, number):
+        return "%d-%d" % (self.number, number)
+
+    def call(self, *args, rc=0):
+        p = subprocess.run([self.penstock, "--store", self.suite.store, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, env=self.env, timeout=120)
+        if p.returncode not in (rc if isinstance(rc, tuple) else (rc,)):
+            raise Bad("%s: exit %d\n%s%s" % (args[0], p.returncode, p.stdout.decode("utf-8", "replace")[-600:],
+                                             p.stderr.decode("utf-8", "replace")[-600:]))
+        return p.stdout
+
+    def tries(self, batch):
+        with open(os.path.join(self.dir, "tries")) as f:
+            lines = [x.split() for x in f.read().split("\n")[:-1]]
+        return [(what, int(seq), int(attempt)) for b, what, seq, attempt in lines if b == batch]
+
+    def counted(self, batch):
+        """Of the job, as the store has it: items that wait, tries, retries, crashes."""
+        import lmdb
+        env = lmdb.open(self.suite.store, max_dbs=64, readonly=True, lock=False)
+        with env.begin() as t:
+            row = t.get(struct.pack(">Q", int(batch, 16)), db=env.open_db(b"penstock.jobs", t, create=False))
+        env.close()
+        waiting, _, tries, retries, crashes = struct.unpack_from("<5Q", row, 24)
+        return waiting, tries, retries, crashes
+
+    def start(self):
+        """A worker; every second one has a call that changes a file as its last one."""
+        env = dict(self.env)
+        if self.suite.random.random() < 0.5:
+            env.update(LD_PRELOAD=os.path.join(BUILD, "call_preload.so"), CALL_AT=str(self.suite.random.randrange(3, 160)))
+        said = open(os.path.join(self.dir, "said"), "a+b")
+        p = subprocess.Popen([self.penstock, "--store", self.suite.store, "work", "--batches", str(self.suite.random.choice((1, 2, 3)))],
+                             stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=env)
+        said.close()
+        self.workers.append(p)
+
+    def reap(self):
+        for p in [p for p in self.workers if p.poll() is not None]:
+            self.workers.remove(p)
+            if p.returncode == -signal.SIGKILL:
+                if p.pid not in self.killed:
+                    self.suite.note("kills at a call")
+                self.killed.add(p.pid)
+            elif p.returncode not in (0, 1, 3, 75):
+                with open(os.path.join(self.dir, "said"), "rb") as f:
+                    raise Bad("a worker ends with %d\n%s" % (p.returncode, f.read()[-1500:].decode("utf-8", "replace")))
+
+    def kill(self):
+        p = self.suite.random.choice(self.workers)
+        whom = self.suite.random.choice(("engine", "engine", "launcher", *(("command",) * 6 if self.rough else ())))
+        try:
+            if whom == "engine":
+                self.killed.add(p.pid)
+                p.kill()
+            else:
+                engines = {w.pid for w in self.workers}
+                below = [(pid, *told(pid)) for engine in engines for pid in offspring(engine)]
+                # A process that is about to become another one still bears the name of who starts it: none of those.
+                wanted = [(pid, batch) for pid, name, parent, batch, hook in below
+                          if (name == "penstock-launch" and parent in engines if whom == "launcher" else
+                              batch and not hook and not name.startswith("penstock"))]
+                if not wanted:
+                    return
+                pid, batch = self.suite.random.choice(wanted)
+                for b in self.batches:
+                    # Before it dies: its end may be in the store a moment later.
+                    b.disturbed |= whom == "command" and b.id == batch
+                os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        self.suite.note("kills of the " + whom)
+
+    def rage(self, kills):
+        over = time.monotonic() + 60
+        for n in range(kills):
+            self.reap()
+            while len(self.workers) < 3:
+                self.start()
+            time.sleep(self.suite.random.choice((0.02, 0.1, 0.4)) * self.suite.random.random())
+            self.kill()
+            if n % 8 == 7:
+                self.call("verify")
+                for b in self.batches:
+                    b.check()
+            if time.monotonic() > over or n % 8 == 7 and self.all_over():
+                break
+
+    def all_over(self):
+        return all(json.loads(self.call("status", b.id, "--json"))["state"] == "completed" for b in self.batches)
+
+    def left(self):
+        mark, found = ("STORM=" + self.dir).encode(), []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open("/proc/%s/environ" % pid, "rb") as f:
+                    if mark in f.read().split(b"\0"):
+                        found.append(int(pid))
+            except OSError:
+                continue
+        return found
+
+    def calm(self):
+        """Nobody is killed any more: all ends, nobody is left."""
+        over = time.monotonic() + 120
+        while self.workers:
+            self.reap()
+            if time.monotonic() > over:
+                raise Bad("a worker does not end")
+            time.sleep(0.01)
+        self.call("verify")
+        for _ in range(5):
+            self.call("work", rc=(0, 1, 75))
+            if self.all_over():
+                break
+        over = time.monotonic() + HANG_S
+        while self.left():
+            if time.monotonic() > over:
+                raise Bad("processes are left: %s" % self.left())
+            time.sleep(0.01)
+
+    def hooks(self):
+        """Each ran once; again only where the process that ran it was killed."""
+        with open(os.path.join(self.dir, "hooks")) as f:
+            lines = [x.split() for x in f.read().splitlines()]
+        for b in self.batches:
+            mine = [(state, int(pid)) for batch, state, pid in lines if batch == b.id]
+            if not mine or {state for state, _ in mine} != {"completed"}:
+                raise Bad("batch %d: its hook was run for %s" % (b.number, mine))
+            for _, pid in mine[:-1]:
+                if pid not in self.killed and pid != 1:
+                    raise Bad("batch %d: its hook was run %d times, by %s; killed were %s" % (b.number, len(mine), mine, sorted(self.killed)))
+                self.suite.note("hooks of killed workers")
+        if len(lines) < len(self.batches):
+            raise Bad("%d hooks of %d batches" % (len(lines), len(self.batches)))
+
+    def judge(self):
+        want, side = {}, {}
+        for b in self.batches:
+            done = b.complete()
+            if b.worker:
+                side.update({b.key(i).encode(): how.encode() for i, how in done.items()})
+            if b.shared:
+                want.setdefault("shared", []).extend((b.key(i).encode(), how.encode() + b"\n") for i, how in done.items())
+            else:
+                want.setdefault(b.into, []).extend((b, how.encode() + b"\n") for how in done.values())
+        for name, records in want.items():
+            got = self.suite.dump(dataset=name)
+            if name == "shared" and sorted(got) != sorted(records) or sorted(v for _, v in got) != sorted(v for _, v in records):
+                raise Bad("dataset %s has %d records, and not those of %d items" % (name, len(got), len(records)))
+        if side and dict(self.suite.dump(dataset="side")) != side:
+            raise Bad("what workers put elsewhere is not what was committed")
+        self.hooks()
+        self.call("verify")
+        n = len(self.tries(self.batches[0].id))
+        self.call("work")
+        if len(self.tries(self.batches[0].id)) != n:
+            raise Bad("what is done is done again")
+
+    def end(self):
+        for p in self.workers:
+            p.kill()
+            p.wait()
+
+
+def told(pid):
+    """A process's name, its parent, its batch, whether it is a hook."""
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            stat = f.read()
+        with open("/proc/%d/environ" % pid, "rb") as f:
+            env = f.read().split(b"\0")
+    except OSError:
+        return "", 0, "", True
+    name, fields = stat[stat.index("(") + 1:stat.rindex(")")], stat[stat.rindex(")") + 2:].split()
+    return (name, int(fields[1]), next((x[15:].decode() for x in env if x.startswith(b"PENSTOCK_BATCH=")), ""),
+            any(x.startswith(b"PENSTOCK_STATE=") for x in env))
+
+
+def stormed(suite, penstock, number, rough, kills=None):
+    storm = Storm(suite, penstock, number, rough)
+    try:
+        storm.rage(suite.random.randrange(20, 60) if kills is None else kills)
+        storm.calm()
+        storm.judge()
+    finally:
+        storm.end()
+    return True
+
+
+def storm(suite):
+    """Several workers, batches of commands and of workers, kills of anything: PEN_SECS x 60 seconds of it."""
+    if not os.path.exists(os.path.join(BUILD, "call_preload.so")):
+        raise Skip("there is no call_preload.so")
+    over = time.monotonic() + 60 * int(os.environ.get("PEN_SECS") or 2)
+    number = 0
+    while number < 2 or time.monotonic() < over:
+        rough = number % 2 == 1
+        suite.point("storm %d%s" % (number, ", children too" if rough else ""), stormed, suite, PENSTOCK, number, rough)
+        number += 1
+    for needed in ("kills of the engine", "kills of the launcher", "kills of the command", "kills at a call"):
+        if not suite.kinds.get(needed):
+            suite.bad.append("the control: there were no %s" % needed)
+    # The controls: each bug is one that only kills bring to light.
+    for planted in ("penstock_early", "penstock_charge"):
+        program = os.path.join(BUILD, planted)
+        if not os.path.exists(program):
+            suite.bad.append("the control: there is no %s" % program)
+            continue
+        control = Suite("storm-control")
+        try:
+            suite.point("%s without kills" % planted, stormed, control, program, 0, False, 0)
+            for n in range(30):
+                control.point("storm %d" % n, stormed, control, program, n, False)
+                if control.bad:
+                    break
+        finally:
+            control.end()
+        suite.note("controls noticed") if control.bad else suite.bad.append("the control: %s is not noticed" % planted)
 
 
 # ---- a full disk ---------------------------------------------------------------------------------
@@ -813,7 +1235,7 @@ def readers(suite):
         suite.bad.append("exit %d: %s" % (p.returncode, p.stderr[-2000:]))
 
 
-SUITES = {"kills": kills, "calls": calls, "retain": retain, "memory": memory, "refused": refused, "jobs": jobs, "disk": disk, "power": power,
+SUITES = {"kills": kills, "calls": calls, "retain": retain, "memory": memory, "refused": refused, "jobs": jobs, "storm": storm, "disk": disk, "power": power,
           "ring": ring, "readers": readers}
 
 
