@@ -33,12 +33,6 @@ struct admission {
 	struct pen_limit_hold hold; /* of its owner's batches: one more was counted */
 };
 
-static bool is_over(const struct pen_standing *st)
-{
-	return st->fixed.state == PEN_COMPLETED || st->fixed.state == PEN_FAILED ||
-	       st->fixed.state == PEN_CANCELLED;
-}
-
 static int lock(struct admission *a, uint64_t id, int *ret_fd)
 {
 	uint32_t pid = 0;
@@ -73,14 +67,13 @@ static void running(struct admission *a, struct pen_standing *st, bool resumed)
 static uint64_t passed_by(const struct pen_plan *plan, const struct pen_standing *st)
 {
 	uint32_t at = st->fixed.place_source;
-	const struct pen_source *source;
+	const struct pen_source *source = at < plan->source_count ? &plan->sources[at] : NULL;
 	uint64_t before = 0;
 
-	if (st->fixed.state == PEN_COMPLETED || at >= plan->source_count)
+	if (st->fixed.state == PEN_COMPLETED || !source)
 		return plan->bytes_total;
 	for (uint32_t i = 0; i < at; i++)
 		before += plan->sources[i].size;
-	source = &plan->sources[at];
 	if (source->kind == PEN_SOURCE_TREE && source->format == PEN_FORMAT_FILES && plan->source_count == 1)
 		return pen_min(st->fixed.applied.bytes, source->size);
 	if (source->kind == PEN_SOURCE_FILE && !source->decodes && !source->archive)
@@ -190,7 +183,7 @@ static int claim_seq(struct admission *a, uint64_t id)
 		if (!st)
 			return -ENOMEM;
 		rc = pen_ledger_load(a->txn, feeder, &facts, st);
-		if (!rc && !is_over(st))
+		if (!rc && !pen_ledger_over(st->fixed.state))
 			rc = meet_feeder(a, facts, st);
 		free(facts);
 		free(st);
@@ -347,7 +340,7 @@ static enum pen_fate judge(const struct pen_plan *plan, const struct pen_facts *
 	bool files_same = plan->spooled || !memcmp(facts->fixed.content, plan->content, 8);
 	bool same = files_same && (plan->spooled || !memcmp(facts->fixed.content, plan->content, 16));
 
-	if (is_over(st)) {
+	if (pen_ledger_over(st->fixed.state)) {
 		if (st->fixed.state != PEN_COMPLETED || plan->fresh)
 			return PEN_FATE_NEW;
 		return there && same ? PEN_FATE_DONE : PEN_FATE_ANEW;
@@ -384,7 +377,7 @@ static int met_again(struct admission *a, const struct pen_facts *facts, struct 
 static int meet(struct admission *a, const struct pen_facts *facts, struct pen_standing *st)
 {
 	struct pen_dataset *ds;
-	bool there = is_over(st) &&
+	bool there = pen_ledger_over(st->fixed.state) &&
 		     !pen_dataset_use_id(a->txn, a->plan->into, facts->fixed.dataset_id, &ds, NULL);
 	enum pen_fate fate = judge(a->plan, facts, st, there);
 	int rc, fd = -1;
@@ -392,7 +385,7 @@ static int meet(struct admission *a, const struct pen_facts *facts, struct pen_s
 	a->batch->unchanged = !memcmp(facts->fixed.content, a->plan->content, 16);
 	if (a->plan->order && (fate == PEN_FATE_DONE || fate == PEN_FATE_RESUME || fate == PEN_FATE_REFUSED))
 		return met_again(a, facts, st);
-	if (!is_over(st)) {
+	if (!pen_ledger_over(st->fixed.state)) {
 		rc = lock(a, facts->fixed.id, &fd);
 		if (rc)
 			return rc;
@@ -474,7 +467,7 @@ static int take_up(struct admission *a)
 	struct pen_control control;
 	int rc = st ? pen_ledger_load(a->txn, a->plan->take, &facts, st) : -ENOMEM;
 
-	if (!rc && is_over(st))
+	if (!rc && pen_ledger_over(st->fixed.state))
 		rc = pen_fail(a->why, -PEN_BATCH_OVER, 0, "batch %016llx is %s",
 			      (unsigned long long)facts->fixed.id, pen_state_name(st->fixed.state));
 	if (!rc)
@@ -599,7 +592,7 @@ static bool in_the_way(struct pen_store *store, uint64_t id)
 {
 	struct pen_standing *st = malloc(sizeof *st);
 	struct pen_facts *facts = NULL;
-	bool yes = st && !pen_ledger_read(store, id, &facts, st) && !is_over(st) &&
+	bool yes = st && !pen_ledger_read(store, id, &facts, st) && !pen_ledger_over(st->fixed.state) &&
 		   (can_go_on(store, facts) || pen_lock_holder(store, id));
 
 	free(facts);
@@ -633,7 +626,7 @@ static int look_met(struct admission *a, const struct pen_facts *facts, struct p
 	const struct pen_probe_facts *ds;
 	uint32_t pid;
 	bool there;
-	int rc = look_dataset(a, is_over(st) ? 0 : id, look);
+	int rc = look_dataset(a, pen_ledger_over(st->fixed.state) ? 0 : id, look);
 
 	if (!look->probe)
 		return rc;
@@ -648,7 +641,7 @@ static int look_met(struct admission *a, const struct pen_facts *facts, struct p
 	}
 	if (look->fate == PEN_FATE_ANEW)
 		say_anew(a->engine, facts, there);
-	pid = is_over(st) ? 0 : pen_lock_holder(a->engine->store, id);
+	pid = pen_ledger_over(st->fixed.state) ? 0 : pen_lock_holder(a->engine->store, id);
 	if (pid)
 		return pen_fail(a->why, -PEN_BATCH_BUSY, 0, "process %u runs this batch (%016llx)", pid,
 				(unsigned long long)id);

@@ -623,16 +623,13 @@ static void say_dedup(struct text *t, struct pen_store *store, uint64_t id, uint
 static void say_retry_for(struct text *t, const struct pen_order *order)
 {
 	struct pen_run *run = NULL;
-	uint64_t ms;
 
 	if (!order || pen_order_unpack(order->spec, order->spec_len, &run))
 		return;
-	ms = run->retry_for_ns / PEN_NS_PER_MS;
-	if (ms)
+	if (run->retry_for_ns)
 		say(t,
-		    "an item fails when its next try would begin later than %" PRIu64 ".%03" PRIu64
-		    " s after its first (--retry-for)\n",
-		    ms / 1000, ms % 1000);
+		    "an item fails when its next try would begin later than %.3f s after its first (--retry-for)\n",
+		    (double)run->retry_for_ns / PEN_NS_PER_S);
 	free(run);
 }
 

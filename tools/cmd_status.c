@@ -9,6 +9,7 @@
 
 #include "include/penstock.h"
 #include "tools/cmd.h"
+#include "tools/components.h"
 #include "tools/home.h"
 #include "tools/json.h"
 #include "tools/live.h"
@@ -210,7 +211,8 @@ static uint64_t next_live(struct pen_store *store, uint64_t id, int *looked, str
 	return 0;
 }
 
-static void put_store(struct pen_jw *jw, struct pen_store *store, const struct pen_store_info *s)
+static void put_store(struct pen_jw *jw, struct pen_store *store, const struct pen_store_info *s,
+		      const struct pen_args *args)
 {
 	struct pen_batch_info info;
 	struct pen_live found;
@@ -233,6 +235,7 @@ static void put_store(struct pen_jw *jw, struct pen_store *store, const struct p
 	pen_jw_text(jw, "durability", durabilities[s->durability % 3]);
 	pen_jw_u64(jw, "batches_total", s->batches);
 	pen_standing_put_queue(jw, store);
+	pen_components_put(jw, store, args);
 	pen_jw_array(jw, "live");
 	while ((id = next_live(store, id, &looked, &info))) {
 		const struct pen_live *live = ask_ring(store, &info, &found);
@@ -254,7 +257,8 @@ static void put_store(struct pen_jw *jw, struct pen_store *store, const struct p
 	pen_jw_object_end(jw);
 }
 
-static void show_store(struct pen_out *out, struct pen_store *store, const struct pen_store_info *s)
+static void show_store(struct pen_out *out, struct pen_store *store, const struct pen_store_info *s,
+		       const struct pen_args *args)
 {
 	char used[PEN_TEXT_NUMBER], disk[PEN_TEXT_NUMBER], name[PEN_TEXT_NUMBER], items[PEN_TEXT_NUMBER];
 	const struct pen_live *live;
@@ -272,6 +276,9 @@ static void show_store(struct pen_out *out, struct pen_store *store, const struc
 	pen_out_format(out, "batches     %llu, %llu events\n", (unsigned long long)s->batches,
 		       (unsigned long long)s->last_event);
 	pen_standing_show_queue(out, store);
+	pen_out_char(out, '\n');
+	pen_components_show(out, store, args);
+	pen_out_char(out, '\n');
 	while ((id = next_live(store, id, &looked, &b))) {
 		live = ask_ring(store, &b, &found);
 		pen_out_format(out,
@@ -315,10 +322,10 @@ static int whole_store(const struct pen_cmd *cmd, struct pen_store *store)
 	pen_out_init(&out, STDOUT_FILENO);
 	if (pen_cmd_set(cmd, PEN_O_JSON)) {
 		pen_jw_init(&jw, &out);
-		put_store(&jw, store, &info);
+		put_store(&jw, store, &info, cmd->args);
 		pen_jw_line(&jw);
 	} else {
-		show_store(&out, store, &info);
+		show_store(&out, store, &info, cmd->args);
 	}
 	return pen_out_end(&out, 0);
 }

@@ -167,6 +167,34 @@ def status_of_a_job(lab):
 
 
 @check
+def eight_components(lab):
+    names = ["Database", "Transactions", "Queue", "Logging", "Correlation IDs", "WebSocket", "Rate Limiting", "Feature Flags"]
+    def ask():
+        c = json.loads(lab.run("status", "--json").stdout)["components"]
+        assert [x["name"] for x in c] == names and all(x["state"] in ("ready", "busy", "held") for x in c), c
+        return {x["name"]: x for x in c}
+    o = lab.load(lab.path("a", "x\n"), "--format", "lines")
+    c = ask()
+    assert all(x["state"] == "ready" for x in c.values()), c
+    assert o["correlation_id"] in c["Correlation IDs"]["detail"] and "0 flags" in c["Feature Flags"]["detail"]
+    lab.run("flag", "set", "NEW", "--on")
+    lab.run("limit", "set", "mine", "--window", "1m", "--limit", "3")
+    lab.run("submit", lab.path("b", "y\n"), "--format", "lines", "--into", "later")
+    gate = lab.path("gate")
+    p = lab.start("run", lab.path("l", "go\nwait\n"), "--format", "lines", "--into", "j", "--jobs", "1", "--progress", "none", "--processor",
+                  'exec:sh -c \'read x; [ "$x" = go ] || while ! [ -e "%s" ]; do sleep 0.05; done\'' % gate)
+    lab.until_counted(p)
+    c = ask()
+    assert c["Queue"]["state"] == c["WebSocket"]["state"] == "busy" and "1 queued" in c["Queue"]["detail"] and "1 running" in c["Queue"]["detail"], c
+    assert "1 flags, 1 enabled" in c["Feature Flags"]["detail"] and "1 of them set here" in c["Rate Limiting"]["detail"], c
+    text = lab.run("status").stdout.decode()
+    assert all(n in text for n in names), text
+    lab.path("gate", "")
+    assert p.wait() == 0
+    lab.verify()
+
+
+@check
 def the_queue_in_numbers(lab):
     submit(lab, "far", "--not-before", "2100-01-01T00:00:00Z")
     near = submit(lab, "near", "--not-before", "2099-01-01T00:00:00Z")
