@@ -116,7 +116,8 @@ struct pen_aftermath *pen_aftermath_open(struct pen_engine *engine, const struct
 	}
 	if (!rc)
 		return after;
-	pen_engine_notice(engine, -PEN_SOURCE_KEPT, "the source files will be kept: no list of them can be made: %s",
+	pen_engine_notice(engine, -PEN_SOURCE_KEPT,
+			  "the source files will be kept: no list of them can be made: %s",
 			  strerrordesc_np(-rc));
 	free(after);
 	return NULL;

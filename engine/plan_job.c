@@ -100,10 +100,11 @@ int pen_plan_crew(const struct pen_plan *plan, uint64_t batch, const struct pen_
 	static const size_t line = 384; /* an owner has at most 255 bytes */
 	size_t own = 4, slots = own + plan->job.env_count + 1;
 	const char **env = malloc(slots * sizeof *env + own * line);
-	char *text = (char *)(env + slots);
+	char *text;
 
 	if (!env)
 		return -ENOMEM;
+	text = (char *)(env + slots);
 	for (size_t i = 0; i < own; i++)
 		env[i] = text + i * line;
 	snprintf(text, line, "PENSTOCK_BATCH=%016llx", (unsigned long long)batch);

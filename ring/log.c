@@ -232,7 +232,7 @@ static void copy(uint8_t *to, const struct pen_log_line *line, const struct plan
 		at = mempcpy(at, &packed, sizeof packed);
 		if (p->names[i])
 			at = mempcpy(at, f->name, p->names[i]);
-		if (text && p->values[i])
+		if (text && f->value.text && p->values[i])
 			at = mempcpy(at, f->value.text, p->values[i]);
 		else if (!text)
 			at = mempcpy(at, &word, 8);

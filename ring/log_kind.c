@@ -42,13 +42,17 @@ static int put_own(enum pen_log_kind kind, const struct pen_log_context *context
 		   size_t count)
 {
 	struct pen_log_field both[PEN_LOG_FIELDS + 1];
+	int rc;
 
 	/* One too many is kept, so that the cut is noticed. */
 	count = (size_t)pen_min(count, PEN_LOG_FIELDS + 1 - own_count);
 	memcpy(both, own, own_count * sizeof *own);
 	if (count)
 		memcpy(both + own_count, fields, count * sizeof *fields);
-	return put(kind, context, line, both, own_count + count);
+	rc = put(kind, context, line, both, own_count + count);
+	line->fields = NULL; /* they were copied, and end here */
+	line->field_count = 0;
+	return rc;
 }
 
 #define PLAIN(name_, kind_, trace_)                                                   \

@@ -10,6 +10,7 @@
 
 static void row_key(uint8_t key[PEN_DEDUP_ROW_LEN], const uint8_t row[16])
 {
+	/* Keys have lengths. NOLINTNEXTLINE(bugprone-not-null-terminated-result) */
 	memcpy(key, PEN_DEDUP_WORD, strlen(PEN_DEDUP_WORD));
 	memcpy(key + strlen(PEN_DEDUP_WORD), row, 16);
 }
@@ -23,6 +24,7 @@ int pen_dedup_hash(const char *owner, const char *key, uint8_t ret[16])
 	if (!both)
 		return -PEN_MEMORY;
 	memcpy(both, owner, len); /* no string holds a NUL, so this ends the owner */
+	/* What is hashed has a length. NOLINTNEXTLINE(bugprone-not-null-terminated-result) */
 	memcpy(both + len, key, strlen(key));
 	sum = pen_hash128(both, len + strlen(key));
 	free(both);
@@ -206,7 +208,7 @@ static int first_over(struct pen_txn *txn, uint64_t now_ms, uint8_t ret_row[16],
 int pen_dedup_expire(struct pen_txn *txn, uint64_t now_ms, unsigned most, unsigned *ret_count)
 {
 	for (*ret_count = 0; *ret_count < most; ++*ret_count) {
-		uint64_t until_ms;
+		uint64_t until_ms = 0;
 		uint8_t row[16];
 		int rc = first_over(txn, now_ms, row, &until_ms);
 

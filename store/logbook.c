@@ -125,7 +125,7 @@ static int ready(struct pen_logbook *book, enum pen_logbook_stream stream, uint6
 int pen_logbook_write(struct pen_logbook *book, enum pen_logbook_stream stream, uint64_t day,
 		      const char *lines, size_t len, uint32_t count)
 {
-	struct stat st;
+	struct stat st = { 0 };
 	int rc = ready(book, stream, day, &st);
 	size_t done = 0;
 

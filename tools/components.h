@@ -2,9 +2,9 @@
 /*
  * components - the eight parts of a batch back end, and how each of them does now
  *
- * Database, transactions, queue, logging, correlation ids, progress (there called WebSocket), rate limits, feature flags: the
- * list of docs/REFERENCE.md. Nothing is counted and nothing waited for: rows that are kept, files that are mapped, at most
- * PEN_COMPONENTS_LOOK of what has no sum.
+ * Database, transactions, queue, logging, correlation ids, progress (there called WebSocket), rate limits, feature
+ * flags: the list of docs/REFERENCE.md. Nothing is counted and nothing waited for: rows that are kept, files that are
+ * mapped, at most PEN_COMPONENTS_LOOK of what has no sum.
  *
  *   States    ready   it works, nothing is under way
  *             busy    something is

@@ -142,7 +142,8 @@ static void sliding_against_model(uint64_t limit, uint64_t window, uint32_t step
 			cr_assert_not(w.refused);
 		}
 	}
-	cr_assert_gt(m.count, 8, "%u passed of %lu steps, limit %lu", m.count, (unsigned long)steps, (unsigned long)limit);
+	cr_assert_gt(m.count, 8, "%u passed of %lu steps, limit %lu", m.count, (unsigned long)steps,
+		     (unsigned long)limit);
 	lab_free(lab);
 }
 
