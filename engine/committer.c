@@ -597,9 +597,12 @@ static void look_for_end(struct committer *c, struct pen_batch *batch)
 	/* Relaxed, both: they rise once, and nothing is read through them. */
 	int cancel = atomic_load_explicit(&batch->cancel, memory_order_relaxed);
 
-	if (batch->over || pen_plan_is_job(batch->plan) || batch->plan->puts)
+	if (batch->over || pen_plan_is_job(batch->plan))
 		return;
-	if (cancel)
+	/* What was put before its end was asked for is committed, paused or not: each put is to complete. */
+	if (batch->plan->puts)
+		batch->held &= !cancel && !atomic_load_explicit(&c->engine->drain, memory_order_relaxed);
+	else if (cancel)
 		batch->over = batch->end_code = cancel;
 	else if (batch->held && atomic_load_explicit(&c->engine->drain, memory_order_relaxed))
 		batch->over = batch->end_code = -PEN_INTERRUPTED_BY;
