@@ -537,6 +537,7 @@ static void free_all(struct pen_audit *audit)
 	}
 	for (size_t i = 0; i < audit->dataset_count; i++)
 		free(audit->datasets[i]);
+	free(audit->staged);
 	free(audit->removed.at);
 	free(audit->trimmed.at);
 	free(audit->gone.at);

@@ -48,7 +48,7 @@ enum pen_invariant {
 	PEN_INV_CACHE,	   /* entries, order, totals */
 	PEN_INV_DEDUP,	   /* keys of submissions */
 	PEN_INV_FLAGS,	   /* flags, their totals, history, pins and ramps */
-	PEN_INV_STAGED, /* the manifest of sorted runs */
+	PEN_INV_STAGED,	   /* the manifest of sorted runs */
 	PEN_INV_COUNT,
 };
 

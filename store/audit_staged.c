@@ -114,7 +114,8 @@ static void check_runs(struct pen_audit *audit, size_t at)
 
 		if (run->number - head->first_run >= head->run_count)
 			pen_audit_say(audit->voice, PEN_INV_STAGED,
-				      "batch " ID ": a row of run %" PRIu32 ", which the manifest does not have",
+				      "batch " ID ": a row of run %" PRIu32
+				      ", which the manifest does not have",
 				      head->id, run->number);
 		records += run->run.records;
 		count++;
@@ -136,9 +137,8 @@ void pen_audit_staged(struct pen_audit *audit)
 		bool headless = row->is_run && (!i || audit->staged[i - 1].batch != row->batch);
 
 		if (!batch || pen_ledger_over(batch->state) || headless)
-			pen_audit_say(audit->voice, PEN_INV_STAGED,
-				      "sorted runs of batch " ID ", which %s", row->batch,
-				      headless ? "has no manifest" : "is not there or has ended");
+			pen_audit_say(audit->voice, PEN_INV_STAGED, "sorted runs of batch " ID ", which %s",
+				      row->batch, headless ? "has no manifest" : "is not there or has ended");
 		else if (!row->is_run)
 			check_runs(audit, i);
 	}

@@ -161,22 +161,22 @@ def auto(lab):
 def on_says_why_it_cannot(lab):
     f = lab.path("f.ndjson", shuffled(lab, 100))
     for more, word in (((), "order"), (("--key", "@offset", "--into", "o"), "order"), (("--key", "/id", "--into", "i", "--max-rejects", "3"), "--max-rejects"),
-                       (("--key", "/id", "--into", "i", "--results", "all"), "--results"), (("--key", "/id", "--into", "i", "--chunk", "10"), "--chunk"),
+                       (("--key", "/id", "--into", "j", "--results", "all"), "--results"), (("--key", "/id", "--into", "k", "--chunk", "10"), "--chunk"),
                        (("--processor", "exec:true", "--into", "e"), "commands")):
         p = lab.run("run", f, *more, *ON, rc=2)
         assert "error[PEN365]" in p.err and word in p.err, (more, p.err)
         assert lab.load(f, *more, "--bulk", "auto", rc=(0, 1))["items"] == 100
-    p = lab.run("run", "-", "--format", "ndjson", "--key", "/id", *ON, stdin=b'{"id":1}\n', rc=2)
+    p = lab.run("run", "-", "--format", "ndjson", "--key", "/id", "--into", "l", *ON, stdin=b'{"id":1}\n', rc=2)
     assert "--idempotency-key" in p.err, p.err
-    p = lab.run("run", "-", "--format", "ndjson", "--key", "/id", "--into", "k", "--idempotency-key", "k", *ON, stdin=b'{"id":1}\n')
+    p = lab.run("run", "-", "--format", "ndjson", "--key", "/id", "--into", "l", "--idempotency-key", "k", *ON, stdin=b'{"id":1}\n')
     lab.verify()
 
 
 def phase_of(store):
-    """Where the running batch is: nothing staged yet, sorting, or merging (then the dataset grows)."""
+    """Where the batch is: nothing staged for certain, sorting (all runs but the last have rows), merging (the dataset grows)."""
     q = subprocess.run([PENSTOCK, "--store", store, "status", "@last", "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     done = json.loads(q.stdout)["committed"] if q.returncode == 0 else 0
-    return "merge" if done else "sort" if os.path.isdir(os.path.join(store, "staging")) and staging(store) else "begin"
+    return "merge" if done else "sort" if len(staging(store)) > 1 else "begin"
 
 
 @check
@@ -211,14 +211,15 @@ def kill_storm(lab):
     assert kills >= KILLS and phases["sort"] and phases["merge"], ("the control: kills hit both phases", kills, phases)
 
 
-def rest_at(lab, f, want, *more):
-    """Starts a run, and stops its process (SIGSTOP) in that phase."""
+def rest_at(lab, f, want, store=None):
+    """A run that is in that phase."""
+    store = store or lab.store
     for _ in range(40):
-        shutil.rmtree(lab.store, ignore_errors=True)
-        p = lab.start("run", f, "--key", "/id", "--into", "d", *ON, "--progress", "none", *more)
+        shutil.rmtree(store, ignore_errors=True)
+        p = lab.start("run", f, "--key", "/id", "--into", "d", *ON, "--progress", "none", store=store)
         end = time.monotonic() + 30
         while p.poll() is None and time.monotonic() < end:
-            if phase_of(lab.store) == want if os.path.exists(os.path.join(lab.store, "data.mdb")) else False:
+            if os.path.exists(os.path.join(store, "data.mdb")) and phase_of(store) == want:
                 return p
             time.sleep(0.001)
         p.wait()
@@ -316,6 +317,48 @@ def a_run_that_is_missing_or_damaged(lab):
         lab.load(f, "--key", "/id", "--into", "d", "--fresh")
         assert not staging(lab.store)
         lab.verify()
+
+
+@check
+def disk_full_in_both_phases(lab):
+    """A small file system that is full: the run pauses, and goes on by itself when there is space."""
+    small = lab.path("small")
+    os.makedirs(small)
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", small], stderr=subprocess.DEVNULL)
+    if mount.returncode:
+        raise Skip("needs root, to mount a file system")
+    try:
+        f = lab.path("f.ndjson", shuffled(lab, 60000, size=800))  # about 26 MiB
+        whole = os.path.join(lab.dir, "whole")
+        lab.load(f, "--key", "/id", "--into", "d", "--bulk", "off", store=whole)
+        store = os.path.join(small, "store")
+        stalls, filler = [], os.path.join(small, "filler")
+        for phase in ("sort", "merge"):
+            p = rest_at(lab, f, phase, store=store)
+            p.send_signal(signal.SIGSTOP)
+            room = os.statvfs(small)
+            with open(filler, "wb") as g:
+                os.posix_fallocate(g.fileno(), 0, room.f_bavail * room.f_frsize)
+            p.send_signal(signal.SIGCONT)
+            time.sleep(3)
+            assert p.poll() is None, (phase, "the control: there was space enough")
+            lab.verify(store=store)
+            os.unlink(filler)
+            err = p.communicate(timeout=60)[1].decode()
+            assert p.returncode == 0 and "paused" in err and "space again" in err, (phase, err)
+            assert lab.digest(dataset="d", store=store) == lab.digest(dataset="d", store=whole)
+            assert not staging(store)
+            lab.verify(store=store)
+            stalls.append(phase)
+        # Too little space for certain is said before anything is done.
+        with open(filler, "wb") as g:
+            room = os.statvfs(small)
+            os.posix_fallocate(g.fileno(), 0, room.f_bavail * room.f_frsize - (16 << 20))
+        p = lab.run("run", f, "--key", "/id", "--into", "e", *ON, store=store, rc=3)
+        assert "error[PEN366]" in p.err, p.err
+        assert len(stalls) == 2
+    finally:
+        subprocess.run(["umount", "-l", small])
 
 
 @check
