@@ -41,12 +41,13 @@ static struct pen_spill_row *make(uint32_t i, uint32_t value_len)
 				     .key_len = 8,
 				     .path_len = i % 3 };
 	struct pen_spill_row *r = calloc(1, pen_spill_bytes(&row));
-	char *at;
+	char *at, key[12];
 
 	cr_assert(r);
 	*r = row;
 	at = (char *)(r + 1);
-	(void)snprintf(at, 9, "%08u", i);
+	(void)snprintf(key, sizeof key, "%08u", i);
+	memcpy(at, key, 8);
 	memcpy(at + 8, "ab", row.path_len);
 	memset(at + 8 + row.path_len, 'a' + i % 26, value_len);
 	return r;
