@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "engine/budget.h"
 #include "engine/bulk.h"
 #include "store/dataset.h"
 
@@ -20,6 +21,8 @@ static const char *unfit_for(const struct pen_plan *plan, bool rows_all)
 		return "--results all keeps a row of each item as it is committed";
 	if (plan->chunk_items || plan->pause_ms)
 		return "--chunk and --pause-ms commit records as they come";
+	if (pen_budget_wanted(plan))
+		return "--rate and --limits let items go by as they are committed";
 	if (!plan->has_identity)
 		return "a stream that is interrupted cannot come again (give it --idempotency-key)";
 	return NULL;
