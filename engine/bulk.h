@@ -13,8 +13,8 @@
  * When there are as many runs as may be merged at once, they are merged before the next one is begun, and what follows
  * is put into a dataset that is not empty. An input that fits into memory as a whole is never staged.
  *
- * A process that dies leaves the store at a commit: runs with rows, the place behind them, or the stops in each. What it
- * had in memory is read again.
+ * A process that dies leaves the store at a commit: runs with rows, the place behind them, or the stops in each.
+ * What it had in memory is read again.
  *
  *   Threads    the committer's.
  *   Memory     `budget` bytes while sorting (at least what one chunk needs), a block a run while merging; never both.
@@ -35,7 +35,8 @@
 struct pen_bulk;
 
 /*
- * bulk_way.c, for admission: how a batch that begins reaches its dataset (its bulk_choice). rows_all: every item has a row.
+ * bulk_way.c, for admission: how a batch that begins reaches its dataset (its bulk_choice). rows_all: every item has
+ * a row.
  * 0; -PEN_BULK_UNFIT, -PEN_BULK_SPACE: it was to be so, and cannot.
  */
 int pen_bulk_choose(struct pen_store *store, struct pen_batch *batch, const struct pen_dataset *ds,

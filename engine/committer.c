@@ -686,7 +686,7 @@ static void sort_chunk(struct committer *c, struct pen_batch *batch, struct pen_
 		hand_back(c, chunk);
 }
 
-/* The first group of a batch that may go by runs: it does, when its keys are in no order. True: nothing is left of it. */
+/* The first group of a batch that may go by runs: it does, when its keys are in no order. True: none is left. */
 static bool turn_to_bulk(struct committer *c)
 {
 	struct pen_batch *batch = c->from;

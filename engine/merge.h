@@ -3,8 +3,8 @@
  * merge - a loser tree over sorted runs
  *
  * The caller holds the runs; the tree holds the head of each, its record in hand. The winner is the run with the lowest
- * key; of equal keys that of the run with the lowest number. When runs are numbered in the order of their items, and each
- * has its equal keys in that order, the whole comes out by key, and within a key by item.
+ * key; of equal keys that of the run with the lowest number. When runs are numbered in the order of their items, and
+ * each has its equal keys in that order, the whole comes out by key, and within a key by item.
  *
  *	pen_merge_open(&m, runs at most);
  *	pen_merge_begin(&m, count); pen_merge_set(&m, i, key, len, prefix) or pen_merge_end(&m, i) for each i;

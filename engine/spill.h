@@ -10,11 +10,13 @@
  * A block's head carries a CRC32C of all behind it that is in use. The digest of a run is that of its blocks' heads.
  *
  * Writing goes past the page cache where the file system can (O_DIRECT): what is written is read once, later, and would
- * only push other pages out. Space is taken before. Reading goes through it, one block ahead, and lets go of what was read.
+ * only push other pages out. Space is taken before. Reading goes through it, one block ahead, and lets go of what
+ * was read.
  *
  *   Threads    one a file.
  *   Memory     a writer 1 MiB; a reader one block. A record larger than a block is mapped while it is in hand.
- *   Errors     -PEN_DISK_FULL: nothing is lost but the file. -PEN_DISK_FAILED: an error of the disk. -PEN_RUN_DAMAGED: the
+ *   Errors     -PEN_DISK_FULL: nothing is lost but the file. -PEN_DISK_FAILED: an error of the disk. -PEN_RUN_DAMAGED:
+ *              the
  *              file is not what was written, or not there.
  */
 #ifndef PEN_ENGINE_SPILL_H
@@ -65,7 +67,8 @@ int pen_spill_create(int dir, const char *name, uint64_t batch, uint32_t number,
 		     struct pen_spill_writer **ret, struct pen_failure *why);
 /* In rising order of keys. */
 int pen_spill_put(struct pen_spill_writer *writer, const struct pen_spill_row *row, struct pen_failure *why);
-/* Ends the file and syncs it and its name: records, bytes and digest of *ret are filled in. The writer is gone either way,
+/* Ends the file and syncs it and its name: records, bytes and digest of *ret are filled in. The writer is gone either
+ * way,
  * and the file too when this fails. */
 int pen_spill_seal(struct pen_spill_writer *writer, struct pen_fmt_run *ret, struct pen_failure *why);
 /* Removes the file. NULL is allowed. */

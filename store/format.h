@@ -328,8 +328,8 @@ struct pen_fmt_totals {
 
 /*
  * A batch in bulk mode (staged.h): its records lie in sorted runs in STORE/staging until they are merged. The state's
- * place lies behind `items` items, of which those that are in runs and not merged are neither decided nor counted. Behind
- * it, in the phase `merge` only: a struct pen_fmt_stop a run.
+ * place lies behind `items` items, of which those that are in runs and not merged are neither decided nor counted.
+ * Behind it, in the phase `merge` only: a struct pen_fmt_stop a run.
  */
 struct pen_fmt_staged {
 	struct pen_head head;

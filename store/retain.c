@@ -2,7 +2,6 @@
 #include "store/dataset.h"
 #include "store/dedup.h"
 #include "store/retain.h"
-#include "store/staged.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -314,8 +313,6 @@ static int remove_batch(struct pass *p, const struct pen_facts *facts, const str
 	if (!rc)
 		rc = pen_retain_del(p->txn, PEN_DB_META, trimmed, sizeof(trimmed));
 	if (!rc)
-		rc = pen_staged_forget(p->txn, id);
-	if (!rc)
 		rc = pen_journal_add(p->txn, id, PEN_EVENT_CLEANED, 0, s->applied.bytes, rows);
 	if (rc)
 		return rc;
@@ -599,10 +596,8 @@ static int pass_run(struct pass *p, struct pen_failure *why)
 			return 0;
 	}
 	p->got->whole = !rc;
-	if (!rc && !p->what->dry_run) {
+	if (!rc && !p->what->dry_run)
 		pen_retain_sweep(p->store, p->now_ms, p->until_ns);
-		pen_staged_sweep(p->store);
-	}
 	return rc;
 }
 
