@@ -137,7 +137,7 @@ $(B)/run-unit-%: FORCE
 readers: $(READERS) $(BINARY) ## test the readers of the progress ring: C, Python, and Node where there is one
 	@/usr/bin/python3 tests/readers/run.py $(B)
 integration: $(BINARY) $(PLUGINS) ## run the tests of the command alone (tests/cli)
-	@set -e; for t in run formats plan trees ring terminal watch processors export clean completion jobs jobs_edges queues flags limits views context metrics log; do /usr/bin/python3 tests/cli/$$t.py $(B)/penstock; done
+	@set -e; for t in run formats plan trees ring terminal watch processors export clean completion jobs jobs_edges queues flags limits views context metrics log bulk; do /usr/bin/python3 tests/cli/$$t.py $(B)/penstock; done
 stress: $(STRESS) ## build and run the race programs (MODE=tsan for the race checker; PEN_SECS each)
 	@set -e; for t in $(STRESS); do echo "== $$t"; rc=0; $$t || rc=$$?; \
 	  case $$rc in 0) ;; 77) echo "skipped: $$t";; *) echo "FAIL $$rc $$t"; exit 1;; esac; done

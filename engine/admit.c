@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "engine/bulk.h"
 #include "engine/context.h"
 #include "engine/budget.h"
 #include "engine/dedup.h"
@@ -29,6 +30,7 @@ struct admission {
 	struct pen_failure *why;
 	int old_lock;		    /* of the batch that this one replaces */
 	uint64_t previous;	    /* its id, when they have a dedup key in common */
+	uint64_t old;		    /* its id, when it was cancelled */
 	bool write;		    /* there is something to commit though the batch does not run */
 	struct pen_limit_hold hold; /* of its owner's batches: one more was counted */
 };
@@ -92,7 +94,7 @@ static void take_over(struct admission *a, const struct pen_facts *all, const st
 	batch->created_ms = facts->created_ms;
 	batch->rows_all = facts->results == 1;
 	batch->standing = *st;
-	batch->from_items = st->fixed.applied.items;
+	batch->from_items = batch->first_item = st->fixed.applied.items;
 	batch->passed = batch->passed_counted = pen_min(passed_by(a->plan, st), a->plan->bytes_total);
 	batch->from = (struct pen_place){
 		.source = st->fixed.place_source,
@@ -136,6 +138,9 @@ static int cancel_old(struct admission *a, const struct pen_facts *facts, struct
 	st->fixed.counted = st->fixed.applied;
 	st->fixed.runner_pid = 0;
 	rc = pen_ledger_save(a->txn, st);
+	if (!rc)
+		rc = pen_staged_forget(a->txn, facts->fixed.id);
+	a->old = facts->fixed.id;
 	if (!rc)
 		rc = pen_journal_add(a->txn, facts->fixed.id, PEN_EVENT_CANCELLED, 0, st->fixed.applied.bytes,
 				     st->fixed.applied.items);
@@ -280,6 +285,8 @@ static int create(struct admission *a)
 		rc = pen_job_save(a->txn, &a->batch->job);
 	}
 	if (!rc)
+		rc = pen_bulk_choose(a->engine->store, a->batch, a->ds, facts.fixed.results == 1, a->why);
+	if (!rc)
 		rc = pen_journal_add(a->txn, id, PEN_EVENT_QUEUED, 0, plan->bytes_total, plan->items_total);
 	if (!rc && !plan->order)
 		rc = pen_journal_add(a->txn, id, PEN_EVENT_STARTED, 0, 0, 0);
@@ -328,7 +335,7 @@ static int resume(struct admission *a, const struct pen_facts *facts, struct pen
 	a->batch->resumed = true;
 	a->batch->dataset_id = facts->fixed.dataset_id;
 	take_over(a, facts, st);
-	return 0;
+	return pen_bulk_resume(a->engine->store, a->txn, a->batch, a->ds, facts->fixed.results == 1, a->why);
 }
 
 /* There is a batch of this identity. there: its dataset still exists. */
@@ -456,7 +463,7 @@ static int start_queued(struct admission *a, struct pen_facts *facts, struct pen
 		return rc;
 	a->batch->dataset_id = facts->fixed.dataset_id;
 	take_over(a, facts, st);
-	return 0;
+	return pen_bulk_choose(a->engine->store, a->batch, a->ds, facts->fixed.results == 1, a->why);
 }
 
 /* This one, whatever its identity is. */
@@ -573,10 +580,14 @@ int pen_admit(struct pen_engine *engine, struct pen_batch *batch, struct pen_min
 		rc = pen_txn_commit(a.txn, why);
 	if (rc)
 		pen_budget_readmit(engine, &a.hold);
+	if (!rc && a.old)
+		pen_staged_trim(engine->store, a.old);
 	if (a.previous)
 		pen_lock_release(engine->store, a.previous, a.old_lock);
 	else if (a.old_lock >= 0)
 		close(a.old_lock);
+	if (rc)
+		pen_bulk_forget(batch);
 	if ((rc || batch->already) && batch->lock_fd >= 0) {
 		/* Closing lets go; the file stays for the next runner. */
 		close(batch->lock_fd);

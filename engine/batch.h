@@ -25,6 +25,7 @@
 #include "engine/window.h"
 #include "ring/gauge.h"
 #include "store/ledger.h"
+#include "store/staged.h"
 
 #define PEN_BATCHES_MAX 16u /* run at once in one engine; more wait for their turn */
 
@@ -73,6 +74,7 @@ struct pen_batch {
 	uint8_t there;	/* 1: it was to be entered, and is known already; 2: it took the place of another */
 	struct pen_place from; /* where to begin */
 	uint64_t from_items;   /* items decided by earlier runs */
+	uint64_t first_item;   /* items before that place; more, where some are in runs (bulk.h) */
 	char from_path[PEN_PATH_BYTES_MAX + 1];
 	struct pen_context context; /* as the store has it: the plan of a resumed batch made up another */
 
@@ -106,6 +108,19 @@ struct pen_batch {
 	bool told_resting; /* that it waits for its limit was told */
 	_Atomic uint32_t wish; /* committer to reader: enum pen_wish, what is wanted now; 0: nothing */
 	struct pen_rehearsal *rehearsal;
+
+	/* Bulk mode (bulk.h): the committer's. */
+	enum pen_bulk_choice {
+		PEN_BULK_NOT,	/* the ordinary way */
+		PEN_BULK_MAYBE, /* if its first keys come in no order */
+		PEN_BULK_YES,
+	} bulk_choice;
+	bool bulk_empty;	       /* its dataset was empty when it began */
+	struct pen_fmt_staged *staged; /* what an earlier run left, and its stops; NULL: nothing */
+	struct pen_fmt_stop *stops;
+	struct pen_bulk *bulk;	    /* NULL: it goes the ordinary way */
+	struct pen_chunk *bulk_end; /* its END, which waits for the merge */
+	bool bulk_merges;	    /* its runs are open */
 
 	/* Written by the foreman. */
 	bool gone_by; /* END was passed on: notes that come behind it are nobody's */

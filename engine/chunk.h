@@ -127,6 +127,7 @@ struct pen_chunk {
 	struct pen_place after;
 
 	bool append; /* entries are in key order as they stand, by construction */
+	bool shuffled; /* they were not, as they came */
 	bool jumbo;
 	struct pen_sum sums[PEN_BUCKETS]; /* digests of the entries, by bucket of the key */
 

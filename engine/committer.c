@@ -16,6 +16,9 @@
  * commit left it). A failed sync or meta page: nothing more is written by this process (engine->fatal). A
  * threshold is passed: what lies behind it is dropped in order until the batch's END arrives.
  *
+ * A batch in bulk mode (bulk.h) has steps instead of groups, one transaction each, in turn with the groups of others:
+ * what is in memory is staged, runs are merged, and its END is committed as the last.
+ *
  * How large a group: it may hold the write lock for its budget (100 ms where keys come in order, 500 ms
  * where they do not, because one commit of scattered pages takes that long), and its dirty pages stay below
  * 96 MiB. Both targets follow the last commits.
@@ -26,6 +29,7 @@
 
 #include "engine/admit.h"
 #include "engine/budget.h"
+#include "engine/bulk.h"
 #include "engine/diary.h"
 #include "engine/foreman.h"
 #include "engine/gate.h"
@@ -53,8 +57,19 @@
 #define PROGRESS_NS PEN_NS_PER_S
 #define TAKE 64u
 
+/* What the transaction in hand is made of. */
+enum work {
+	WORK_GROUP,	/* chunks */
+	WORK_STAGE,	/* bulk mode: a run */
+	WORK_PUT,	/* all of a small batch */
+	WORK_MERGE,	/* a part of the merge */
+	WORK_END_MERGE, /* the runs are not needed any more */
+};
+
 struct committer {
 	struct pen_engine *engine;
+	enum work work;
+	uint32_t bulks, next_bulk;
 	struct pen_group *group;
 	struct pen_batch *batches[PEN_BATCHES_MAX];
 	struct pen_chunk **ready; /* of the batch `from`, in order */
@@ -146,6 +161,13 @@ static void finish(struct committer *c, struct pen_batch *batch, int code)
 		pen_engine_record(c->engine, batch->id, &batch->why);
 	pen_tell_end(c->tell, batch, code);
 	pen_diary_end(batch, code);
+	if (batch->bulk) {
+		pen_bulk_close(batch->bulk);
+		batch->bulk = NULL;
+		c->bulks--;
+		if (!c->dead)
+			pen_staged_trim(c->engine->store, batch->id);
+	}
 	if (batch->lock_fd >= 0)
 		pen_lock_release(c->engine->store, batch->id, batch->lock_fd);
 	batch->lock_fd = -1;
@@ -247,17 +269,62 @@ static int note_progress(struct committer *c, struct pen_txn *txn, const struct 
 			       st->fixed.applied.items);
 }
 
+/* The batch's END was applied: what was staged of it goes with it, unless it may go on. */
+static int forget_staged(struct committer *c, struct pen_txn *txn, const struct pen_outcome *out)
+{
+	if (!c->from->bulk || !pen_ledger_over(out->standing->fixed.state))
+		return 0;
+	return pen_staged_forget(txn, c->from->id);
+}
+
+static int apply(struct committer *c, struct pen_txn *txn, uint64_t now_ms, uint64_t active_ms,
+		 struct pen_outcome *ret, struct pen_failure *why)
+{
+	struct pen_batch *batch = c->from;
+	uint64_t until;
+	int rc;
+
+	switch (c->work) {
+	case WORK_STAGE:
+		rc = pen_bulk_stage(batch->bulk, txn, ret);
+		break;
+	case WORK_PUT:
+		rc = pen_bulk_put(batch->bulk, txn, ret, why);
+		break;
+	case WORK_MERGE:
+		until = pen_mono_ns(c->engine->clock) + BUDGET_ORDERED_MS * PEN_NS_PER_MS / 2;
+		rc = pen_bulk_merge(batch->bulk, txn, until, ret, why);
+		break;
+	case WORK_END_MERGE:
+		rc = pen_bulk_end_merge(batch->bulk, txn, ret);
+		break;
+	default:
+		rc = pen_group_apply(c->group, txn, batch, c->ready, c->ready_count, now_ms, active_ms, ret,
+				     why);
+		return rc ? rc : forget_staged(c, txn, ret);
+	}
+	if (!rc) {
+		ret->standing->fixed.updated_ms = now_ms;
+		ret->standing->fixed.active_ms = active_ms;
+	}
+	return rc;
+}
+
 /* One try. 0 and the batch's standing moved on, or a code and nothing changed. */
 static int try_group(struct committer *c, struct pen_outcome *ret, struct pen_failure *why)
 {
 	struct pen_engine *engine = c->engine;
 	struct pen_batch *batch = c->from;
 	bool end = holds_end(c);
-	enum pen_durability level = end ? PEN_DURABLE_COMMIT : batch->plan->durability;
+	/* Behind an END_MERGE files are removed: it must not be undone by a power cut. */
+	enum pen_durability level = end || c->work == WORK_END_MERGE ? PEN_DURABLE_COMMIT
+								     : batch->plan->durability;
 	uint64_t asked = pen_mono_ns(engine->clock), now_ms = pen_real_ms(engine->clock), began;
 	struct pen_txn *txn;
-	int rc;
+	int rc = c->work == WORK_STAGE ? pen_bulk_spill(batch->bulk, why) : 0;
 
+	if (rc)
+		return rc;
 	pen_meter_enter(&engine->commit_meter, asked, true); /* for the write lock */
 	rc = pen_txn_begin(engine->store, level, &txn, NULL, why);
 	began = pen_mono_ns(engine->clock);
@@ -266,8 +333,7 @@ static int try_group(struct committer *c, struct pen_outcome *ret, struct pen_fa
 		return rc;
 	PEN_TRACE2(group_begin, batch->id, began - asked);
 	pen_journal_minute(txn, &c->minutes);
-	rc = pen_group_apply(c->group, txn, batch, c->ready, c->ready_count, now_ms,
-			     (began - batch->began_ns) / PEN_NS_PER_MS, ret, why);
+	rc = apply(c, txn, now_ms, (began - batch->began_ns) / PEN_NS_PER_MS, ret, why);
 	if (!rc) {
 		struct pen_fmt_state *s = &ret->standing->fixed;
 
@@ -309,6 +375,12 @@ static void adapt(struct committer *c, bool appended)
 	}
 }
 
+/* How far the batch is in its sources, of what counts. */
+static void count_passed(struct pen_batch *batch)
+{
+	batch->passed_counted = batch->bulk ? pen_bulk_passed(batch->bulk, batch->passed) : batch->passed;
+}
+
 /* Makes GROUP and RELAXED transactions durable when it is time. 0, or the disk failed. */
 static int sync_if_due(struct committer *c, bool now)
 {
@@ -339,12 +411,22 @@ static int sync_if_due(struct committer *c, bool now)
 		if (!b || b->plan->durability != PEN_DURABLE_GROUP)
 			continue;
 		b->standing.fixed.counted = b->standing.fixed.applied;
-		b->passed_counted = b->passed;
+		count_passed(b);
 		b->last_ns = c->synced_ns;
 		pen_batch_publish(b, 0);
 	}
 	pen_tell_synced(c->tell, c->batches);
 	return 0;
+}
+
+/* The batch's END waited for the merge, and there will be none. */
+static void drop_bulk_end(struct committer *c, struct pen_batch *batch)
+{
+	struct pen_chunk *end = batch->bulk_end;
+
+	batch->bulk_end = NULL;
+	if (end)
+		drop(c, end);
 }
 
 static void clear_ready(struct committer *c)
@@ -368,6 +450,7 @@ static void give_up(struct committer *c, int code)
 	for (uint32_t i = 0; i < c->ready_count; i++)
 		drop(c, c->ready[i]);
 	clear_ready(c);
+	drop_bulk_end(c, batch);
 }
 
 static void settle_group(struct committer *c, const struct pen_outcome *out)
@@ -379,8 +462,10 @@ static void settle_group(struct committer *c, const struct pen_outcome *out)
 	batch->standing = *out->standing;
 	batch->job = *out->job;
 	batch->passed = pen_max(batch->passed, out->passed);
+	if (c->work != WORK_GROUP)
+		pen_bulk_committed(batch->bulk);
 	if (batch->standing.fixed.counted.items == batch->standing.fixed.applied.items)
-		batch->passed_counted = batch->passed;
+		count_passed(batch);
 	batch->last_ns = pen_mono_ns(c->engine->clock);
 	if (!batch->first_ns)
 		batch->first_ns = batch->last_ns;
@@ -423,14 +508,14 @@ static void commit_group(struct committer *c)
 	struct pen_outcome out = { 0 };
 	bool said = false;
 
-	if (!c->ready_count)
-		return;
 	for (;;) {
 		struct pen_failure why = { 0 };
 		int rc = try_group(c, &out, &why);
 
 		if (!rc)
 			break;
+		if (c->from->bulk)
+			pen_bulk_failed(c->from->bulk);
 		if (!why.code)
 			pen_fail(&why, rc, 0, "a group could not be committed: %s", pen_error_text(rc));
 		if (rc == -PEN_DISK_FAILED) {
@@ -438,6 +523,7 @@ static void commit_group(struct committer *c)
 			die(c, rc, &why);
 			for (uint32_t i = 0; i < c->ready_count; i++)
 				drop(c, c->ready[i]);
+			drop_bulk_end(c, c->from);
 			clear_ready(c);
 			return;
 		}
@@ -462,74 +548,15 @@ static void commit_group(struct committer *c)
 	pen_tell_took(c->tell, c->inner_ns);
 	pen_diary_unstall(c->from);
 	pen_diary_commit(c->from, c->inner_ns, c->ready_items);
-	adapt(c, out.appended);
+	if (c->work == WORK_GROUP)
+		adapt(c, out.appended);
 	settle_group(c, &out);
 	if (pen_turn_wanted(c->engine->store))
 		pen_turn_yield(c->engine->store, YIELD_NS);
 	(void)sync_if_due(c, false);
 }
 
-/* ---- gathering ----------------------------------------------------------------------------- */
-
-/* What has a limit does not begin when nobody can tell what is left of it. */
-static int ready_limits(struct committer *c, const struct pen_batch *batch, struct pen_failure *why)
-{
-	struct pen_limits *limits;
-
-	return pen_budget_wanted(batch->plan) ? pen_budget_limits(c->engine, &limits, why) : 0;
-}
-
-static void begin(struct committer *c, struct pen_chunk *chunk)
-{
-	struct pen_batch *batch = chunk->batch;
-	bool said = false;
-	int rc;
-
-	for (;;) {
-		struct pen_failure why = { 0 };
-
-		rc = c->dead ? -PEN_DISK_FAILED : ready_limits(c, batch, &why);
-		if (!rc)
-			rc = pen_admit(c->engine, batch, &c->minutes, &why);
-		batch->why = why;
-		if (!is_full(rc) || atomic_load_explicit(&c->engine->drain, memory_order_relaxed))
-			break;
-		if (!said)
-			pen_engine_notice(c->engine, rc,
-					  "paused: %s. The run begins by itself when there is space",
-					  why.text);
-		said = true;
-		nap(c, RETRY_NS);
-	}
-	if (rc && !batch->why.code)
-		pen_fail(&batch->why, rc, 0, "the batch cannot begin: %s", pen_error_text(rc));
-	if (rc == -PEN_DISK_FAILED && !c->dead)
-		die(c, rc, &batch->why);
-	batch->began_ns = pen_mono_ns(c->engine->clock);
-	if (!rc && !batch->already &&
-	    pen_budget_open(c->engine, batch->plan, batch->id, &batch->budget, &batch->why)) {
-		/* Without its budget nothing may go: it rests as interrupted, and a later run resumes it. */
-		batch->over = batch->end_code = -PEN_MEMORY;
-		batch->gave_up = true;
-		atomic_store_explicit(&batch->stop, true, memory_order_relaxed); /* a hint, as above */
-	}
-	if (!rc && !batch->already) {
-		c->seen_txn = 0; /* there may be a wish from before */
-		c->seen_flags = UINT64_MAX;
-		c->batches[batch->index] = batch;
-		batch->level_ticket = pen_turn_level_enter(c->engine->store, batch->plan->durability);
-		pen_batch_publish(batch, 0);
-		pen_tell_begin(c->tell, batch, &c->minutes);
-	} else if (rc) {
-		pen_tell_refused(c->tell, batch, rc);
-		pen_diary_refused(batch, rc);
-	}
-	if (!rc)
-		pen_diary_begin(batch);
-	chunk->res = rc;
-	hand_back(c, chunk);
-	pen_io_wake(c->engine->io);
-}
+/* ---- what comes next ----------------------------------------------------------------------- */
 
 static bool group_full(const struct committer *c)
 {
@@ -583,6 +610,301 @@ static void pop(struct pen_batch *batch)
 	batch->line = batch->line->next;
 	if (!batch->line)
 		batch->line_end = &batch->line;
+}
+
+/* ---- bulk mode ----------------------------------------------------------------------------- */
+
+/* One transaction of the batch that is no group. */
+static void commit_step(struct committer *c, struct pen_batch *batch, enum work work)
+{
+	c->from = batch;
+	c->work = work;
+	commit_group(c);
+	c->work = WORK_GROUP;
+	c->from = NULL;
+}
+
+/* The batch goes on by sorted runs. False: it cannot, and there is nothing of it in runs. */
+static bool begin_bulk(struct committer *c, struct pen_batch *batch)
+{
+	struct pen_engine *engine = c->engine;
+	bool staged = batch->staged != NULL;
+	int rc = -PEN_BULK_UNFIT;
+
+	batch->bulk_choice = PEN_BULK_NOT;
+	if (staged || c->bulks < PEN_BULKS_MAX)
+		rc = pen_bulk_open(engine->store, batch, batch->staged, batch->stops, batch->plan->bulk_bytes,
+				   &batch->bulk);
+	pen_bulk_forget(batch);
+	if (!rc) {
+		c->bulks++;
+		pen_engine_notice(engine, 0,
+				  "bulk mode: records are sorted first, and come into dataset '%s' in the "
+				  "second half",
+				  batch->plan->into);
+	} else if (staged) {
+		c->from = batch;
+		(void)pen_fail(&batch->why, rc, 0, "the batch's sorted runs cannot be used");
+		give_up(c, rc);
+	}
+	return !rc;
+}
+
+/* Do the chunks that are ready tell that keys come in no order? */
+static bool in_no_order(const struct committer *c)
+{
+	const struct pen_chunk *before = NULL;
+
+	for (uint32_t i = 0; i < c->ready_count; i++) {
+		const struct pen_chunk *chunk = c->ready[i];
+
+		if (chunk->kind > PEN_CHUNK_FLAW || !chunk->entry_count)
+			continue;
+		if (chunk->shuffled ||
+		    (before && pen_entry_compare(before, &before->table[before->entry_count - 1], chunk,
+						 chunk->table) > 0))
+			return true;
+		before = chunk;
+	}
+	return false;
+}
+
+static void sort_chunk(struct committer *c, struct pen_batch *batch, struct pen_chunk *chunk)
+{
+	int rc = batch->over ? 0 : pen_bulk_add(batch->bulk, chunk);
+
+	if (rc) {
+		/* As give_up, which is about a group. */
+		(void)pen_fail(&batch->why, rc, 0, "no memory to sort records in");
+		batch->over = batch->end_code = rc;
+		batch->gave_up = true;
+		atomic_store_explicit(&batch->stop, true, memory_order_relaxed); /* a hint */
+	}
+	if (batch->over)
+		drop(c, chunk);
+	else
+		hand_back(c, chunk);
+}
+
+/* The first group of a batch that may go by runs: it does, when its keys are in no order. True: none is left. */
+static bool turn_to_bulk(struct committer *c)
+{
+	struct pen_batch *batch = c->from;
+	struct pen_chunk *chunk;
+	uint32_t n = c->ready_count, notes = 0;
+
+	if (batch->bulk_choice != PEN_BULK_MAYBE)
+		return false;
+	if (!in_no_order(c) || !begin_bulk(c, batch)) {
+		batch->bulk_choice = PEN_BULK_NOT;
+		return false;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		chunk = c->ready[i];
+		if (chunk->kind == PEN_CHUNK_END)
+			batch->bulk_end = chunk;
+		else if (chunk->kind > PEN_CHUNK_FLAW)
+			c->ready[notes++] = chunk; /* it takes effect by itself */
+		else
+			sort_chunk(c, batch, chunk);
+	}
+	clear_ready(c);
+	c->ready_count = notes;
+	c->from = notes ? batch : NULL;
+	pen_io_wake(c->engine->io);
+	return !notes;
+}
+
+/* A batch in bulk mode takes its next chunk. False: it does not now. */
+static bool advance_bulk(struct committer *c, struct pen_batch *batch, struct pen_chunk *chunk)
+{
+	bool end = chunk->kind == PEN_CHUNK_END, note = chunk->kind > PEN_CHUNK_FLAW && !end;
+
+	if (note && c->ready_count)
+		return false;
+	if (!note && (batch->bulk_end || pen_bulk_phase(batch->bulk) == PEN_STAGED_MERGE))
+		return false;
+	if (!note && !end && (pen_bulk_many(batch->bulk) || !pen_bulk_takes(batch->bulk, chunk)))
+		return false;
+	pop(batch);
+	if (note)
+		add_ready(c, chunk);
+	else if (end)
+		batch->bulk_end = chunk;
+	else
+		sort_chunk(c, batch, chunk);
+	pen_io_wake(c->engine->io);
+	return true;
+}
+
+/* Its END is the last thing there is of it. */
+static void end_bulk(struct committer *c, struct pen_batch *batch)
+{
+	struct pen_chunk *end = batch->bulk_end;
+
+	batch->bulk_end = NULL;
+	pen_bulk_drop(batch->bulk);
+	add_ready(c, end);
+	commit_group(c);
+}
+
+/* The merge's next step. */
+static void merge_step(struct committer *c, struct pen_batch *batch)
+{
+	struct pen_bulk *bulk = batch->bulk;
+	struct pen_failure why = { 0 };
+	int rc = 0;
+
+	/* Relaxed: it rises once, and nothing is read through it. */
+	if (atomic_load_explicit(&c->engine->drain, memory_order_relaxed)) {
+		batch->over = batch->end_code = -PEN_INTERRUPTED_BY;
+		atomic_store_explicit(&batch->stop, true, memory_order_relaxed); /* a hint */
+		return;
+	}
+	if (!batch->bulk_merges)
+		rc = pen_bulk_begin_merge(bulk, &why);
+	batch->bulk_merges = true;
+	if (rc) {
+		c->from = batch;
+		if (!why.code)
+			(void)pen_fail(&why, rc, 0, "sorted runs cannot be merged: %s", pen_error_text(rc));
+		batch->why = why;
+		give_up(c, rc);
+		return;
+	}
+	commit_step(c, batch, pen_bulk_exhausted(bulk) ? WORK_END_MERGE : WORK_MERGE);
+	if (batch->bulk && pen_bulk_phase(batch->bulk) == PEN_STAGED_MERGED)
+		batch->bulk_merges = false;
+}
+
+/* One step of a batch in bulk mode. False: there is nothing to do for it now. */
+static bool step_bulk(struct committer *c, struct pen_batch *batch)
+{
+	struct pen_bulk *bulk = batch->bulk;
+	const struct pen_chunk *end = batch->bulk_end, *next = end ? NULL : peek(c, batch);
+	bool data = next && next->kind <= PEN_CHUNK_FLAW, goes_on = end && end->res != -PEN_CANCELLED_BY;
+
+	if (batch->gave_up || c->dead) {
+		drop_bulk_end(c, batch);
+		return end != NULL;
+	}
+	if (batch->over) {
+		if (end)
+			end_bulk(c, batch);
+		return end != NULL;
+	}
+	if (batch->held)
+		return false;
+	if (pen_bulk_phase(bulk) == PEN_STAGED_MERGE)
+		merge_step(c, batch);
+	else if (end && !end->res && pen_bulk_holds(bulk) && pen_bulk_fits(bulk))
+		commit_step(c, batch, WORK_PUT);
+	else if (pen_bulk_holds(bulk) && (goes_on || (data && !pen_bulk_takes(bulk, next))))
+		commit_step(c, batch, WORK_STAGE);
+	else if (pen_bulk_any(bulk) && ((end && !end->res) || (data && pen_bulk_many(bulk))))
+		merge_step(c, batch);
+	else if (end)
+		end_bulk(c, batch);
+	else
+		return false;
+	return true;
+}
+
+static bool wants_step(const struct committer *c, const struct pen_batch *batch)
+{
+	const struct pen_chunk *next;
+
+	if (!batch->bulk || (batch->held && !batch->over))
+		return false;
+	if (batch->bulk_end || pen_bulk_phase(batch->bulk) == PEN_STAGED_MERGE)
+		return true;
+	next = peek(c, batch);
+	return next && next->kind <= PEN_CHUNK_FLAW &&
+	       (pen_bulk_many(batch->bulk) || !pen_bulk_takes(batch->bulk, next));
+}
+
+static bool step_bulks(struct committer *c)
+{
+	if (!c->bulks)
+		return false;
+	for (uint32_t i = 0; i < PEN_BATCHES_MAX; i++) {
+		struct pen_batch *b = c->batches[(c->next_bulk + i) % PEN_BATCHES_MAX];
+
+		if (!b || !wants_step(c, b))
+			continue;
+		/* The group that gathers is another batch's, or a note of this one. */
+		if (c->ready_count && !turn_to_bulk(c))
+			commit_group(c);
+		c->next_bulk += i + 1;
+		return b->bulk && step_bulk(c, b);
+	}
+	return false;
+}
+
+/* ---- gathering ----------------------------------------------------------------------------- */
+
+/* What has a limit does not begin when nobody can tell what is left of it. */
+static int ready_limits(struct committer *c, const struct pen_batch *batch, struct pen_failure *why)
+{
+	struct pen_limits *limits;
+
+	return pen_budget_wanted(batch->plan) ? pen_budget_limits(c->engine, &limits, why) : 0;
+}
+
+static void begin(struct committer *c, struct pen_chunk *chunk)
+{
+	struct pen_batch *batch = chunk->batch;
+	bool said = false;
+	int rc;
+
+	for (;;) {
+		struct pen_failure why = { 0 };
+
+		rc = c->dead ? -PEN_DISK_FAILED : ready_limits(c, batch, &why);
+		if (!rc)
+			rc = pen_admit(c->engine, batch, &c->minutes, &why);
+		batch->why = why;
+		if (!is_full(rc) || atomic_load_explicit(&c->engine->drain, memory_order_relaxed))
+			break;
+		if (!said)
+			pen_engine_notice(c->engine, rc,
+					  "paused: %s. The run begins by itself when there is space",
+					  why.text);
+		said = true;
+		nap(c, RETRY_NS);
+	}
+	if (rc && !batch->why.code)
+		pen_fail(&batch->why, rc, 0, "the batch cannot begin: %s", pen_error_text(rc));
+	if (rc == -PEN_DISK_FAILED && !c->dead)
+		die(c, rc, &batch->why);
+	batch->began_ns = pen_mono_ns(c->engine->clock);
+	if (!rc && !batch->already &&
+	    pen_budget_open(c->engine, batch->plan, batch->id, &batch->budget, &batch->why)) {
+		/* Without its budget nothing may go: it rests as interrupted, and a later run resumes it. */
+		batch->over = batch->end_code = -PEN_MEMORY;
+		batch->gave_up = true;
+		atomic_store_explicit(&batch->stop, true, memory_order_relaxed); /* a hint, as above */
+	}
+	if (!rc && !batch->already) {
+		c->seen_txn = 0; /* there may be a wish from before */
+		c->seen_flags = UINT64_MAX;
+		c->batches[batch->index] = batch;
+		batch->level_ticket = pen_turn_level_enter(c->engine->store, batch->plan->durability);
+		pen_batch_publish(batch, 0);
+		pen_tell_begin(c->tell, batch, &c->minutes);
+		if (batch->bulk_choice == PEN_BULK_YES && !begin_bulk(c, batch) && !batch->over)
+			pen_engine_notice(c->engine, 0,
+					  "not in bulk mode: %u other batches of this engine are",
+					  PEN_BULKS_MAX);
+	} else if (rc) {
+		pen_tell_refused(c->tell, batch, rc);
+		pen_diary_refused(batch, rc);
+	}
+	if (!rc)
+		pen_diary_begin(batch);
+	chunk->res = rc;
+	hand_back(c, chunk);
+	pen_io_wake(c->engine->io);
 }
 
 /* Behind a threshold nothing is taken, but for the end, and items that ended already. */
@@ -660,6 +982,11 @@ static void advance(struct committer *c, struct pen_batch *batch)
 	while ((chunk = peek(c, batch))) {
 		bool end = chunk->kind == PEN_CHUNK_END;
 
+		if (batch->bulk && !batch->over && !c->dead) {
+			if (!advance_bulk(c, batch, chunk))
+				return;
+			continue;
+		}
 		if (c->ready_count && (c->from != batch || group_full(c)))
 			return;
 		if (!may_go(c, batch, chunk))
@@ -839,10 +1166,12 @@ static void run(struct committer *c)
 		tell_budgets(c);
 		if (due(c, n == TAKE, &wait)) {
 			c->next_batch = c->from->index + 1;
-			commit_group(c);
+			if (!turn_to_bulk(c))
+				commit_group(c);
+			(void)step_bulks(c);
 			continue;
 		}
-		if (n)
+		if (step_bulks(c) || n)
 			continue;
 		if (pen_fanin_ended(in) && !c->ready_count)
 			return;

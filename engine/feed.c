@@ -45,7 +45,7 @@ int pen_feed_open(struct pen_engine *engine, struct pen_batch *batch, uint32_t u
 	feed->user = user;
 	feed->state = batch->plan->puts ? FEED_PUTS : FEED_SOURCE;
 	feed->root = feed->fd = -1;
-	feed->items = pen_plan_is_job(batch->plan) ? batch->job.place_items : batch->from_items;
+	feed->items = pen_plan_is_job(batch->plan) ? batch->job.place_items : batch->first_item;
 	feed->next_source = batch->plan->fed ? batch->plan->source_count : batch->from.source;
 	feed->record_bytes = 64;
 	if (batch->plan->puts) {

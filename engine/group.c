@@ -445,7 +445,7 @@ static int put_rows(struct apply *a)
 
 /* ---- standing ------------------------------------------------------------------------------ */
 
-static void move_place(struct pen_standing *st, const struct pen_place *after)
+void pen_group_move(struct pen_standing *st, const struct pen_place *after)
 {
 	st->fixed.place_source = after->source;
 	st->fixed.place_context = after->context | after->told << PEN_CONTEXT_BITS;
@@ -546,7 +546,7 @@ static int stand(struct apply *a, struct pen_standing *st, uint64_t now_ms, int 
 				rc = pen_item_forget_committed(a->txn, a->batch->id, chunk->first_item,
 							       chunk->items);
 			a->n->bytes += chunk->bytes;
-			move_place(st, &chunk->after);
+			pen_group_move(st, &chunk->after);
 		}
 	}
 	if (!rc && !*ret_over &&

@@ -38,6 +38,8 @@ int pen_group_apply(struct pen_group *group, struct pen_txn *txn, struct pen_bat
 
 /* A run of so many items stops with so many rejects. */
 bool pen_group_too_many(const struct pen_plan *plan, uint64_t rejected, uint64_t items);
+/* The standing's place moves to where a run would go on. */
+void pen_group_move(struct pen_standing *st, const struct pen_place *after);
 /* Where the item stood: line and path mean different things for lines, files and puts. */
 void pen_group_place(const struct pen_chunk *chunk, uint32_t at, uint32_t line, struct pen_row *row);
 

@@ -179,6 +179,8 @@ static int check_run(struct pen_plan *plan, const struct pen_run *run, struct pe
 		return pen_fail(why, -PEN_USAGE, 0, "a chunk holds at most %u items", PEN_CHUNK_ITEMS);
 	if (run->chunk_bytes && run->chunk_bytes < PEN_CHUNK_BYTES_MIN)
 		return pen_fail(why, -PEN_USAGE, 0, "a chunk has at least %u bytes", PEN_CHUNK_BYTES_MIN);
+	if (run->bulk_bytes && (run->bulk_bytes < PEN_BULK_BYTES_MIN || run->bulk_bytes > PEN_BULK_BYTES_MAX))
+		return pen_fail(why, -PEN_USAGE, 0, "memory for bulk mode is 1 MiB to 4 GiB");
 	rc = check_rate(plan, why);
 	if (!rc)
 		rc = check_key(plan, why);
@@ -298,6 +300,8 @@ int pen_plan_open(const struct pen_run *given, bool puts, struct pen_plan **ret,
 	plan->limits = run->limits;
 	plan->pause_ms = run->pause_ms;
 	plan->fresh = run->fresh;
+	plan->bulk = run->bulk;
+	plan->bulk_bytes = run->bulk_bytes;
 	plan->terminator = '\n';
 	plan->into = strdup(run->into ? run->into : "default");
 	plan->key = strdup(run->key ? run->key : puts ? "@given" : "@seq");

@@ -24,6 +24,9 @@
 #include "store/order.h"
 #include "engine/transform.h"
 
+#define PEN_BULK_BYTES_MIN (1ull << 20) /* of memory for sorting */
+#define PEN_BULK_BYTES_MAX (4ull << 30)
+
 /* A pen_run, owned. */
 struct pen_plan {
 	struct pen_source *sources;
@@ -88,6 +91,8 @@ struct pen_plan {
 		bool may_leave; /* it may leave the engine while all that is left waits */
 	} job;
 	enum pen_results results;
+	enum pen_bulk_mode bulk;
+	uint64_t bulk_bytes;
 
 	/* Batches that are entered and taken up by somebody else, or may be. */
 	char *packed; /* the request (order.h); NULL: nobody else could run it */

@@ -373,6 +373,7 @@ static void sort(struct pen_chunk *chunk)
 	for (uint32_t i = 1; i < chunk->entry_count; i++) {
 		if (by_key(&chunk->table[i - 1], &chunk->table[i], chunk) <= 0)
 			continue;
+		chunk->shuffled = true;
 		qsort_r(chunk->table, chunk->entry_count, sizeof *chunk->table, by_key, chunk);
 		return;
 	}

@@ -208,6 +208,13 @@ enum pen_on_success { PEN_SUCCESS_KEEP = 0, PEN_SUCCESS_DELETE, PEN_SUCCESS_MOVE
 
 #define PEN_RATIO_ONE 1000000u /* max_rejects_ratio is in millionths: 5 % = 50000 */
 
+/* Sorted runs are made of the input first, then merged and appended: fast where keys come in no order. */
+enum pen_bulk_mode {
+	PEN_BULK_AUTO = 0, /* a large input with keys in no order, into an empty dataset */
+	PEN_BULK_ON,	   /* -PEN_BULK_UNFIT where it cannot be */
+	PEN_BULK_OFF
+};
+
 /*
  * What to run. Zero means the default everywhere, so { .size = sizeof spec, .sources = v,
  * .source_count = n } is a whole spec. Copied by pen_prep_run().
@@ -294,6 +301,8 @@ struct pen_run {
 	/* At most so many items in any window of that length, counted over all processes; 0: no rate. */
 	uint64_t rate_count, rate_window_ns;
 	bool limits; /* counts against BATCH_OPERATIONS and BATCH_ITEM_PROCESSING of user:<owner> */
+	enum pen_bulk_mode bulk;
+	uint64_t bulk_bytes; /* memory for sorting; 0: 64 MiB; 1 MiB to 4 GiB */
 };
 
 #define PEN_LIVE_MAX 8u

@@ -53,6 +53,9 @@
 	X(LOG_CHAIN, 362, 65, "the chain of audit lines is broken", "somebody changed or removed lines: compare with a copy of the files") \
 	X(LOG_JOURNAL, 363, 0, "there is no system journal here", "leave out --log-journal") \
 	X(LOG_FULL, 364, 0, "a log file has all the bytes it may have", "the next day's file takes lines again; raise what a module says less often") \
+	X(BULK_UNFIT, 365, 2, "bulk mode cannot be used for this batch", "leave --bulk at auto: the batch then goes the ordinary way") \
+	X(BULK_SPACE, 366, 3, "there is too little space for bulk mode", "make space, or use --bulk off, which needs no second copy of the records") \
+	X(RUN_DAMAGED, 367, 65, "a sorted run of the batch is missing or damaged", "run the same command with --fresh: the batch is cancelled and its sources are read again") \
 	/* store */                                                                                \
 	X(STORE_MISSING, 401, 3, "there is no store in that directory", "`penstock run` makes one; check --store and $PENSTOCK_STORE") \
 	X(STORE_FOREIGN, 402, 2, "the directory holds other files and is no store", "choose an empty or new directory") \

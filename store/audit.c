@@ -338,8 +338,8 @@ static void check_free_list(struct pen_audit *audit)
 static void visit_meta(struct pen_audit *audit, void *arg, const MDB_val *key, const MDB_val *value)
 {
 	(void)arg;
-	if (pen_audit_retain_row(audit, key, value) || pen_audit_dedup_row(audit, key, value) ||
-	    pen_audit_policy_row(audit, key, value))
+	if (pen_audit_staged_row(audit, key, value) || pen_audit_retain_row(audit, key, value) ||
+	    pen_audit_dedup_row(audit, key, value) || pen_audit_policy_row(audit, key, value))
 		return;
 	if (key->mv_size != strlen(PEN_META_KEY) || memcmp(key->mv_data, PEN_META_KEY, key->mv_size) != 0) {
 		pen_audit_say(audit->voice, PEN_INV_META,
@@ -519,6 +519,7 @@ static int check_all(struct pen_audit *audit, const char *dir, bool ours, struct
 		return rc;
 	pen_audit_ledger(audit);
 	pen_audit_jobs(audit);
+	pen_audit_staged(audit);
 	pen_audit_cache(audit);
 	pen_audit_flags(audit);
 	pen_audit_data(audit);
@@ -536,6 +537,7 @@ static void free_all(struct pen_audit *audit)
 	}
 	for (size_t i = 0; i < audit->dataset_count; i++)
 		free(audit->datasets[i]);
+	free(audit->staged);
 	free(audit->removed.at);
 	free(audit->trimmed.at);
 	free(audit->gone.at);
@@ -559,6 +561,7 @@ int pen_audit_run(struct pen_audit_voice *voice, const void *arg, struct pen_fai
 	if (!audit)
 		return pen_fail(why, -PEN_MEMORY, ENOMEM, "no memory for the check");
 	audit->voice = voice;
+	audit->dir = dir;
 	pen_audit_place(voice, "data.mdb");
 	rc = open_file(audit, dir, &fd, &ours, why);
 	if (fd >= 0) {

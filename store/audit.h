@@ -10,6 +10,7 @@
  *   audit_ledger.c  batches, states, identities, rows, events
  *   audit_jobs.c    orders, jobs, wishes, edges, the index
  *   audit_cache.c   the cache of results
+ *   audit_staged.c  the manifest of sorted runs
  *   audit_dedup.c   keys of submissions
  *   audit_flags.c   feature flags
  *   audit_data.c    datasets, digests, who feeds them
@@ -47,6 +48,7 @@ enum pen_invariant {
 	PEN_INV_CACHE,	   /* entries, order, totals */
 	PEN_INV_DEDUP,	   /* keys of submissions */
 	PEN_INV_FLAGS,	   /* flags, their totals, history, pins and ramps */
+	PEN_INV_STAGED,	   /* the manifest of sorted runs */
 	PEN_INV_COUNT,
 };
 
@@ -137,7 +139,19 @@ struct pen_audit_dataset {
 	struct pen_sum stored[PEN_BUCKETS], found[PEN_BUCKETS];
 };
 
+/* A row of the manifest (staged.h): its head, or a run. */
+struct pen_audit_staged {
+	uint64_t batch;
+	bool is_run;
+	uint32_t number;
+	struct pen_fmt_staged head;
+	struct pen_fmt_run run;
+};
+
 struct pen_audit {
+	const char *dir;
+	struct pen_audit_staged *staged; /* as they lie in penstock.meta: a head, then its runs */
+	size_t staged_count;
 	struct pen_audit_voice *voice;
 	MDB_env *env;
 	MDB_txn *txn;
@@ -170,6 +184,11 @@ bool pen_audit_walk(struct pen_audit *audit, const char *name, const char *what,
 
 struct pen_audit_batch *pen_audit_find_batch(const struct pen_audit *audit, uint64_t id);
 struct pen_audit_dataset *pen_audit_find_dataset(const struct pen_audit *audit, uint64_t id);
+/* A row of the manifest: false when it is none. */
+bool pen_audit_staged_row(struct pen_audit *audit, const MDB_val *key, const MDB_val *value);
+/* Items before the place of a batch that has runs; 0: it has none. */
+uint64_t pen_audit_staged_items(const struct pen_audit *audit, uint64_t batch);
+void pen_audit_staged(struct pen_audit *audit); /* 22, after the ledger */
 /* A row of penstock.meta that retention wrote: false when it is none. */
 bool pen_audit_retain_row(struct pen_audit *audit, const MDB_val *key, const MDB_val *value);
 /* A row of penstock.meta that is a rate-limit policy (policy.c): false when it is none. */

@@ -218,7 +218,9 @@ static void visit_row(struct pen_audit *audit, void *arg, const MDB_val *key, co
 			      ", though retention removed all below %" PRIu64,
 			      id, seq, note->trimmed.below);
 	/* Where items end one by one, rows lie behind others that are under way. */
-	if (batch->state && seq >= batch->items && item.head.version == 1)
+	/* So do those of a batch in runs, whose other items are not decided. */
+	if (batch->state && seq >= batch->items && item.head.version == 1 &&
+	    seq >= pen_audit_staged_items(audit, id))
 		pen_audit_say(audit->voice, PEN_INV_ROWS,
 			      "batch " ID ": a row of item %" PRIu64 ", but only %" PRIu64
 			      " items were decided",

@@ -17,6 +17,7 @@
 #include "store/journal.h"
 #include "store/ledger.h"
 #include "store/lock.h"
+#include "store/staged.h"
 #include "store/retain.h"
 #include "store/store_private.h"
 
@@ -394,6 +395,8 @@ int pen_ledger_cancel(struct pen_txn *txn, uint64_t id, int code, struct pen_fai
 	free(facts);
 	if (!rc)
 		rc = pen_ledger_save(txn, &standing);
+	if (!rc) /* what it had not merged is gone; whoever holds its lock, or a sweep, removes the files */
+		rc = pen_staged_forget(txn, id);
 	if (!rc)
 		rc = pen_journal_add(txn, id, PEN_EVENT_CANCELLED, s->code, s->counted.bytes,
 				     s->counted.items);
@@ -432,6 +435,8 @@ int pen_batch_cancel(struct pen_store *store, uint64_t id, struct pen_failure *w
 			rc = pen_txn_commit(txn, why);
 		}
 	}
+	if (!rc)
+		pen_staged_trim(store, id);
 	pen_lock_release(store, id, fd);
 	return rc;
 }

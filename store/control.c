@@ -11,6 +11,7 @@
 #include "store/ledger.h"
 #include "store/lock.h"
 #include "store/order.h"
+#include "store/staged.h"
 #include "store/store_private.h"
 
 #define ID "%016" PRIx64
@@ -247,6 +248,8 @@ int pen_batch_wish(struct pen_store *store, uint64_t id, enum pen_wish wish, con
 
 		(void)pen_log_audit(&context, names[wish], "batch", fields, PEN_COUNT(fields));
 	}
+	if (!rc && !runs && wish == PEN_WISH_CANCEL)
+		pen_staged_sweep(store); /* of what was sorted and not merged */
 	if (!rc && ret_runs)
 		*ret_runs = runs;
 	return rc;

@@ -16,6 +16,8 @@
  *                      "totals"                                  -> struct pen_fmt_totals
  *                      "dedup", u8[16] of owner and key          -> struct pen_fmt_dedup + strings (dedup.h)
  *                      "policy", name                            -> struct pen_fmt_policy + the name again
+ *                      "staged", u64 batch                       -> struct pen_fmt_staged + places
+ *                      "staged", u64 batch, u32 run              -> struct pen_fmt_run + two keys
  *   penstock.batches   u64 batch                                 -> struct pen_fmt_batch + strings
  *                      (written once)
  *   penstock.states    u64 batch                                 -> struct pen_fmt_state + path
@@ -87,6 +89,8 @@ enum pen_fmt_kind {
 	PEN_KIND_FLAG_PINS,
 	PEN_KIND_RAMP,
 	PEN_KIND_POLICY,
+	PEN_KIND_STAGED,
+	PEN_KIND_RUN,
 };
 
 struct pen_fmt_meta {
@@ -322,6 +326,49 @@ struct pen_fmt_totals {
 	uint64_t holds[PEN_HOLD_BUCKETS]; /* the same by how long; pen_hold_bucket() says where each ends */
 };
 
+/*
+ * A batch in bulk mode (staged.h): its records lie in sorted runs in STORE/staging until they are merged. The state's
+ * place lies behind `items` items, of which those that are in runs and not merged are neither decided nor counted.
+ * Behind it, in the phase `merge` only: a struct pen_fmt_stop a run.
+ */
+struct pen_fmt_staged {
+	struct pen_head head;
+	uint64_t id;
+	uint64_t items;		  /* before the state's place */
+	uint64_t records, merged; /* in the runs that are there, and how many of those the dataset has */
+	uint64_t settled; /* bytes of the sources whose records were merged before these runs were begun */
+	uint32_t first_run, run_count;
+	uint8_t phase;
+	uint8_t unused[7];
+};
+
+enum pen_staged_phase {
+	PEN_STAGED_SORT = 1, /* runs are being made */
+	PEN_STAGED_MERGE,    /* runs are being merged into the dataset */
+	PEN_STAGED_MERGED,   /* the dataset has all of it: files may be missing */
+};
+
+/* Where the merge goes on in a run. */
+struct pen_fmt_stop {
+	uint64_t offset; /* of the block */
+	uint32_t index;	 /* of the record in it */
+	uint32_t unused;
+};
+
+/* A run: a row of the manifest. Behind it: the lowest key and the highest. */
+struct pen_fmt_run {
+	struct pen_head head;
+	uint64_t id;
+	uint64_t records;
+	uint64_t bytes;		       /* of the file */
+	uint64_t digest_lo, digest_hi; /* XXH3-128 of the heads of its blocks, which carry their CRCs */
+	uint32_t number;
+	uint16_t first_len, last_len;
+};
+
+_Static_assert(sizeof(struct pen_fmt_staged) == 64, "staged");
+_Static_assert(sizeof(struct pen_fmt_stop) == 16, "stop");
+_Static_assert(sizeof(struct pen_fmt_run) == 56, "run");
 _Static_assert(sizeof(struct pen_fmt_totals) == 320, "totals");
 /* By which batch a key is taken, and until when. Behind it: the owner and the key, each u32 length and bytes. */
 struct pen_fmt_dedup {

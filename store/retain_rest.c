@@ -19,6 +19,7 @@
 #include "store/order.h"
 #include "store/pin.h"
 #include "store/retain.h"
+#include "store/staged.h"
 
 #define HISTORY_STEP 1000u /* changes a transaction */
 
@@ -175,6 +176,8 @@ int pen_retain_rest(struct pen_txn *txn, const struct pen_facts *facts, const st
 		rc = pen_control_clear(txn, s->id);
 	if (!rc)
 		rc = pen_pin_clear(txn, s->id);
+	if (!rc)
+		rc = pen_staged_forget(txn, s->id);
 	if (!rc)
 		rc = unindex(txn, pen_index_owner(facts->owner, s->id));
 	if (!rc)

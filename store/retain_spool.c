@@ -17,6 +17,7 @@
 #include "ring/base.h"
 #include "store/ledger.h"
 #include "store/retain.h"
+#include "store/staged.h"
 
 #define PREFIX "items."
 #define PREFIX_LEN 6u
@@ -191,4 +192,5 @@ void pen_retain_sweep(struct pen_store *store, uint64_t now_ms, uint64_t until_n
 		(void)close(fd);
 	}
 	free(s);
+	pen_staged_sweep(store);
 }

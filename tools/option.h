@@ -113,6 +113,7 @@ enum pen_option_id {
 	PEN_O_PAUSE_MS,
 	PEN_O_DURABILITY,
 	PEN_O_BULK,
+	PEN_O_BULK_MEMORY,
 	PEN_O_OWNER,
 	PEN_O_LABEL, /* the LIST options, in a row */
 	PEN_O_INCLUDE,

@@ -289,6 +289,8 @@ static void make_spec(const struct pen_cmd *cmd, struct pen_run *ret)
 		.chunk_bytes = pen_cmd_value(cmd, PEN_O_CHUNK_BYTES)->n,
 		.pause_ms = (uint32_t)pen_cmd_value(cmd, PEN_O_PAUSE_MS)->n,
 		.fresh = pen_cmd_set(cmd, PEN_O_FRESH),
+		.bulk = (enum pen_bulk_mode)pen_cmd_value(cmd, PEN_O_BULK)->n,
+		.bulk_bytes = pen_cmd_value(cmd, PEN_O_BULK_MEMORY)->n,
 		.owner = text_of(cmd, PEN_O_OWNER),
 		.correlation_id = text_of(cmd, PEN_O_CORRELATION_ID),
 		.traceparent = trace_of(cmd),

@@ -96,6 +96,8 @@ static const struct field {
 	ONE(rate_count, NUMBER),
 	ONE(rate_window_ns, NUMBER),
 	ONE(limits, FLAG),
+	ONE(bulk, WORD),
+	ONE(bulk_bytes, NUMBER),
 #undef ONE
 #undef NOT
 #undef MANY

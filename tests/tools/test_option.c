@@ -120,7 +120,7 @@ Test(option, what_is_wrong_is_named_with_a_way_out)
 		{ { "run", "x", "--max-rejects", "5%%" }, -PEN_USAGE, "5%%", "" },
 		{ { "run", "x", "--format", "frames:u8" }, -PEN_USAGE, "frames:u8", "frames:u" },
 		{ { "run", "x", "--compression", "gz" }, -PEN_USAGE, "gz", "gzip" },
-		{ { "run", "x", "--bulk", "on" }, -PEN_UNSUPPORTED, "on", "auto" },
+		{ { "run", "x", "--bulk", "yes" }, -PEN_USAGE, "yes", "on" },
 		{ { "verify", "--adopt", "x" },
 		  -PEN_UNSUPPORTED,
 		  "--adopt is not in this version",
