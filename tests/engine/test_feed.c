@@ -544,6 +544,83 @@ Test(feed, puts_behind_a_pause_complete_when_their_batch_ends)
 	}
 }
 
+/* One record, alone in its chunk. */
+static void put_one(struct pen_engine *engine, uint64_t batch, char name)
+{
+	struct pen_sqe *sqe = pen_get_sqe(engine);
+	void *key, *value;
+
+	cr_assert_eq(pen_prep_put(sqe, batch, 1, 1, &key, &value), 0);
+	*(char *)key = name;
+	*(char *)value = 'v';
+	pen_sqe_set_data64(sqe, (uint64_t)name);
+	pen_submit(engine);
+}
+
+Test(feed, a_second_pause_does_not_keep_a_resume_out)
+{
+	struct pen_run spec = { .size = sizeof spec };
+	struct pen_store *store = scratch_store("twice");
+	struct pen_engine *engine = engine_start(store, 0, PEN_IO_AUTO);
+	uint64_t batch;
+
+	pen_prep_open(pen_get_sqe(engine), &spec);
+	pen_submit(engine);
+	batch = reap(engine).batch;
+	cr_expect_eq(ask(engine, pen_prep_pause, batch), 0);
+	pen_prep_pause(pen_get_sqe(engine), batch);
+	pen_submit(engine);
+	nap_us(100000);
+	pen_prep_resume(pen_get_sqe(engine), batch);
+	pen_submit(engine);
+	cr_expect_eq(reap(engine).res, 0);
+	cr_expect_eq(reap(engine).res, 0);
+	put_one(engine, batch, 'a');
+	cr_expect_eq(reap(engine).res, 0);
+	pen_engine_stop(engine);
+	pen_store_close(store);
+	sound("twice");
+}
+
+/* What its batch's limit does not let go is not in the store, and is not said to be. */
+Test(feed, a_put_that_its_limit_left_is_not_said_to_be_committed)
+{
+	for (int drains = 0; drains < 2; drains++) {
+		struct pen_run spec = { .size = sizeof spec,
+					.rate_count = 1,
+					.rate_window_ns = 3600ull * 1000000000 };
+		const char *name = drains ? "drains" : "cancels";
+		struct pen_store *store = scratch_store(name);
+		struct pen_engine *engine = engine_start(store, 0, PEN_IO_AUTO);
+		uint64_t batch;
+		struct pen_cqe cqe;
+		size_t len;
+		void *got;
+
+		pen_prep_open(pen_get_sqe(engine), &spec);
+		pen_submit(engine);
+		batch = reap(engine).batch;
+		put_one(engine, batch, 'a');
+		cr_expect_eq(reap(engine).res, 0);
+		put_one(engine, batch, 'b');
+		if (drains) {
+			pen_engine_drain(engine);
+		} else {
+			pen_prep_cancel(pen_get_sqe(engine), batch);
+			pen_submit(engine);
+		}
+		do
+			cqe = reap(engine);
+		while (cqe.user_data != 'b');
+		cr_expect_eq(cqe.res, drains ? -PEN_INTERRUPTED_BY : -PEN_CANCELLED_BY, "%s: %d", name,
+			     cqe.res);
+		pen_engine_stop(engine);
+		cr_expect_eq(pen_get(store, "default", "b", 1, &got, &len), -PEN_NOT_FOUND);
+		pen_store_close(store);
+		sound(name);
+	}
+}
+
 static unsigned text_with_rejects(void)
 {
 	char line[8192];
