@@ -246,8 +246,8 @@ static bool pause_batch(struct pen_engine *engine, struct pen_batch *batch, stru
 	}
 	batch->paused = pause;
 	/*
-	 * A program's own pause stands where it was said. A wish, and going on, do not wait for what was cut; nor does a
-	 * second pause, which would stand behind the first one and keep a resume out.
+	 * A program's own pause stands where it was said. A wish, and going on, do not wait for what was cut; nor does
+	 * a second pause, which would stand behind the first one and keep a resume out.
 	 */
 	if (!job)
 		pen_feed_pause(batch->feed, pause);
