@@ -186,6 +186,11 @@ static void drop(struct committer *c, struct pen_chunk *chunk)
 	struct pen_batch *batch = chunk->batch;
 	int code = c->dead ? -PEN_DISK_FAILED : batch->over;
 
+	/* What its limit did not let go was not applied. Relaxed: as in look_for_end. */
+	if (!code && batch->left && chunk->kind != PEN_CHUNK_END) {
+		code = atomic_load_explicit(&batch->cancel, memory_order_relaxed);
+		code = code ? code : -PEN_INTERRUPTED_BY;
+	}
 	if (chunk->kind == PEN_CHUNK_END)
 		finish(c, batch, batch->end_code ? batch->end_code : code);
 	else if (chunk->kind == PEN_CHUNK_PAUSE || chunk->kind == PEN_CHUNK_RESUME)

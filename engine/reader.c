@@ -236,7 +236,7 @@ static bool pause_batch(struct pen_engine *engine, struct pen_batch *batch, stru
 {
 	struct pen_chunk *note = &batch->note;
 
-	bool job = pen_plan_is_job(batch->plan);
+	bool job = pen_plan_is_job(batch->plan), again = pause && batch->paused;
 	enum pen_chunk_kind kind = pause ? PEN_CHUNK_PAUSE : PEN_CHUNK_RESUME;
 
 	if (note->kind) {
@@ -245,11 +245,14 @@ static bool pause_batch(struct pen_engine *engine, struct pen_batch *batch, stru
 		return false;
 	}
 	batch->paused = pause;
-	/* A program's own pause stands where it was said. A wish, and going on, do not wait for what was cut. */
+	/*
+	 * A program's own pause stands where it was said. A wish, and going on, do not wait for what was cut; nor does
+	 * a second pause, which would stand behind the first one and keep a resume out.
+	 */
 	if (!job)
 		pen_feed_pause(batch->feed, pause);
-	if (!job && pause && sqe && !pen_feed_ended(batch->feed)) {
-		pen_feed_note(batch->feed, note, kind, sqe ? sqe->index : UINT32_MAX);
+	if (!job && pause && !again && sqe && !pen_feed_ended(batch->feed)) {
+		pen_feed_note(batch->feed, note, kind, sqe->index);
 		return true;
 	}
 	/* A job's feed goes on as long as there is room: what rests is the crew. */

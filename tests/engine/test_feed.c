@@ -500,48 +500,6 @@ Test(feed, a_pause_in_the_middle_of_a_member)
 /* ---- going on ------------------------------------------------------------------------------ */
 
 /* A text whose every fifth record is bad, so that thresholds can end a run at any of them. */
-/* A put that was accepted completes, whatever becomes of its batch: one that waits behind a pause too. */
-Test(feed, puts_behind_a_pause_complete_when_their_batch_ends)
-{
-	for (int drains = 0; drains < 2; drains++) {
-		struct pen_run spec = { .size = sizeof spec };
-		struct pen_store *store = scratch_store(drains ? "drains" : "cancels");
-		struct pen_engine *engine = engine_start(store, 0, PEN_IO_AUTO);
-		unsigned left = 0;
-		uint64_t batch;
-
-		pen_prep_open(pen_get_sqe(engine), &spec);
-		pen_submit(engine);
-		batch = reap(engine).batch;
-		for (unsigned i = 0; i < 6; i++) {
-			struct pen_sqe *sqe;
-			void *key, *value;
-
-			if (i == 3) {
-				pen_prep_pause(pen_get_sqe(engine), batch);
-				left++;
-			}
-			sqe = pen_get_sqe(engine);
-			cr_assert_eq(pen_prep_put(sqe, batch, 1, 1, &key, &value), 0);
-			*(char *)key = (char)('a' + i);
-			*(char *)value = 'v';
-			left++;
-			pen_submit(engine);
-		}
-		if (drains) {
-			pen_engine_drain(engine);
-		} else {
-			pen_prep_cancel(pen_get_sqe(engine), batch);
-			left++;
-			pen_submit(engine);
-		}
-		for (; left; left--)
-			(void)reap(engine);
-		pen_engine_stop(engine);
-		pen_store_close(store);
-	}
-}
-
 static unsigned text_with_rejects(void)
 {
 	char line[8192];
