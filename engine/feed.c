@@ -166,10 +166,16 @@ struct pen_chunk *pen_feed_get_chunk(struct pen_feed *feed)
 {
 	struct pen_engine *engine = feed->engine;
 	struct pen_chunk *chunk;
+	uint64_t rests_ms;
 	uint32_t tag;
 
-	/* What waits for a limit lies in chunks that others could use. */
-	if (pen_budget_wanted(feed->batch->plan) && engine->tags.held[feed->user] >= PEN_BUDGET_TAGS)
+	/* What waits for a limit lies in chunks that others could use. One that counts against its owner's policies alone
+	 * seldom waits: until it does, it may have enough for large groups. */
+	if (pen_budget_wanted(feed->batch->plan) &&
+	    engine->tags.held[feed->user] >=
+		    (feed->batch->plan->rate_count || pen_budget_resting(feed->batch->budget, &rests_ms)
+			     ? PEN_BUDGET_TAGS
+			     : engine->arena.count / 4))
 		return NULL;
 	tag = pen_tags_get(&engine->tags, feed->user);
 

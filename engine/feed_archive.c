@@ -91,7 +91,7 @@ static size_t text_end(const struct pen_feed *feed, const struct pen_chunk *pack
 /* A pack with room for this member's name. False: no tag. */
 static bool have_pack(struct pen_feed *feed)
 {
-	uint64_t limit = feed->batch->plan->chunk_items ? feed->batch->plan->chunk_items : PEN_PACK_FILES;
+	uint64_t limit = pen_feed_items_max(feed) ? pen_feed_items_max(feed) : PEN_PACK_FILES;
 	struct pen_chunk *pack = feed->pack;
 
 	if (pack && (pack->items >= pen_min(limit, PEN_PACK_FILES) || pack->end >= text_end(feed, pack) ||

@@ -260,7 +260,7 @@ bool pen_feed_pack_names(const struct pen_chunk *pack, size_t len)
 static bool fits(const struct pen_feed *feed, const struct pen_walk_file *file)
 {
 	const struct pen_chunk *pack = feed->pack;
-	uint32_t limit = feed->batch->plan->chunk_items ? feed->batch->plan->chunk_items : PEN_PACK_FILES;
+	uint32_t limit = pen_feed_items_max(feed) ? pen_feed_items_max(feed) : PEN_PACK_FILES;
 
 	return pack->end + (file->error ? 0 : file->size + 1) <=
 		       pen_transform_text(&feed->batch->plan->transform, pack->capacity, pack->items + 1) &&

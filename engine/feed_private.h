@@ -136,6 +136,14 @@ struct pen_feed {
 	bool has_ahead;
 };
 
+/* Items of a chunk at most; 0: nobody said. */
+static inline uint32_t pen_feed_items_max(const struct pen_feed *feed)
+{
+	const struct pen_plan *plan = feed->batch->plan;
+
+	return plan->chunk_items ? plan->chunk_items : plan->cut_items;
+}
+
 /* A chunk for the open file, with its path in keys when it lies in a tree; NULL when no tag is free. */
 struct pen_chunk *pen_feed_get_chunk(struct pen_feed *feed);
 void pen_feed_put_chunk(struct pen_feed *feed, struct pen_chunk *chunk);

@@ -36,7 +36,7 @@ bool pen_feed_settled(const struct pen_feed *feed)
 
 static uint32_t item_limit(const struct pen_feed *feed)
 {
-	uint32_t n = feed->batch->plan->chunk_items;
+	uint32_t n = pen_feed_items_max(feed);
 
 	return n ? n : PEN_CHUNK_ITEMS;
 }

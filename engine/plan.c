@@ -161,9 +161,9 @@ static int check_rate(struct pen_plan *plan, struct pen_failure *why)
 		if (!plan->chunk_items || plan->chunk_items > part)
 			plan->chunk_items = part;
 	}
-	/* The owner's policy may be anything, and change: small chunks fit. */
+	/* The owner's policy may be anything, and change: small chunks fit. As many as pass share a transaction. */
 	if (plan->limits && !plan->chunk_items)
-		plan->chunk_items = LIMITED_ITEMS;
+		plan->cut_items = LIMITED_ITEMS;
 	return 0;
 }
 

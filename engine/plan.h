@@ -52,6 +52,7 @@ struct pen_plan {
 	uint64_t max_rejects;
 	uint32_t max_rejects_ratio;
 	uint32_t chunk_items, pause_ms;
+	uint32_t cut_items; /* of a chunk alone, where its batch is limited; 0: chunk_items says it */
 	uint64_t rate_count, rate_window_ns; /* 0: no rate */
 	bool limits;			     /* counts against its owner's policies */
 	uint64_t chunk_bytes;

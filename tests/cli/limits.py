@@ -136,7 +136,13 @@ def a_batch_counts_against_its_owner(lab):
     lab.load(f, "--format", "lines", "--into", "d", "--owner", "ann")  # without --limits
     spent = json.loads(lab.run("limit", "peek", "BATCH_ITEM_PROCESSING", "--identity", "user:ann", "--json").stdout)
     assert spent["policies"][0]["remaining"] == 100000 - 10, spent
+    # What passes shares transactions, as without limits.
+    lab.run("limit", "set", "BATCH_OPERATIONS", "--limit", "20")
+    lab.load(lines(lab, 90000), "--format", "lines", "--into", "many", "--limits", "--owner", "eve")
+    assert json.loads(lab.run("status", "@last", "--json").stdout)["groups"] < 45
+    lab.run("limit", "set", "BATCH_OPERATIONS", "--limit", "2")
     # From the configuration file.
+    f = lines(lab, 10)
     lab.path("penstock.toml", "limits = true\n")
     lab.run("run", f, "--format", "lines", "--into", "e", "--owner", "ann", rc=6, cwd=lab.dir)
     lab.path("penstock.toml", "limits = perhaps\n")
