@@ -169,8 +169,10 @@ struct pen_chunk *pen_feed_get_chunk(struct pen_feed *feed)
 	uint64_t rests_ms;
 	uint32_t tag;
 
-	/* What waits for a limit lies in chunks that others could use. One that counts against its owner's policies alone
-	 * seldom waits: until it does, it may have enough for large groups. */
+	/*
+	 * What waits for a limit lies in chunks that others could use. One that counts against its owner's policies
+	 * alone seldom waits: until it does, it may have enough for large groups.
+	 */
 	if (pen_budget_wanted(feed->batch->plan) &&
 	    engine->tags.held[feed->user] >=
 		    (feed->batch->plan->rate_count || pen_budget_resting(feed->batch->budget, &rests_ms)
