@@ -272,8 +272,7 @@ static bool has_identity(const uint8_t identity[16])
 	return memcmp(identity, none, sizeof(none)) != 0;
 }
 
-/* The highest id in use, 0 without any. */
-static uint64_t newest_id(struct pen_txn *txn)
+uint64_t pen_ledger_newest_id(struct pen_txn *txn)
 {
 	MDB_val key, value;
 	MDB_cursor *cur;
@@ -290,7 +289,7 @@ static uint64_t newest_id(struct pen_txn *txn)
 uint64_t pen_ledger_new_id(struct pen_txn *txn)
 {
 	uint64_t now_ms = pen_real_ms(pen_store_clock(txn->store));
-	uint64_t ms = now_ms > EPOCH_MS ? now_ms - EPOCH_MS : 0, last = newest_id(txn), id;
+	uint64_t ms = now_ms > EPOCH_MS ? now_ms - EPOCH_MS : 0, last = pen_ledger_newest_id(txn), id;
 	uint32_t noise = 0;
 
 	/* Ids need not be secret: without entropy (early boot) they are still unique, see below. */

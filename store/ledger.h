@@ -48,6 +48,8 @@ int pen_ledger_read(struct pen_store *store, uint64_t id, struct pen_facts **ret
 
 /* Ends an unfinished batch that no process runs, in this transaction, by this code (batch.c). */
 int pen_ledger_cancel(struct pen_txn *txn, uint64_t id, int code, struct pen_failure *why);
+/* The highest id in use, 0 without any. */
+uint64_t pen_ledger_newest_id(struct pen_txn *txn);
 /* Enters a batch that is not in the index yet. */
 int pen_ledger_index(struct pen_txn *txn, const char *owner, const struct pen_standing *standing);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ring/base.h"
+#include "store/ledger.h"
 #include "store/mdb_error.h"
 #include "store/store_private.h"
 
@@ -29,20 +30,6 @@ static int load(MDB_txn *mdb, MDB_dbi dbi, struct pen_fmt_totals *ret)
 	return rc;
 }
 
-static uint64_t newest(struct pen_txn *txn)
-{
-	MDB_val key, value;
-	MDB_cursor *cur;
-	uint64_t id = 0;
-
-	if (mdb_cursor_open(txn->mdb, txn->store->db[PEN_DB_BATCHES], &cur))
-		return 0;
-	if (!mdb_cursor_get(cur, &key, &value, MDB_LAST) && key.mv_size == 8)
-		id = pen_get_be64(key.mv_data);
-	mdb_cursor_close(cur);
-	return id;
-}
-
 static uint64_t grown(uint64_t before, uint64_t after)
 {
 	return after > before ? after - before : 0;
@@ -59,7 +46,7 @@ int pen_totals_move(struct pen_txn *txn, const struct pen_fmt_state *before,
 	if (rc == -PEN_NOT_FOUND) {
 		t.since_ms = pen_real_ms(pen_store_clock(txn->store));
 		/* Older ones are counted in part. */
-		t.since_batch = before ? newest(txn) + 1 : after->id;
+		t.since_batch = before ? pen_ledger_newest_id(txn) + 1 : after->id;
 	} else if (rc) {
 		return rc;
 	}

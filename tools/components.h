@@ -8,7 +8,7 @@
  *
  *   States    ready   it works, nothing is under way
  *             busy    something is
- *             held    something waits: for room, for a limit, for a writer
+ *             held    the disk is nearly full, or a writer waits
  *             failed  it cannot be looked at; the detail says why
  */
 #ifndef PEN_TOOLS_COMPONENTS_H
